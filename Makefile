@@ -1,0 +1,42 @@
+# make setup | demo | test | check | ci. Each sets up what it needs, from nothing but Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two test processes or helpers on few cores must not spin while they wait for each other.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: setup demo test check ci slow bench-quick clean
+
+setup: $(STAMP)
+
+# torch first and alone: the pinned build, before another package's open range can pull a larger one.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python >= 3.11 is needed, $(PYTHON) is " + sys.version.split()[0] + "; call make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/anotwin demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+slow: setup
+	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not browser"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-quick: setup
+	$(BIN)/python benchmarks/oneclass.py --quick --json build/oneclass-quick.json
+	$(BIN)/python benchmarks/anogan_mnist.py --quick --json build/anogan-quick.json
+
+ci: check test slow bench-quick
+
+clean:
+	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

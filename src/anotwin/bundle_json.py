@@ -1,0 +1,174 @@
+"""bundle.json: what it may hold, its checks, its checksum. Nobody vouches for the file, so every key has its bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import reprlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from anotwin.errors import BundleError, SettingsError
+from anotwin.files import json_text, parse_json
+from anotwin.records import Fit, PixelType
+from anotwin.settings import SIZES, Settings
+
+FORMAT, SCHEMA = "anotwin", 1
+MAX_BYTES = 64 * 2**20
+
+_MAX_WEIGHTS = 64 * 2**30  # bytes; the largest networks that the settings allow have some GiB
+_MAX_SCORES = 10_000_000
+_MAX_HISTORY = 2**24  # characters of JSON
+_UNSAVED = "cannot save the model"
+_ADVICE = "restore the model folder from a copy or train it again"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Spec(_Part):
+    channels: int
+    size: int
+    pixel_type: PixelType
+    black: float
+    white: float
+    fit: Fit
+
+    @model_validator(mode="after")
+    def _possible(self) -> _Spec:
+        if self.channels not in (1, 3):
+            raise ValueError("channels must be 1 or 3")
+        if self.size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(map(str, SIZES))}")
+        if not 0 < self.white - self.black < math.inf:
+            raise ValueError("white must be above black")
+        return self
+
+
+class _Calibration(_Part):
+    """The twin of `anotwin.records.Calibration`, with bounds."""
+
+    false_alarm_rate: float = Field(gt=0, lt=1)
+    threshold: float
+    residual_threshold: float
+    discrimination_threshold: float
+    scores: tuple[float, ...]
+    heatmap_scale: float = Field(ge=0)
+    rate_bound: float = Field(ge=0, le=1)
+
+    @field_validator("scores", mode="plain")  # plain: one error for a million bad values, not a million errors
+    @classmethod
+    def _ascending(cls, values: Any) -> tuple[float, ...]:
+        if not isinstance(values, list) or not 1 <= len(values) <= _MAX_SCORES:
+            raise ValueError(f"expected 1 to {_MAX_SCORES} numbers")
+        if not all(type(value) is float or type(value) is int for value in values):
+            raise ValueError("expected numbers alone")
+        scores = tuple(map(float, values))  # finite: parse_json lets nothing else pass
+        if any(low > high for low, high in pairwise(scores)):
+            raise ValueError("expected ascending numbers")
+        return scores
+
+
+class Document(_Part):
+    """bundle.json but for format and schema, as `parse` found it."""
+
+    method: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    spec: _Spec
+    layout: dict[str, str | None] = Field(max_length=16)
+    settings: dict[str, Any]
+    calibration: _Calibration | None
+    history: dict[str, Any]
+    weights_bytes: int = Field(ge=8, le=_MAX_WEIGHTS)
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    checksum: str
+
+
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What to write as bundle.json: `content` with format, schema and checksum. Refuses what `parse` would refuse.
+
+    Args:
+        content: the keys of `Document` but for the checksum.
+
+    Raises:
+        BundleError: naming the key whose value cannot be stored.
+    """
+    try:
+        for key, value in content.items():
+            _check_plain(value, key)
+        data = json_text({"format": FORMAT, "schema": SCHEMA, **content}).encode("utf-8", errors="backslashreplace")
+        document: dict[str, Any] = parse_json(data)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BundleError(f"{_UNSAVED}: {_clip(str(error))}") from None
+    if len(data) > MAX_BYTES - 100:  # the checksum comes on top
+        raise BundleError(f"{_UNSAVED}: {len(data)} bytes of JSON, at most {MAX_BYTES} can be read; shorten history")
+    document["checksum"] = _checksum(document)
+    parse(document, _UNSAVED)
+    return document
+
+
+def parse(document: Any, where: str) -> tuple[Document, Settings]:
+    """Check everything that bundle.json says, format and schema first; raises BundleError that begins with `where`."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        told = f"not a model of AnoTwin (no format {FORMAT!r})"
+        raise BundleError(f"{where}: {told}; give the folder that anotwin train wrote")
+    schema = document.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise BundleError(f"{where}: schema {reprlib.repr(schema)}, expected {SCHEMA}; {_ADVICE}")
+    if schema > SCHEMA:
+        told = f"written by a newer AnoTwin (schema {reprlib.repr(schema)}, this one reads {SCHEMA})"
+        raise BundleError(f"{where}: {told}: upgrade with: pip install --upgrade anotwin")
+    try:
+        checked = Document.model_validate({k: v for k, v in document.items() if k not in ("format", "schema")})
+    except ValidationError as error:
+        raise BundleError(f"{where}: {_explain(error)}; {_ADVICE}") from None
+    if len(json.dumps(checked.history)) > _MAX_HISTORY:
+        raise BundleError(f"{where}: history is longer than {_MAX_HISTORY} characters; {_ADVICE}")
+    try:
+        settings = Settings.parse(checked.settings, where=where)
+    except SettingsError as error:
+        raise BundleError(f"{_clip(str(error))}; {_ADVICE}") from None
+    if _checksum(document) != checked.checksum:
+        raise BundleError(f"{where}: altered or damaged after it was written (checksum differs); {_ADVICE}")
+    return checked, settings
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256 over the content without the checksum itself: finds damage and edits; it is no signature."""
+    content = {key: value for key, value in document.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = reprlib.repr(".".join(map(str, first["loc"])))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}"
+    if first["type"] == "missing":
+        return f"key {key} is missing"
+    return f"{key}: {first['msg']}, got {reprlib.repr(first['input'])}"
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Name the value that JSON cannot hold, which `json` itself does not."""
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise BundleError(f"{_UNSAVED}: {where} has the key {key!r}; expected text")
+            _check_plain(child, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            _check_plain(child, f"{where}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BundleError(f"{_UNSAVED}: {where} is {value}, which JSON does not have; store None")
+    elif value is not None and not isinstance(value, str | int | float):
+        raise BundleError(f"{_UNSAVED}: {where} is a {type(value).__name__}; expected plain JSON")
+
+
+def _clip(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 400 else f"{text[:400]} ..."

@@ -1,0 +1,239 @@
+"""From scores of held-out normal images to a decision with a finite-sample guarantee: split-conformal prediction.
+
+Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (conformal p-values); Vovk, "Conditional
+validity of inductive conformal predictors", ACML 2012, and Angelopoulos and Bates, "A Gentle Introduction to Conformal
+Prediction", arXiv 2107.07511, 2021, on the size of the calibration set (both: `rate_bound`); Bates et al., "Testing for
+outliers with conformal p-values", arXiv 2104.08279, 2021 (the use for anomalies).
+
+All that is assumed: the held-out normals and a new normal image are exchangeable, and the model saw neither.
+
+    n     held-out normal scores s_(1) <= ... <= s_(n)
+    p(s)  (1 + #{i: s_i >= s}) / (n + 1)                       conformal p-value of a score
+    a     largest integer with a / (n + 1) <= rate             `_allowed`
+    k     n + 1 - a = ceil((n + 1)(1 - rate))                  threshold = s_(k)
+
+so that p(s) <= rate <=> s > s_(k), and for a new normal P(s > s_(k)) <= a / (n + 1) <= rate. Ties only lower it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from anotwin.errors import DataError, SettingsError
+from anotwin.records import Calibration
+
+Numbers = Sequence[float] | npt.NDArray[Any]
+
+
+def conformal_threshold(scores: Numbers, rate: float) -> float:
+    """The threshold above which a new normal image lies with probability at most `rate`.
+
+    The k-th smallest of the n scores, k = ceil((n + 1)(1 - rate)). The probability is over the draw of the held-out
+    normals and of the new one; `rate_bound` says what holds for the draw at hand.
+
+    Args:
+        scores: (n,) finite scores of held-out normal images, in any order; higher is more abnormal.
+        rate: allowed false-alarm rate, in (0, 1).
+
+    Raises:
+        DataError: fewer scores than `normals_needed(rate)`, or scores that are not finite.
+        SettingsError: `rate` outside (0, 1), or scores that are not a list of numbers.
+
+    >>> conformal_threshold([5.0, 1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0], rate=0.2)  # 9 normals: k = 8
+    8.0
+    """
+    ordered = _ascending(scores, "score")
+    allowed = _allowed(ordered.size, _checked_rate(rate))
+    if allowed < 1:
+        raise DataError(_too_few(ordered.size, rate))
+    return float(ordered[ordered.size - allowed])  # s_(k), k = n + 1 - allowed, counted from 1
+
+
+def smallest_rate(count: int) -> float:
+    """The smallest false-alarm rate, 1 / (n + 1), that `count` held-out normals can promise.
+
+    >>> smallest_rate(99)
+    0.01
+    """
+    if count < 0:
+        raise SettingsError(f"calibration: the number of held-out normals must be at least 0, got {count}")
+    return 1 / (count + 1)
+
+
+def normals_needed(rate: float) -> int:
+    """How many held-out normals a false-alarm rate needs: the smallest n with 1 / (n + 1) <= rate.
+
+    >>> normals_needed(0.01)
+    99
+    """
+    exact = math.ceil(1 / Fraction(_checked_rate(rate))) - 1
+    # Fraction(rate) is the double, not the decimal: where that is a hair below 1 / n, one less is enough (see _allowed)
+    return exact - 1 if exact > 1 and 1 / exact <= rate else exact
+
+
+@overload
+def p_value(scores: float, sorted_scores: Numbers) -> float: ...
+@overload
+def p_value(scores: npt.NDArray[Any], sorted_scores: Numbers) -> npt.NDArray[np.float64]: ...
+def p_value(scores: float | npt.NDArray[Any], sorted_scores: Numbers) -> float | npt.NDArray[np.float64]:
+    """Conformal p-value (1 + #{calibration scores >= s}) / (n + 1): small is abnormal, NaN where the score is NaN.
+
+    Under exchangeability P(p <= u) <= u for a new normal. `p_value(s, scores) <= rate` holds exactly where
+    `s > conformal_threshold(scores, rate)`, also in floating point.
+
+    Args:
+        scores: one score, or an array of any shape.
+        sorted_scores: (n,) ascending scores of held-out normals, as in `Calibration.scores`.
+
+    Returns:
+        In [1 / (n + 1), 1]; a float for one score, otherwise an array of the shape of `scores`.
+
+    Raises:
+        SettingsError: `sorted_scores` is not ascending.
+
+    >>> p_value(2.5, [1.0, 2.0, 3.0])
+    0.5
+    """
+    reference = np.asarray(sorted_scores, dtype=np.float64)
+    if reference.ndim != 1 or not np.all(reference[1:] >= reference[:-1]):
+        raise SettingsError("p_value: the calibration scores must be one ascending list; sort them first")
+    values = np.asarray(scores, dtype=np.float64)
+    at_least = reference.size - np.searchsorted(reference, values, side="left")
+    p = np.where(np.isnan(values), np.nan, (1 + at_least) / (reference.size + 1))
+    return float(p) if p.ndim == 0 else p
+
+
+def rate_bound(count: int, rate: float, confidence: float = 0.95) -> float:
+    """With probability `confidence` over calibration draws the threshold's true false-alarm rate is at most this.
+
+    Given the calibration set, the true rate of s_(k) is Beta(n + 1 - k, k) for continuous scores and stochastically
+    smaller with ties (Vovk 2012; Angelopoulos and Bates 2021): its quantile is returned.
+
+    Args:
+        count: n, the held-out normals.
+        rate: requested false-alarm rate, in (0, 1).
+        confidence: in (0, 1).
+
+    Returns:
+        In (0, 1); usually above `rate`, and near it for many normals.
+
+    >>> round(rate_bound(99, 0.01), 4)
+    0.0298
+    """
+    if not 0 < confidence < 1:
+        raise SettingsError(f"calibration: confidence must be between 0 and 1, got {confidence}")
+    allowed = _allowed(count, _checked_rate(rate))
+    if allowed < 1:
+        raise DataError(_too_few(count, rate))
+    return float(stats.beta.ppf(confidence, allowed, count + 1 - allowed))
+
+
+def calibrate(
+    scores: Numbers, residuals: Numbers, discriminations: Numbers, heat_quantile_scale: float, rate: float
+) -> Calibration:
+    """All that the decision needs, from held-out normals alone; nothing is removed from them.
+
+    Args:
+        scores: (n,) the score that decides.
+        residuals: (n,) R(x) of the same images; gets its own threshold at the same rate.
+        discriminations: (n,) D(x) of the same images; likewise.
+        heat_quantile_scale: heat of the loudest 0.1 % of the normals' pixels, >= 0, passed on as `heatmap_scale`.
+        rate: requested false-alarm rate, in (0, 1).
+
+    Raises:
+        DataError: too few normals for the rate, or values that are not finite.
+        SettingsError: lists of different lengths, or a scale or rate out of range.
+
+    >>> calibrate([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0.0, 0.5, 0.1], 0.2, rate=0.25).threshold
+    3.0
+    """
+    counts = (len(scores), len(residuals), len(discriminations))
+    if len(set(counts)) > 1:
+        raise SettingsError(f"calibration: scores, residuals and discriminations must be as many, got {counts}")
+    if not (math.isfinite(heat_quantile_scale) and heat_quantile_scale >= 0):
+        raise SettingsError(f"calibration: the heatmap scale must be finite and >= 0, got {heat_quantile_scale}")
+    ordered = _ascending(scores, "score")
+    return Calibration(
+        false_alarm_rate=float(rate),
+        threshold=conformal_threshold(ordered, rate),
+        residual_threshold=conformal_threshold(_ascending(residuals, "residual"), rate),
+        discrimination_threshold=conformal_threshold(_ascending(discriminations, "discrimination"), rate),
+        scores=tuple(ordered.tolist()),
+        heatmap_scale=float(heat_quantile_scale),
+        rate_bound=rate_bound(ordered.size, rate),
+    )
+
+
+def decide(
+    calibration: Calibration | None, score: float, residual: float, discrimination: float
+) -> tuple[float | None, bool | None, str]:
+    """The decision on one image: (p-value, anomalous, flagged_by).
+
+    `flagged_by` is "", "residual", "discrimination" or "both": which term alone exceeds its own threshold. Each term
+    raises false alarms at the requested rate, so that of the two together can be up to twice that; `anomalous` follows
+    `score` alone. Without a calibration, or for a score that is NaN, there is no decision: (None, None, "").
+
+    >>> calibration = calibrate([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0.0, 0.5, 0.1], 0.2, rate=0.25)
+    >>> decide(calibration, 3.5, 9.0, 0.2)
+    (0.25, True, 'residual')
+    """
+    if calibration is None or math.isnan(score):
+        return None, None, ""
+    terms = {
+        "residual": residual > calibration.residual_threshold,
+        "discrimination": discrimination > calibration.discrimination_threshold,
+    }
+    flagged = [name for name, exceeds in terms.items() if exceeds]
+    flagged_by = "both" if len(flagged) == 2 else "".join(flagged)
+    return p_value(float(score), calibration.scores), bool(score > calibration.threshold), flagged_by
+
+
+def _allowed(count: int, rate: float) -> int:
+    """a, the largest integer with a / (n + 1) <= rate, both sides as doubles: how many p-values are small enough.
+
+    Comparing doubles makes p <= rate and score > threshold one and the same, and needs no tolerance: division rounds
+    correctly, so that 1 / 100 is the double that ``0.01`` is, where floor(100 * 0.07) or ceil(100 * (1 - 0.07)) may not
+    see an integer.
+    """
+    allowed = math.floor((count + 1) * rate)
+    if (allowed + 1) / (count + 1) <= rate:
+        return allowed + 1
+    return allowed - 1 if allowed / (count + 1) > rate else allowed
+
+
+def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise SettingsError(f"calibration: {name}s must be one number an image, got an array of shape {values.shape}")
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise DataError(
+            f"calibration: the {name} of {bad} of {values.size} held-out normal images is not finite; "
+            "remove these images or look at the training run's health before calibrating"
+        )
+    return np.sort(values)
+
+
+def _checked_rate(rate: float) -> float:
+    if not 0 < rate < 1:
+        raise SettingsError(f"calibration.false_alarm_rate must be between 0 and 1, got {rate}")
+    return float(rate)
+
+
+def _too_few(count: int, rate: float) -> str:
+    advice = "hold out more normal images"
+    if count:
+        # rounded up, so that the number in the message is one that works when typed
+        shown = math.ceil(smallest_rate(count) * 10**6) / 10**6
+        advice += f", or ask for a rate of at least {shown:g} (--set calibration.false_alarm_rate={shown:g})"
+    return (
+        f"calibration: {count} held-out normal images are too few for a false-alarm rate of {rate:g}, "
+        f"which needs at least {normals_needed(rate)}; {advice}"
+    )

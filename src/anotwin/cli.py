@@ -1,0 +1,218 @@
+"""The command line: parse, call `Detector`, print. No logic lives here.
+
+Exit codes: 0 done; 2 the user's mistake, said in one line; 3 training diverged; 1 the machine's trouble (disk, memory);
+130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from anotwin import Detector, Settings, __version__
+from anotwin.commands import evaluating, scoring, showing
+from anotwin.errors import AnoTwinError, SettingsError
+from anotwin.files import write_json_atomic
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__ and (
+    "Learn normal from normal images alone; show, score and decide what is not."
+))
+
+Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
+Data = Annotated[Path, typer.Argument(help="Folder of images: any folder, MVTec AD layout, or idx files.", show_default=False)]
+Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, mvtec, idx.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    method: Annotated[str, typer.Option(help="anogan or acae.")] = "anogan",
+    layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx.")] = None,
+    normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
+    image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run in --out.")] = False,
+    config: Annotated[Path | None, typer.Option(help="Settings as TOML.")] = None,
+    overrides: Set = None,
+    device: Device = "auto",
+) -> None:
+    """Learn normal from the normal images in DATA; hold some out, calibrate on them, write the model."""
+    base = Settings.load(config) if config else Detector.settings_of_run(out) if resume else Settings()
+    given = {
+        "data.layout": layout, "data.normal": None if normal is None else json.dumps(normal), "data.image_size": image_size,
+        "training.seed": seed, "training.steps": steps,
+    }
+    options = [f"{key}={value}" for key, value in given.items() if value is not None]
+    settings = base.with_overrides([*(overrides or []), *options])
+    with showing.bars() as watch:
+        detector = Detector.train(
+            data, out, method=method, settings=settings, resume=resume, device=device, watch=watch
+        )
+    showing.trained(detector, out)
+
+
+@app.command()
+def calibrate(
+    model: Model,
+    data: Data,
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of normal images that may be called anomalous.")] = 0.01,
+    overrides: Set = None,
+    layout: Layout = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Set the threshold for a false-alarm rate from normals: the training data (its held-out part) or a folder of them.
+
+    --set changes how this model searches and compares from now on, for example search.discrimination=sigmoid.
+    """
+    detector = Detector.load(model, device)
+    if overrides:
+        detector = detector.with_settings(_scoring_settings(detector.method.settings, overrides))
+    with showing.bars() as watch:
+        detector.calibrate(data, false_alarm_rate, watch=watch, layout=layout)
+    if overrides:
+        detector.save(model)
+    else:
+        detector.save_calibration(model)
+    showing.calibrated(detector, as_json)
+
+
+@app.command()
+def score(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for scores.csv, counterparts/, heatmaps/, figure.png.")],
+    layout: Layout = "auto",
+    pictures: Annotated[bool, typer.Option(help="Write a counterpart and a heatmap for every image.")] = True,
+    device: Device = "auto",
+) -> None:
+    """Score the images in DATA. A run that was stopped goes on where it was when called again."""
+    detector = Detector.load(model, device)
+    with showing.bars() as watch:
+        summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch)
+    showing.scored(summary, out)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Data,
+    json_file: Annotated[Path, typer.Option("--json", help="File for the numbers.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many images, drawn at random with a fixed seed.")] = None,
+    layout: Layout = "auto",
+    device: Device = "auto",
+) -> None:
+    """Score labelled images and measure: AUROC and the rest, each with a 95 % bootstrap interval."""
+    detector = Detector.load(model, device)
+    with showing.bars() as watch:
+        numbers = evaluating.evaluate(detector, data, out or json_file.with_suffix(""), layout=layout, limit=limit, watch=watch)
+    write_json_atomic(json_file, numbers)
+    showing.evaluated(numbers, json_file)
+
+
+@app.command()
+def sample(
+    model: Model,
+    count: Annotated[int, typer.Option(help="How many.")],
+    out: Annotated[Path, typer.Option(help="Folder for the images and grid.png.")],
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw new normal images from the model: for augmentation, or to see what it takes for normal."""
+    showing.sampled(scoring.sample_folder(Detector.load(model, device), count, out, seed), out)
+
+
+@app.command()
+def info(model: Model, as_json: Json = False) -> None:
+    """What a model is: method, settings, size, health, calibration."""
+    showing.described(Detector.load(model, "cpu").describe(), as_json)
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="MNIST as idx files; the digits of scikit-learn if not given.")] = None,
+    out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
+) -> None:
+    """The whole way on real images in under three minutes: train, calibrate, score, evaluate, show."""
+    from anotwin.commands.demo import run_demo
+
+    with showing.bars() as watch:
+        outcome = run_demo(data, out, watch)
+    showing.demonstrated(outcome, out)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"anotwin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    del version
+
+
+def _scoring_settings(settings: Settings, overrides: list[str]) -> Settings:
+    for assignment in overrides:
+        if assignment.partition(".")[0].strip() not in ("search", "compare", "calibration"):
+            raise SettingsError(f"--set {assignment!r}: a trained model can change search, compare and calibration only")
+    return settings.with_overrides(overrides)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every foreseeable trouble ends as one line on stderr and an exit code."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        result: Any = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except AnoTwinError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped; what was finished is kept", 130)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        hint = "; free space or choose another --out" if error.errno == errno.ENOSPC else ""
+        return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}{hint}", 1)
+    except MemoryError:
+        return _fail("out of memory; lower search.batch_size, training.batch_size or --image-size", 1)
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+            return _fail("out of memory; lower search.batch_size, training.batch_size or --image-size", 1)
+        raise
+    except Exception as error:  # click's own errors, by whichever copy of click typer carries
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            return _fail(" ".join(error.format_message().split()), int(error.exit_code))
+        if type(error).__name__ == "Abort":
+            return _fail("stopped", 130)
+        raise
+
+
+def _fail(message: str, code: int) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}")
+    return code
+
+
+def _escape(message: str) -> str:
+    return " ".join(message.splitlines()).replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The whole way on real images: scikit-learn's handwritten digits, or MNIST where it is at hand.
+
+Normal is the digit 0; the model never sees another one before it is asked about it. Sizes are chosen for three minutes on
+two cores, installation aside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from anotwin.commands.evaluating import evaluate
+from anotwin.commands.scoring import score_folder
+from anotwin.data.idx import find_idx
+from anotwin.data.open import open_source
+from anotwin.detector import Detector, Update
+from anotwin.report.overlay import save_png
+from anotwin.seeding import derive
+from anotwin.settings import Settings
+
+SCORED = 24  # images that get a row in scores.csv, half of them zeros
+EVALUATED = {"digits": None, "mnist": 300}
+QUICK = {
+    "digits": ["training.steps=1500", "networks.base_channels=16", "calibration.false_alarm_rate=0.05"],
+    "mnist": ["training.steps=900", "networks.base_channels=16", "data.holdout_most=199"],
+}
+
+Watch = Callable[[Update], None]
+
+
+def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
+    """Train, calibrate, score and evaluate below `out`; {"what", "numbers"} for the closing table."""
+    mnist = data or find_mnist()
+    kind = "mnist" if mnist else "digits"
+    what = "MNIST, normal = 0" if mnist else "handwritten digits of scikit-learn (8 x 8), normal = 0"
+    watch(Update("note", detail=f"{what}: {mnist or 'bundled, no download'}"))
+    root = Path(mnist) if mnist else write_digits(out / "data")
+    settings = Settings().with_overrides([*QUICK[kind], 'data.normal="0"'])
+    detector = Detector.train(root, out / "model", settings=settings, watch=watch)
+    source = open_source(root, "test", "auto", "0")
+    few = out / "queries"
+    shutil.rmtree(few, ignore_errors=True)
+    for index in _pick(source, SCORED):
+        save_png(source.read(index), few / f"{source.items[index].label}" / f"{Path(source.items[index].id).stem}.png")
+    score_folder(detector, few, out / "scores", layout="folder", pictures=True, watch=watch)
+    for name in ("figure.png", "search.png"):
+        shutil.copyfile(out / "scores" / name, out / name)
+    numbers = evaluate(detector, root, out, limit=EVALUATED[kind], watch=watch)
+    shutil.copyfile(out / "scores" / "figure.png", out / "figure.png")
+    return {"what": what, "numbers": numbers}
+
+
+def find_mnist() -> Path | None:
+    """MNIST's idx files in ANOTWIN_DATA or ../shared/data, if they are there."""
+    for place in (os.environ.get("ANOTWIN_DATA"), "../shared/data"):
+        for root in (Path(place), Path(place, "MNIST")) if place else ():
+            if root.is_dir() and find_idx(root, "train"):
+                return root
+    return None
+
+
+def write_digits(folder: Path) -> Path:
+    """scikit-learn's 1,797 digits as PNG files: train/0 (140 zeros), test/0 (the other 38) and test/1 ... test/9."""
+    digits = load_digits()
+    zeros = 0
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        zeros += label == 0
+        part = "train" if label == 0 and zeros <= 140 else "test"
+        image = np.round(pixels * (255 / 16)).astype(np.uint8)
+        save_png(image, folder / part / str(label) / f"{number:04d}.png")
+    return folder
+
+
+def _pick(source: Any, count: int) -> list[int]:
+    order = np.random.default_rng(derive(0, "demo")).permutation(len(source.items)).tolist()
+    normal = [index for index in order if source.items[index].normal][: count // 2]
+    return normal + [index for index in order if not source.items[index].normal][: count - len(normal)]

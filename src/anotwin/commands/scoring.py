@@ -1,0 +1,149 @@
+"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, search.png, features.png; and samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anotwin.detector import Detector, Update
+from anotwin.errors import DataError
+from anotwin.prepare.resize import image_to_native, to_model
+from anotwin.prepare.stream import stream
+from anotwin.records import Geometry, ImageSource, PixelType
+from anotwin.report.feature_map import feature_figure
+from anotwin.report.figure import counterpart_figure
+from anotwin.report.grid import save_grid
+from anotwin.report.overlay import Window, save_pictures, save_png
+from anotwin.report.steps import search_figure
+from anotwin.report.table import Row, ScoresWriter, read_scores
+
+SHOWN = 8  # images in figure.png
+TRACED = 3  # rows in search.png
+TRACE_SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1)  # of the search's steps
+MAPPED = 1000  # images of a group in features.png
+PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
+
+Watch = Callable[[Update], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a scoring run found."""
+
+    rows: list[Row]
+    calibrated: bool
+
+
+def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pictures: bool, watch: Watch) -> Summary:
+    """Score DATA into `out`; rows that a stopped run had finished are kept if model, data and layout are the same.
+
+    Raises DataError if nothing could be scored at all.
+    """
+    source = detector.open(data, layout)
+    window = display_range(detector)
+    with ScoresWriter(out / "scores.csv", key=_key(detector, source)) as writer:
+        wanted = [index for index, item in enumerate(source.items) if item.id not in writer.done]
+        done = len(source.items) - len(wanted)
+        for finding in detector.findings(source, wanted, pictures=pictures):
+            if pictures:
+                save_pictures(finding, out, window)  # pictures first: a row says that its pictures are there
+            writer.write([finding])
+            done += 1
+            watch(Update("scoring", done, len(source.items)))
+        writer.finish()
+    rows = read_scores(out / "scores.csv")
+    good = [row for row in rows if not math.isnan(row["score"])]
+    if not good:
+        raise DataError(f"{source.root}: none of {len(rows)} images could be scored; the first: {rows[0]['error']}")
+    position = {item.id: index for index, item in enumerate(source.items)}
+    chosen = [position[row["image"]] for row in extremes(good, SHOWN)]
+    draw_figure(detector, source, chosen, out / "figure.png", window)
+    draw_search(detector, source, chosen[:TRACED], out / "search.png")
+    groups = {True: "query: anomalous", False: "query: normal", None: "query"}
+    labels = {position[row["image"]]: groups[row["anomalous"]] for row in good}
+    draw_features(detector, source, labels, out / "features.png")
+    return Summary(rows, detector.calibration is not None)
+
+
+def extremes(rows: Sequence[Row], count: int) -> list[Row]:
+    """The most anomalous half of `count` and then the most normal-looking half, each from loud to quiet."""
+    ordered = sorted(rows, key=lambda row: (-row["score"], row["image"]))
+    if len(ordered) <= count:
+        return ordered
+    return ordered[: count - count // 2] + ordered[len(ordered) - count // 2 :]
+
+
+def draw_figure(
+    detector: Detector, source: ImageSource, indices: Sequence[int], path: Path, window: Window | None
+) -> None:
+    """The paper's four rows for a few images."""
+    findings = {finding.id: finding for finding in detector.findings(source, sorted(indices))}
+    ordered = [findings[source.items[index].id] for index in indices]
+    counterpart_figure([finding for finding in ordered if not finding.error], path, window=window)
+
+
+def draw_search(detector: Detector, source: ImageSource, indices: Sequence[int], path: Path) -> None:
+    """How the counterparts of a few images come about; nothing is drawn for methods that do not search."""
+    steps = detector.method.settings.search.steps
+    marks = sorted({round(share * steps) for share in TRACE_SHARES})
+    trace = detector.trace(source, indices, marks)
+    if trace is None:
+        return
+    queries = torch.stack([to_model(source.read(index), detector.method.spec)[0] for index in indices])
+    search_figure(trace.images.cpu().numpy(), queries.numpy(), trace.steps, trace.losses.cpu().numpy(), path)
+
+
+def draw_features(detector: Detector, source: ImageSource, groups: dict[int, str], path: Path) -> None:
+    """The paper's Fig. 2b: the discriminator's features of queries, beside those of samples drawn from the model."""
+    method = detector.method
+    names = sorted(set(groups.values()))
+    wanted = sorted(index for name in names for index in [i for i, own in groups.items() if own == name][:MAPPED])
+    features: list[torch.Tensor] = []
+    labels: list[str] = []
+    for prepared in stream(source, wanted, method.spec, 256, keep_pixels=False):
+        if prepared.indices:
+            features.append(method.features(prepared.images).cpu())
+            labels += [groups[index] for index in prepared.indices]
+    if method.name != "acae":  # an autoencoder draws no samples
+        samples = detector.sample(min(MAPPED, max(len(labels), 32)))
+        features.insert(0, method.features(samples).cpu())
+        labels = ["generated normal"] * len(samples) + labels
+    if len(labels) >= 3:
+        feature_figure(torch.cat(features).float().numpy(), labels, path)
+
+
+def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
+    """Write `count` new normal images and a grid of the first 64; the number written."""
+    images = detector.sample(count, seed)
+    spec = detector.method.spec
+    shape = (spec.size, spec.size) if spec.channels == 1 else (spec.size, spec.size, 3)
+    like = np.zeros(shape, dtype=PIXEL_TYPES[spec.pixel_type])
+    geometry = Geometry(spec.size, spec.size, spec.size, "stretch")
+    for number, image in enumerate(images):
+        save_png(image_to_native(image, geometry, spec, like), out / f"sample-{number:05d}.png")
+    save_grid(images[:64].numpy(), out / "grid.png")
+    return len(images)
+
+
+def display_range(detector: Detector) -> Window | None:
+    """The native values that pictures show as black and white; None where each image shows its own range."""
+    spec = detector.method.spec
+    return (0.0, 255.0) if spec.pixel_type == "uint8" else None
+
+
+def _key(detector: Detector, source: ImageSource) -> str:
+    """What a row of scores.csv depends on: the model's weights and settings, the calibration, and which source."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(detector.method.networks.state_dict().items()):
+        hasher.update(name.encode())
+        hasher.update(tensor.cpu().contiguous().numpy().tobytes())
+    described = [detector.method.settings.model_dump(), str(detector.calibration), source.layout, str(source.root)]
+    hasher.update(json.dumps(described).encode())
+    return hasher.hexdigest()

@@ -1,0 +1,42 @@
+"""How much: R, D, A and P_D of the AnoGAN paper for a batch and its counterparts."""
+
+from __future__ import annotations
+
+import torch
+
+from anotwin.compare.features import discrimination_score
+from anotwin.compare.heatmap import heatmap
+from anotwin.compare.residual import difference, mean_residual, residual_score
+from anotwin.records import Comparison
+from anotwin.settings import CompareSettings
+
+
+def compare(
+    queries: torch.Tensor,
+    counterparts: torch.Tensor,
+    query_features: torch.Tensor,
+    features: torch.Tensor,
+    query_logits: torch.Tensor,
+    weight: float,
+    settings: CompareSettings,
+) -> Comparison:
+    """Compare queries with their counterparts, both (B, C, S, S) in [-1, 1]; features (B, F), logits (B,).
+
+    `weight` is lambda of A(x) = (1 - lambda) R(x) + lambda D(x), eq. 6. Nothing depends on the rest of the batch.
+    """
+    differences = difference(queries, counterparts)
+    residual = residual_score(differences)
+    discrimination = discrimination_score(query_features, features)
+    scores = {
+        "anomaly": (1 - weight) * residual + weight * discrimination,
+        "residual": residual,
+        "discrimination": discrimination,
+        "discriminator": -query_logits,
+    }
+    return Comparison(
+        score=scores[settings.score],
+        **scores,
+        mean_residual=mean_residual(differences),
+        difference=differences,
+        heatmap=heatmap(differences, settings.heatmap_sigma),
+    )

@@ -1,0 +1,68 @@
+"""manifest.csv beside the images: label, split and group of each file, where folders alone cannot say it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from anotwin.errors import DataError
+
+NAME = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a manifest says of one file; None where it has no such column or the cell is empty."""
+
+    label: str | None
+    split: str | None
+    group: str | None
+
+
+def read_manifest(root: Path) -> dict[str, Row] | None:
+    """The rows of ``root/manifest.csv`` by file (posix path below root); None if there is no manifest.
+
+    Columns in any order: ``file`` and, each optional, ``label``, ``split``, ``group`` (or ``patient``, which counts
+    where there is no ``group``); others are ignored.
+
+    Raises:
+        DataError: not a readable CSV, no column ``file``, a file named twice, outside root or missing.
+    """
+    path = root / NAME
+    if not path.is_file():
+        return None
+    rows: dict[str, Row] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            if "file" not in columns:
+                raise DataError(f"{path}: columns {columns}, expected file and optionally label, split, group")
+            reader.fieldnames = columns
+            for cells in reader:
+                name = _file(path, reader.line_num, cells.get("file"), rows)
+                group = _cell(cells, "group") if "group" in columns else _cell(cells, "patient")
+                rows[name] = Row(_cell(cells, "label"), (_cell(cells, "split") or "").casefold() or None, group)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot read the manifest ({error}); expected a CSV file in UTF-8") from None
+    missing = [name for name in rows if not (root / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} of {len(rows)} files do not exist, the first is {missing[0]!r}; "
+            "paths are relative to the manifest"
+        )
+    return rows
+
+
+def _cell(cells: dict[str, str | None], column: str) -> str | None:
+    return (cells.get(column) or "").strip() or None
+
+
+def _file(path: Path, line: int, text: str | None, rows: dict[str, Row]) -> str:
+    name = PurePosixPath((text or "").strip())
+    if name == PurePosixPath() or name.is_absolute() or ".." in name.parts:
+        raise DataError(f"{path}: line {line}: file {text!r}, expected a path below the manifest's folder")
+    if str(name) in rows:
+        raise DataError(f"{path}: line {line}: {str(name)!r} is named a second time; keep one row a file")
+    return str(name)

@@ -1,0 +1,105 @@
+"""TIFF at full depth: 8 and 16 bits, float, grey and colour, one page.
+
+tifffile keeps the depth. Some compressions (LZW, JPEG) it leaves to the package imagecodecs; without it Pillow reads
+those files, unless that would lose depth.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image
+
+from anotwin.data.modes import pillow_pixels
+from anotwin.errors import DataError
+
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# tifffile logs what it dislikes in a damaged file; the DataError says it already
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def read_tiff(path: Path) -> npt.NDArray[Any]:
+    """The pixels of a one-page TIFF as stored, black as 0: (H, W) or (H, W, 3), alpha dropped.
+
+    Raises DataError for several pages, volumes, truncated or absurdly large files; decoder errors pass through.
+    """
+    with tifffile.TiffFile(path) as file:
+        pages = [page for page in file.pages if not getattr(page, "is_reduced", False)]  # thumbnails do not count
+        page: Any = pages[0] if pages else file.pages[0]
+        if len(pages) > 1 or getattr(page, "imagedepth", 1) > 1:
+            count = max(len(pages), int(getattr(page, "imagedepth", 1)))
+            raise DataError(
+                f"{path}: {count} pages, expected one image; multi-page files belong to the oct layout, which is "
+                "coming: save the pages as single files until then"
+            )
+        _check_size(path, page)
+        try:
+            pixels = page.asarray()
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            return _by_pillow(path, page)
+        return _black_is_zero(_channels_last(path, pixels, page), page)
+
+
+def _check_size(path: Path, page: Any) -> None:
+    # before anything is allocated: the header may promise more than the file holds
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 2**27)
+    if page.imagelength * page.imagewidth > limit:
+        raise DataError(f"{path}: {page.imagewidth} x {page.imagelength} pixels, at most {limit} can be read; tile it")
+    size = path.stat().st_size
+    end = max((start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+    if end > size:
+        raise DataError(f"{path}: truncated, has {size} bytes of {end}; copy the file again")
+
+
+def _channels_last(path: Path, pixels: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    axes = str(page.axes)
+    if page.photometric.name == "PALETTE":
+        colours = (np.asarray(page.colormap) >> 8).astype(np.uint8)  # (3, entries), 16 bits each
+        if (colours == colours[:1]).all():
+            return np.asarray(colours[0][pixels])
+        return np.moveaxis(colours[:, pixels], 0, 2)
+    if axes == "SYX":
+        pixels, axes = np.moveaxis(pixels, 0, 2), "YXS"
+    if axes == "YX":
+        return pixels
+    if axes != "YXS":
+        raise DataError(f"{path}: axes {axes} of shape {pixels.shape}, expected height, width and colours")
+    if page.photometric.name == "SEPARATED" and pixels.shape[2] >= 4:
+        return _from_cmyk(pixels)
+    return pixels[:, :, 0] if pixels.shape[2] < 3 else pixels[:, :, :3]
+
+
+def _from_cmyk(inks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    full = float(np.iinfo(inks.dtype).max)
+    light = (full - inks[:, :, :3]) * ((full - inks[:, :, 3:4]) / full)
+    return np.rint(light).astype(inks.dtype)
+
+
+def _black_is_zero(pixels: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    if page.photometric.name != "MINISWHITE" or pixels.dtype.kind not in "bu":
+        return pixels
+    if pixels.dtype.kind == "b":
+        return ~pixels
+    white = 2 ** int(page.bitspersample) - 1
+    return np.asarray((white - pixels.astype(np.int64)).astype(pixels.dtype))
+
+
+def _by_pillow(path: Path, page: Any) -> npt.NDArray[Any]:
+    if page.bitspersample > 8 and page.samplesperpixel > 1:
+        raise DataError(
+            f"{path}: {page.bitspersample}-bit colour in {page.compression.name} compression needs the package "
+            "imagecodecs: pip install imagecodecs, or save the file with deflate compression"
+        )
+    with Image.open(path, formats=("TIFF",)) as image:
+        image.load()
+        pixels = pillow_pixels(image)
+    # Pillow turns 8-bit "white is zero" around by itself, and leaves 16-bit as it is
+    return _black_is_zero(pixels, page) if pixels.dtype == np.uint16 else pixels

@@ -1,0 +1,406 @@
+"""`Detector`: train, calibrate, score, save, load. The command line, notebooks and later the server call only this.
+
+>>> from anotwin import Detector, Settings
+>>> from anotwin.data.synthetic import textured_discs
+>>> normals, _ = textured_discs(60, size=16, seed=0)
+>>> quick = Settings().with_overrides(
+...     ["training.steps=20", "networks.base_channels=4", "search.steps=5", "calibration.false_alarm_rate=0.2"])
+>>> detector = Detector.train(normals, settings=quick)
+>>> queries, _ = textured_discs(2, size=16, seed=1, abnormal=True)
+>>> [finding.status for finding in detector.score(queries)]
+['budget_spent', 'budget_spent']
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from anotwin import files
+from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
+from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
+from anotwin.data.open import open_source
+from anotwin.data.split import split_holdout
+from anotwin.errors import DataError, SettingsError, TrainingDiverged
+from anotwin.methods.protocol import Method, device_of, freeze
+from anotwin.methods.registry import create
+from anotwin.prepare.cache import PreparedImages, prepare_images
+from anotwin.prepare.inspect import infer_spec
+from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
+from anotwin.report.grid import save_grid
+from anotwin.run.local import NormalScores, normal_scores, score_stream, trace_search
+from anotwin.seeding import derive
+from anotwin.settings import Settings
+from anotwin.training.health import Health, examine
+from anotwin.training.loop import Progress, train
+from anotwin.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Update:
+    """How far a long operation is; `detail` is what a progress bar shows beside it. A "note" is a sentence to print."""
+
+    stage: str  # "preparing", "training", "calibrating", "scoring" or "note"
+    done: int = 0
+    total: int = 0
+    detail: str = ""
+
+
+Watch = Callable[[Update], None]
+
+
+def _silent(_update: Update) -> None:
+    return None
+
+
+class Detector:
+    """A method with what it learnt: networks, calibration, which images it has seen.
+
+    Attributes: `method`, `calibration` (None before), `layout` (name and normal label that training used), `history` (JSON:
+    steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout" content hashes).
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        calibration: Calibration | None = None,
+        fingerprints: dict[str, torch.Tensor] | None = None,
+        layout: dict[str, str | None] | None = None,
+        history: dict[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.calibration = calibration
+        self.fingerprints = fingerprints or {}
+        self.layout = layout or {}
+        self.history = history or {}
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def train(
+        cls,
+        data: Any,
+        out: str | Path | None = None,
+        *,
+        method: str = "anogan",
+        settings: Settings | None = None,
+        resume: bool = False,
+        device: str = "auto",
+        watch: Watch = _silent,
+    ) -> Self:
+        """Learn normal from `data`, calibrate on the normals held out, and save to `out` if given.
+
+        `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or a list of
+        arrays. `settings.data.holdout` of the normals are never trained on; they judge the generator and calibrate the
+        decision. `resume` goes on with the last run below `out`, with that run's settings unless others are given.
+        Raises DataError, SettingsError, or TrainingDiverged (the last good snapshot is then in `out`).
+        """
+        if resume and out is None:
+            raise SettingsError("resume needs the folder of the run: give out=")
+        if resume and out is not None:
+            method = str(RunFolder.latest(Path(out)).description().get("method", method))
+            settings = settings or cls.settings_of_run(out)
+        settings = settings or Settings()
+        source = open_source(data, "train", settings.data.layout, settings.data.normal)
+        with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
+            folder = Path(out) if out is not None else Path(scratch)
+            files.check_writable(folder)
+            return cls._train(source, folder, out is not None, method, settings, resume, device, watch)
+
+    @classmethod
+    def _train(
+        cls,
+        source: ImageSource,
+        folder: Path,
+        keep: bool,
+        name: str,
+        settings: Settings,
+        resume: bool,
+        device: str,
+        watch: Watch,
+    ) -> Self:
+        if len(source.items) < 2:
+            raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
+        everything = range(len(source.items))
+        spec, notes = infer_spec(source, everything, settings.data, settings.training.seed)
+        model = create(name, spec, settings)  # settings that cannot be fail here, before any image is prepared
+        images = prepare_images(
+            source, everything, spec, settings.data.memory_mb, folder, settings.data.workers,
+            lambda done, total: watch(Update("preparing", done, total)),
+        )
+        try:
+            items = [source.items[index] for index in images.indices]
+            training, heldout = split_holdout(
+                items, settings.data.holdout, settings.data.holdout_most, settings.training.seed, list(images.fingerprints)
+            )
+            for note in (*notes, *_failure_note(images.failures), _split_note(len(training), len(heldout))):
+                watch(Update("note", detail=note))
+            description = {
+                "method": name,
+                "spec": asdict(spec),
+                "settings": settings.model_dump(),
+                "images": f"{derive(0, *images.fingerprints[training].tolist()):016x}",
+                "torch": torch.__version__,
+            }
+            run = _open_run(folder, name, description, resume)
+            fabric = _fabric(device, settings.training.precision)
+            detector = cls(
+                model,
+                fingerprints={
+                    part: torch.from_numpy(images.fingerprints[rows].astype(np.int64))
+                    for part, rows in (("train", training), ("holdout", heldout))
+                },
+                layout={"name": source.layout, "normal": settings.data.normal},
+                history={"notes": list(notes), "seed": settings.training.seed, "run": run.path.name},
+            )
+            detector._fit(images, training, heldout, run, fabric, watch, folder if keep else None)
+            chosen = [images.indices[row] for row in heldout]
+        finally:
+            images.close()
+        detector._calibrate_on_holdout(source, chosen, watch)
+        if keep:
+            detector.save(folder)
+        return detector
+
+    def _fit(
+        self,
+        images: PreparedImages,
+        training: np.ndarray[Any, Any],
+        heldout: np.ndarray[Any, Any],
+        run: RunFolder,
+        fabric: Fabric,
+        watch: Watch,
+        folder: Path | None,
+    ) -> None:
+        settings = self.method.settings.training
+        trainer = self.method.trainer()
+
+        def show(progress: Progress) -> None:
+            losses = " ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in progress.losses.items())
+            watch(Update("training", progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {losses}"))
+
+        def grid(pictures: torch.Tensor, step: int) -> None:
+            save_grid(pictures.numpy(), run.path / f"samples-{step:06d}.png")
+
+        diverged: TrainingDiverged | None = None
+        seconds = 0.0
+        try:
+            seconds = train(trainer, images, training, settings, run, fabric, show=show, save_grid=grid)
+        except TrainingDiverged as error:
+            diverged = error
+        freeze(self.method.networks)
+        steps = (run.load_snapshot() or (0, {}))[0]
+        self.history |= {"steps": steps, "seconds": round(seconds, 1), "torch": torch.__version__, "python": platform.python_version()}
+        if diverged is None or steps > 0:
+            health = self._examine(images, training, heldout)
+            self.history["health"] = health.as_dict()
+            watch(Update("note", detail=health.advice))
+            if folder is not None:
+                self.save(folder)
+        if diverged is not None:
+            raise diverged
+
+    def _examine(self, images: PreparedImages, training: np.ndarray[Any, Any], heldout: np.ndarray[Any, Any]) -> Health:
+        count = min(len(training), len(heldout), 1000)
+        real = [images.batch(rows[:count]).flatten(1).numpy() for rows in (heldout, training)]
+        try:
+            samples = self.method.sample(count, seed=0)
+        except SettingsError:
+            return Health("unknown", None, None, None, f"method {self.method.name} draws no samples: nothing to examine")
+        return examine(samples.float().cpu().flatten(1).numpy(), *real)
+
+    # -- deciding -----------------------------------------------------------------------------------------------------
+
+    def calibrate(
+        self, data: Any, false_alarm_rate: float | None = None, *, watch: Watch = _silent, layout: str = "auto"
+    ) -> Calibration:
+        """Set the threshold from normals: a folder of them, or the training data (only the held-out ones are used).
+
+        Images that the model was trained on are recognised by content and left out, wherever they lie. Raises DataError
+        where too few are left for the rate, saying how many are needed and which rate these allow.
+        """
+        rate = self.method.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+        if not 0 < rate < 1:
+            raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
+        source = open_source(data, "train", layout, self.layout.get("normal"))
+        return self._calibrate(source, range(len(source.items)), rate, watch)
+
+    def _calibrate(self, source: ImageSource, indices: Sequence[int], rate: float, watch: Watch) -> Calibration:
+        trained_on = frozenset(self.fingerprints.get("train", torch.empty(0)).tolist())
+        result: NormalScores | None = None
+        workers = self.method.settings.data.workers
+        for update in normal_scores(self.method, source, indices, trained_on, workers=workers):
+            if isinstance(update, NormalScores):
+                result = update
+            else:
+                watch(Update("calibrating", update, len(indices)))
+        assert result is not None  # the generator's last value
+        for failure in result.failures[:3]:
+            watch(Update("note", detail=f"left out: {failure}"))
+        left_out = f", {result.excluded} left out because the model was trained on them" if result.excluded else ""
+        self.calibration = calibrate(
+            result.scores, result.residuals, result.discriminations, result.heatmap_scale, rate
+        )
+        watch(Update("note", detail=f"calibrated on {len(result.scores)} normals{left_out}"))
+        return self.calibration
+
+    def _calibrate_on_holdout(self, source: ImageSource, indices: list[int], watch: Watch) -> None:
+        """Calibrate at the rate of the settings or, with too few held-out normals for it, at the lowest they allow."""
+        rate = self.method.settings.calibration.false_alarm_rate
+        lowest = smallest_rate(len(indices))
+        if lowest > rate:
+            note = (
+                f"{len(indices)} held-out normals are too few for a false-alarm rate of {rate:g} "
+                f"({normals_needed(rate)} are needed): calibrated at {lowest:.3g}, the lowest they allow"
+            )
+            watch(Update("note", detail=note))
+            self.history["notes"] = [*self.history.get("notes", []), note]
+        if lowest < 1:
+            self._calibrate(source, indices, max(rate, lowest), watch)
+
+    # -- scoring ------------------------------------------------------------------------------------------------------
+
+    def open(self, data: Any, layout: str = "auto") -> ImageSource:
+        """What `score` and `evaluate` read of DATA: the test part of a layout, any folder, or images in memory."""
+        return open_source(data, "test", layout, self.layout.get("normal"))
+
+    def findings(
+        self, data: Any, indices: Sequence[int] | None = None, *, pictures: bool = True, layout: str = "auto"
+    ) -> Iterator[Finding]:
+        """Score as a stream, in the order of the source; memory does not grow with the number of images."""
+        source = self.open(data, layout)
+        workers = self.method.settings.data.workers
+        return score_stream(self.method, source, self.calibration, indices, workers=workers, pictures=pictures)
+
+    def score(self, data: Any, *, pictures: bool = True) -> list[Finding]:
+        """Score everything in `data` (a folder or images); a list, for what fits in memory. See `findings`."""
+        return list(self.findings(data, pictures=pictures))
+
+    def trace(self, data: Any, indices: Sequence[int], steps: Sequence[int]) -> Trace | None:
+        """How the counterparts of a few images came about: the best so far at the steps named."""
+        return trace_search(self.method, self.open(data), indices, steps)
+
+    def sample(self, count: int, seed: int = 0) -> torch.Tensor:
+        """New normal images (count, C, S, S) in [-1, 1], for augmentation or to see what was learnt."""
+        if count < 1:
+            raise SettingsError(f"cannot sample {count} images: at least 1")
+        return self.method.sample(count, seed).float().cpu()
+
+    # -- keeping ------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> None:
+        """Write the bundle: bundle.json and weights.safetensors, atomically."""
+        save_bundle(self.bundle(), Path(folder))
+
+    def save_calibration(self, folder: str | Path) -> None:
+        """Write a new calibration, and settings of search and comparison, into an existing bundle."""
+        if self.calibration is None:
+            raise SettingsError("not calibrated: call calibrate first")
+        save_calibration(Path(folder), self.calibration)
+
+    def bundle(self) -> Bundle:
+        """Everything that a bundle holds."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.method.networks.state_dict().items()}
+        return Bundle(
+            method=self.method.name,
+            spec=self.method.spec,
+            settings=self.method.settings,
+            tensors=tensors,
+            calibration=self.calibration,
+            fingerprints=self.fingerprints,
+            layout=self.layout,
+            history=self.history,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> Self:
+        """A detector from its bundle; executes nothing from it. Raises BundleError saying what is wrong with it."""
+        bundle = load_bundle(Path(folder), expected_tensors)
+        method = create(bundle.method, bundle.spec, bundle.settings)
+        method.networks.load_state_dict(bundle.tensors)
+        freeze(method.networks)
+        method.networks.to(_fabric(device, "32-true").device)
+        return cls(
+            method,
+            calibration=bundle.calibration,
+            fingerprints=bundle.fingerprints,
+            layout=bundle.layout,
+            history=bundle.history,
+        )
+
+    def with_settings(self, settings: Settings) -> Self:
+        """The same networks searching, comparing or deciding otherwise; uncalibrated, since its scores change."""
+        method = create(self.method.name, self.method.spec, settings)
+        method.networks.load_state_dict(self.method.networks.state_dict())
+        freeze(method.networks)
+        method.networks.to(device_of(self.method.networks))
+        return type(self)(method, fingerprints=self.fingerprints, layout=self.layout, history=self.history)
+
+    def describe(self) -> dict[str, Any]:
+        """What `anotwin info` shows, as JSON values."""
+        return describe(self.bundle())
+
+    @staticmethod
+    def settings_of_run(folder: str | Path) -> Settings:
+        """The settings of the last training run below a model folder: what --resume starts from."""
+        run = RunFolder.latest(Path(folder))
+        return Settings.parse(run.description().get("settings", {}), where=str(run.path / "run.json"))
+
+
+def expected_tensors(
+    method: str, spec: ImageSpec, settings: Settings
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Names, shapes and types of the tensors that a method has for a spec and settings; allocates nothing."""
+    with torch.device("meta"):
+        state = create(method, spec, settings).networks.state_dict()
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+
+
+def _open_run(folder: Path, name: str, description: dict[str, Any], resume: bool) -> RunFolder:
+    if not resume:
+        return RunFolder.create(folder, name, description)
+    run = RunFolder.latest(folder)
+    before = run.description()
+    if before.get("images") != description["images"]:
+        raise SettingsError(f"{run.path}: was trained on other images than DATA now holds; start anew without --resume")
+    for section in ("data", "networks", "training"):
+        for key, value in description["settings"][section].items():
+            old = before.get("settings", {}).get(section, {}).get(key)
+            if old != value and (section, key) not in RESUMABLE:
+                raise SettingsError(
+                    f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it (training.steps may "
+                    "grow), or start anew without --resume"
+                )
+    files.write_json_atomic(run.path / "run.json", description)
+    return run
+
+
+RESUMABLE = {("training", "steps"), ("training", "snapshot_every"), ("training", "sample_every"), ("data", "workers"), ("data", "memory_mb")}
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: no CUDA device is available here; use --device cpu or auto")
+    accelerator = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "cuda"}.get(device)
+    if accelerator is None:
+        raise SettingsError(f"--device {device!r}: expected auto, cpu or cuda")
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+
+
+def _split_note(training: int, heldout: int) -> str:
+    return f"{training + heldout} normal images: {training} to train on, {heldout} held out for health and calibration"
+
+
+def _failure_note(failures: Sequence[tuple[int, str]]) -> list[str]:
+    if not failures:
+        return []
+    return [f"{len(failures)} image{'s' if len(failures) > 1 else ''} left out, the first: {failures[0][1]}"]

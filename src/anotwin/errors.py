@@ -1,0 +1,42 @@
+"""Everything that AnoTwin raises on purpose.
+
+    AnoTwinError
+    ├── DataError         the images: missing, unreadable, of the wrong kind, too few
+    ├── SettingsError     a setting, an option or an argument that cannot be
+    ├── BundleError       a model folder that is truncated, foreign, newer or hostile
+    ├── TrainingDiverged  a loss became non-finite; the last good snapshot is kept
+    └── MissingExtra      an optional dependency is not installed
+
+Every message says what, where (file, image), what was found, what was expected, and what to do next, on one line:
+the command line prints it behind ``error:`` and leaves with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class AnoTwinError(Exception):
+    """Base of all errors that a user can meet; ``exit_code`` is what the command line returns."""
+
+    exit_code = 2
+
+
+class DataError(AnoTwinError):
+    """The images are missing, unreadable, of the wrong kind or too few."""
+
+
+class SettingsError(AnoTwinError):
+    """A setting or an argument that is unknown or out of range."""
+
+
+class BundleError(AnoTwinError):
+    """A model folder that cannot be trusted or understood."""
+
+
+class TrainingDiverged(AnoTwinError):
+    """A loss became non-finite. The last good snapshot is kept and was written as the model."""
+
+    exit_code = 3
+
+
+class MissingExtra(AnoTwinError):
+    """An optional dependency is not installed."""

@@ -1,0 +1,259 @@
+"""What labels say about scores and decisions, with intervals.
+
+Labels are true (or 1) for abnormal images; scores and decisions are higher (or true) for abnormal. Each metric is a
+small kernel on counts: how many normal and abnormal images have each of the sorted distinct scores. A bootstrap
+resample only changes the counts, so that 1,000 resamples of 10,000 images are a few cumulative sums.
+
+The pixel metrics live in `anotwin.evaluate.pixels` and are offered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from anotwin.errors import DataError, SettingsError
+from anotwin.evaluate.pixels import aupro, pixel_auroc
+
+__all__ = [
+    "aupro",
+    "auroc",
+    "average_precision",
+    "bootstrap",
+    "detection_rate",
+    "f1_at",
+    "false_alarm_rate",
+    "pixel_auroc",
+    "proportion_interval",
+]
+
+Vector = Sequence[Any] | npt.NDArray[Any]
+Metric = Callable[[Any, Any], float]
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]  # (D, U): D resamples, U distinct scores in ascending order
+Kernel = Callable[[Floats, Counts, Counts], Floats]  # distinct scores (U,), normals, abnormals -> (D,)
+
+
+def auroc(labels: Vector, scores: Vector) -> float:
+    """Area under the ROC curve: P(abnormal scores higher than normal), ties counted half; NaN without both classes.
+
+    Args:
+        labels: (N,) true or 1 where abnormal.
+        scores: (N,) higher is more abnormal; infinite is allowed, NaN is not.
+
+    Raises:
+        SettingsError: not two lists of one length, or labels other than 0 and 1.
+        DataError: NaN scores.
+
+    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    return _point(_auroc, labels, scores)
+
+
+def average_precision(labels: Vector, scores: Vector) -> float:
+    """Average precision, sum over thresholds of (recall gained x precision); NaN unless both classes are there.
+
+    The step-wise sum of scikit-learn's `average_precision_score`, no interpolation. Arguments as in `auroc`.
+
+    >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
+    0.8333
+    """
+    return _point(_average_precision, labels, scores)
+
+
+def f1_at(labels: Vector, decisions: Vector) -> float:
+    """F1 = 2 TP / (2 TP + FP + FN) of decisions; 0 if nothing is found; NaN unless both classes are there.
+
+    Args:
+        labels: (N,) true or 1 where abnormal.
+        decisions: (N,) true or 1 where flagged.
+
+    >>> f1_at([0, 0, 1, 1], [False, True, True, True])
+    0.8
+    """
+    return _point(_f1, labels, decisions)
+
+
+def detection_rate(labels: Vector, decisions: Vector) -> float:
+    """Share of the abnormal images that are flagged (recall, sensitivity); NaN without an abnormal image.
+
+    >>> detection_rate([0, 1, 1], [True, True, False])
+    0.5
+    """
+    return _point(_detection_rate, labels, decisions)
+
+
+def false_alarm_rate(labels: Vector, decisions: Vector) -> float:
+    """Share of the normal images that are flagged (1 - specificity); NaN without a normal image.
+
+    >>> false_alarm_rate([0, 1, 1], [True, True, False])
+    1.0
+    """
+    return _point(_false_alarm_rate, labels, decisions)
+
+
+def proportion_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact (Clopper and Pearson 1934) interval of a proportion; (NaN, NaN) of nothing.
+
+    For rates better than a bootstrap, which has no width where none or all are flagged.
+
+    >>> proportion_interval(0, 100)[0]
+    0.0
+    """
+    _check_confidence(confidence)
+    if count == 0:
+        return float("nan"), float("nan")
+    interval = stats.binomtest(successes, count).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def bootstrap(
+    function: Metric, labels: Vector, scores: Vector, *, draws: int = 1000, seed: int = 0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of a metric from a stratified bootstrap: normals and abnormals are resampled apart.
+
+    Efron and Tibshirani 1993, Sec. 13.3. The metrics of this module run on counts (10,000 images x 1,000 draws take
+    about a second); any other function is called once a draw. The same seed means the same resamples for every metric.
+    Where the classes are separated without an error each resample is too, and the interval has no width.
+
+    Args:
+        function: of (labels, scores), such as `auroc`.
+        labels: (N,) true or 1 where abnormal.
+        scores: (N,) scores, or decisions for the metrics that take those.
+        draws: number of resamples, >= 1.
+        confidence: in (0, 1).
+
+    Returns:
+        (low, high); NaN where the metric is.
+
+    >>> low, high = bootstrap(auroc, [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8])
+    >>> low <= auroc([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8]) <= high
+    True
+    """
+    _check_confidence(confidence)
+    if draws < 1 or seed < 0:
+        raise SettingsError(f"bootstrap: draws must be >= 1 and seed >= 0, got {draws} and {seed}")
+    abnormal, values = _checked(labels, scores)
+    kernel = _KERNELS.get(function)
+    if kernel is None:
+        resampled = _resample(np.flatnonzero(~abnormal), np.flatnonzero(abnormal), draws, seed, chunk=1)
+        picks = (np.concatenate([normal[0], defect[0]]) for normal, defect in resampled)
+        estimates = np.array([function(abnormal[pick], values[pick]) for pick in picks])
+    else:
+        distinct, codes = np.unique(values, return_inverse=True)
+        chunk = max(1, 2_000_000 // max(1, values.size))  # some 16 MB an array
+        resampled = _resample(codes[~abnormal], codes[abnormal], draws, seed, chunk)
+        estimates = np.concatenate(
+            [
+                kernel(distinct, _count(normal, distinct.size), _count(defect, distinct.size))
+                for normal, defect in resampled
+            ]
+        )
+    low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _resample(normals: Counts, abnormals: Counts, draws: int, seed: int, chunk: int) -> Iterator[tuple[Counts, Counts]]:
+    """Resamples (D, n) and (D, m), D <= chunk at a time; each class has its own stream, so `chunk` changes nothing."""
+    # an empty class has nothing to draw from, and `integers` would raise
+    streams = [np.random.default_rng([seed, which]) for which in range(2)]
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        normal, abnormal = (
+            members[rng.integers(members.size, size=(rows, members.size))] if members.size else np.empty((rows, 0), int)
+            for members, rng in zip((normals, abnormals), streams, strict=True)
+        )
+        yield normal, abnormal
+
+
+def _count(codes: Counts, size: int) -> Counts:
+    """(D, n) indices of distinct scores -> (D, U) how often each occurs in each row."""
+    rows = codes.shape[0]
+    shifted = codes + size * np.arange(rows)[:, None]
+    return np.bincount(shifted.ravel(), minlength=rows * size).reshape(rows, size)
+
+
+def _point(kernel: Kernel, labels: Vector, scores: Vector) -> float:
+    abnormal, values = _checked(labels, scores)
+    distinct, codes = np.unique(values, return_inverse=True)
+    normals, abnormals = (_count(codes[which][None], distinct.size) for which in (~abnormal, abnormal))
+    return float(kernel(distinct, normals, abnormals)[0])
+
+
+def _auroc(_: Floats, normals: Counts, abnormals: Counts) -> Floats:
+    pairs = normals.sum(axis=1) * abnormals.sum(axis=1)
+    lower = np.cumsum(normals, axis=1) - normals
+    twice_wins = np.sum(abnormals * (2 * lower + normals), axis=1)  # integers: exact
+    return _ratio(twice_wins, 2 * pairs)
+
+
+def _average_precision(_: Floats, normals: Counts, abnormals: Counts) -> Floats:
+    found = np.cumsum(abnormals[:, ::-1], axis=1)[:, ::-1]  # at or above each distinct score
+    flagged = found + np.cumsum(normals[:, ::-1], axis=1)[:, ::-1]
+    precision = found / np.maximum(flagged, 1)  # none flagged: no recall is gained there either
+    both = normals.sum(axis=1) > 0
+    return _ratio(np.sum(abnormals * precision, axis=1), abnormals.sum(axis=1) * both)
+
+
+def _f1(decisions: Floats, normals: Counts, abnormals: Counts) -> Floats:
+    hits, alarms = _flagged(decisions, abnormals), _flagged(decisions, normals)
+    total = abnormals.sum(axis=1)
+    both = (total > 0) & (normals.sum(axis=1) > 0)
+    return _ratio(2 * hits, (hits + alarms + total) * both)  # 2 TP + FP + FN = TP + FP + all abnormal
+
+
+def _detection_rate(decisions: Floats, _: Counts, abnormals: Counts) -> Floats:
+    return _ratio(_flagged(decisions, abnormals), abnormals.sum(axis=1))
+
+
+def _false_alarm_rate(decisions: Floats, normals: Counts, _: Counts) -> Floats:
+    return _ratio(_flagged(decisions, normals), normals.sum(axis=1))
+
+
+def _flagged(decisions: Floats, counts: Counts) -> Floats:
+    if not np.isin(decisions, (0, 1)).all():
+        raise SettingsError(
+            f"decisions must be true or false (1 or 0), got {decisions[:5].tolist()}; threshold the scores"
+        )
+    return np.asarray(counts @ decisions, dtype=np.float64)
+
+
+def _ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> Floats:
+    """above / below, NaN where below is 0: the metric needs a class that is not there."""
+    ratio: Floats = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    return ratio
+
+
+_KERNELS: dict[Metric, Kernel] = {
+    auroc: _auroc,
+    average_precision: _average_precision,
+    f1_at: _f1,
+    detection_rate: _detection_rate,
+    false_alarm_rate: _false_alarm_rate,
+}
+
+
+def _checked(labels: Vector, scores: Vector) -> tuple[npt.NDArray[np.bool_], Floats]:
+    abnormal, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if abnormal.ndim != 1 or abnormal.shape != values.shape:
+        raise SettingsError(
+            f"metrics: labels {abnormal.shape} and scores {values.shape} must be one number an image each"
+        )
+    if not np.isin(abnormal, (0, 1)).all():
+        raise SettingsError("metrics: labels must be true or false (1 abnormal, 0 normal); got other values")
+    bad = int(np.count_nonzero(np.isnan(values)))
+    if bad:
+        raise DataError(
+            f"metrics: {bad} of {values.size} scores are NaN; leave out the images that could not be scored"
+        )
+    return abnormal.astype(bool), values
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise SettingsError(f"metrics: confidence must be between 0 and 1, got {confidence}")

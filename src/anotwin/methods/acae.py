@@ -1,0 +1,132 @@
+"""aCAE: an adversarial convolutional autoencoder, the AnoGAN paper's learnt comparison.
+
+Paper: Pathak et al., "Context encoders: feature learning by inpainting", 2016 (1604.07379), whose loss the AnoGAN paper
+takes over for whole images: reconstruct, and fool a discriminator while doing so.
+
+    encoder E, decoder Dec     counterpart = Dec(E(x)), one pass
+    objective                  min  l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))),  l_rec 0.999, l_adv 0.001
+
+Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; scored by
+the same R, D and A as AnoGAN, with lambda = 0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from anotwin.errors import SettingsError
+from anotwin.methods.losses import discriminator_loss, generator_loss, r1_penalty
+from anotwin.methods.networks import Discriminator, Encoder, Generator
+from anotwin.methods.protocol import Backward, device_of, freeze
+from anotwin.records import Batch, Counterpart, ImageSpec, Status
+from anotwin.search.objective import blend, feature_matching_loss, residual_loss
+from anotwin.settings import Settings
+
+RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
+
+
+class ACAE:
+    """See the module. `networks` holds "encoder", "decoder" and "discriminator"."""
+
+    name: ClassVar[str] = "acae"
+
+    def __init__(self, spec: ImageSpec, settings: Settings) -> None:
+        self.spec = spec
+        self.settings = settings
+        try:
+            discriminator = Discriminator(spec, settings.networks)
+        except IndexError as error:
+            raise SettingsError(str(error)) from None
+        self.networks = nn.ModuleDict({
+            "encoder": Encoder(spec, settings.networks),
+            "decoder": Generator(spec, settings.networks),
+            "discriminator": discriminator,
+        })
+        freeze(self.networks)
+
+    def trainer(self) -> ACAETrainer:
+        return ACAETrainer(self)
+
+    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
+        del trace_at  # one pass: there is no way to show
+        queries = batch.images.to(device_of(self.networks))
+        with torch.no_grad():
+            codes = self.networks["encoder"](queries)
+            images = self.networks["decoder"](codes)
+            residual = residual_loss(queries, images)
+            discrimination = feature_matching_loss(self.features(queries), self.features(images))
+        total = blend(residual, discrimination, self.settings.search.discrimination_weight)
+        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in total.isfinite().tolist())
+        losses = {"total": total, "residual": residual, "discrimination": discrimination}
+        return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.networks["discriminator"](images.to(device_of(self.networks))).features  # type: ignore[no-any-return]
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.networks["discriminator"](images.to(device_of(self.networks))).logits  # type: ignore[no-any-return]
+
+    def sample(self, count: int, seed: int) -> torch.Tensor:
+        del count, seed
+        raise SettingsError("method acae cannot sample: an autoencoder has no prior to draw from; train with --method anogan")
+
+
+class ACAETrainer:
+    """D on logits as in `anogan`; E and Dec together by reconstruction and D's verdict."""
+
+    def __init__(self, method: ACAE) -> None:
+        self.settings = settings = method.settings.training
+        self.networks = method.networks.train().requires_grad_(True)
+        coder = [*self.networks["encoder"].parameters(), *self.networks["decoder"].parameters()]
+        betas = (settings.beta1, settings.beta2)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "coder": torch.optim.Adam(coder, lr=settings.learning_rate, betas=betas),
+            "discriminator": torch.optim.Adam(
+                self.networks["discriminator"].parameters(), lr=settings.learning_rate, betas=betas
+            ),
+        }
+
+    def _reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        return self.networks["decoder"](self.networks["encoder"](images))  # type: ignore[no-any-return]
+
+    def step(
+        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
+    ) -> dict[str, torch.Tensor]:
+        del rng  # nothing random inside a step
+        settings, d = self.settings, self.networks["discriminator"]
+
+        # E, Dec: min l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x))))
+        d.requires_grad_(False)
+        fakes = self._reconstruct(images)
+        loss_rec = (images - fakes).square().mean()
+        loss_adv = generator_loss(d(fakes).logits)
+        self.optimizers["coder"].zero_grad(set_to_none=True)
+        backward(RECONSTRUCTION * loss_rec + ADVERSARIAL * loss_adv)
+        self.optimizers["coder"].step()
+        d.requires_grad_(True)
+
+        # D: min softplus(-D(x)) + softplus(D(Dec(E(x)))), lazily + gamma/2 |grad_x D(x)|^2
+        penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
+        images = images.detach().requires_grad_(penalise)
+        real_logits = d(images).logits
+        loss_d = discriminator_loss(real_logits, d(fakes.detach()).logits)
+        total = loss_d
+        if penalise:
+            total = loss_d + settings.r1_every * settings.r1_gamma / 2 * r1_penalty(real_logits, images)
+        self.optimizers["discriminator"].zero_grad(set_to_none=True)
+        backward(total)
+        self.optimizers["discriminator"].step()
+        return {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach(), "loss_d": loss_d.detach()}
+
+    def preview(self, images: torch.Tensor) -> torch.Tensor:
+        self.networks.eval()
+        with torch.no_grad():
+            reconstructions = self._reconstruct(images)
+        self.networks.train()
+        return reconstructions

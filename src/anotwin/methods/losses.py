@@ -1,0 +1,26 @@
+"""The adversarial losses, on logits. Each returns a scalar, the mean over the batch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def discriminator_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """-log D(x) - log(1 - D(G(z))) with D = sigmoid(logit) (Goodfellow et al. 2014, eq. 1); logits (B,).
+
+    >>> round(float(discriminator_loss(torch.zeros(2), torch.zeros(2))), 4)  # 2 log 2: D cannot tell
+    1.3863
+    """
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_loss(fake_logits: torch.Tensor) -> torch.Tensor:
+    """-log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3); logits (B,)."""
+    return F.softplus(-fake_logits).mean()
+
+
+def r1_penalty(real_logits: torch.Tensor, real_images: torch.Tensor) -> torch.Tensor:
+    """|grad_x D(x)|^2 on real images (Mescheder et al. 2018, eq. 9, without its gamma/2); images must require grad."""
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()

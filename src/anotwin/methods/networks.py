@@ -1,0 +1,117 @@
+"""The networks of the DCGAN family, for any square size that is a power of two from 16 to 256.
+
+Paper: Radford, Metz, Chintala, "Unsupervised representation learning with deep convolutional GANs", 2016 (1511.06434).
+Kept: strided 4 x 4 convolutions, batch norm in the generator, ReLU / LeakyReLU(0.2), tanh, N(0, 0.02) weights.
+Changed, each selectable:
+- the discriminator has no batch norm by default, since R1 differentiates D(x) by x image by image, and batch norm ties
+  the images of a batch together; without it N(0, 0.02) would let the signal die out, so PyTorch's own initialisation
+  is used there;
+- the discriminator gives logits, and its features beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from anotwin.records import ImageSpec
+from anotwin.settings import NetworkSettings
+
+
+class Critique(NamedTuple):
+    """What the discriminator says of images."""
+
+    logits: torch.Tensor  # (B,) higher: more like a training image
+    features: torch.Tensor  # (B, F) f(x), the activations of an intermediate block, flattened
+
+
+def widths(size: int, base: int) -> list[int]:
+    """Channels from the block at the image down to the block at 4 x 4: doubling, at most 8 x base.
+
+    >>> widths(64, 32)
+    [32, 64, 128, 256]
+    """
+    return [base * min(2**level, 8) for level in range(int(math.log2(size)) - 2)]
+
+
+class Generator(nn.Module):
+    """z (B, Z) -> images (B, C, S, S) in [-1, 1]."""
+
+    def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
+        super().__init__()
+        channels = widths(spec.size, settings.base_channels)[::-1]  # from 4 x 4 up to the image
+        self.project = nn.Linear(settings.latent_dim, channels[0] * 16, bias=False)
+        layers: list[nn.Module] = [nn.Unflatten(1, (channels[0], 4, 4)), nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        for now, then in zip(channels, channels[1:], strict=False):
+            layers += [nn.ConvTranspose2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(channels[-1], spec.channels, 4, 2, 1), nn.Tanh()]
+        self.grow = nn.Sequential(*layers)
+        self.apply(_dcgan_weights)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        images: torch.Tensor = self.grow(self.project(latents))
+        return images
+
+
+class Discriminator(nn.Module):
+    """images (B, C, S, S) -> `Critique`: a logit and the features f(x) of the block that `feature_layer` names."""
+
+    def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
+        super().__init__()
+        norm = settings.discriminator_norm
+        channels = [spec.channels, *widths(spec.size, settings.base_channels)]
+        self.blocks = nn.ModuleList()
+        for level, (now, then) in enumerate(zip(channels, channels[1:], strict=False)):
+            convolution: nn.Module = nn.Conv2d(now, then, 4, 2, 1)
+            if norm == "spectral":
+                convolution = nn.utils.parametrizations.spectral_norm(convolution)
+            middle = [nn.BatchNorm2d(then)] if norm == "batch" and level > 0 else []
+            self.blocks.append(nn.Sequential(convolution, *middle, nn.LeakyReLU(0.2)))
+        head: nn.Module = nn.Linear(channels[-1] * 16, 1)
+        self.head = nn.utils.parametrizations.spectral_norm(head) if norm == "spectral" else head
+        self.feature_block = feature_block(len(self.blocks), settings.feature_layer)
+        if norm == "batch":
+            self.apply(_dcgan_weights)
+
+    def forward(self, images: torch.Tensor) -> Critique:
+        features = hidden = images
+        for level, block in enumerate(self.blocks):
+            hidden = block(hidden)  # halves the side
+            if level == self.feature_block:
+                features = hidden
+        return Critique(self.head(hidden.flatten(1)).squeeze(1), features.flatten(1))
+
+
+class Encoder(nn.Module):
+    """images (B, C, S, S) -> codes (B, Z): the discriminator's body with a linear head onto the latents."""
+
+    def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
+        super().__init__()
+        channels = [spec.channels, *widths(spec.size, settings.base_channels)]
+        layers: list[nn.Module] = []
+        for level, (now, then) in enumerate(zip(channels, channels[1:], strict=False)):
+            norm = [nn.BatchNorm2d(then)] if level > 0 else []
+            layers += [nn.Conv2d(now, then, 4, 2, 1), *norm, nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        self.head = nn.Linear(channels[-1] * 16, settings.latent_dim)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        codes: torch.Tensor = self.head(self.body(images))
+        return codes
+
+
+def feature_block(blocks: int, layer: int) -> int:
+    """The index of the block that `networks.feature_layer` names, negative counting from the end; IndexError if none."""
+    if not -blocks <= layer < blocks:
+        raise IndexError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
+    return layer % blocks
+
+
+def _dcgan_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    if isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)

@@ -1,0 +1,23 @@
+"""Every method by its name. A new method is one file and one entry here."""
+
+from __future__ import annotations
+
+import difflib
+
+from anotwin.errors import SettingsError
+from anotwin.methods.acae import ACAE
+from anotwin.methods.anogan import AnoGAN
+from anotwin.methods.protocol import Method
+from anotwin.records import ImageSpec
+from anotwin.settings import Settings
+
+METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN}
+
+
+def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
+    """An untrained method; raises SettingsError for a name that does not exist."""
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{hint}")
+    return METHODS[name](spec, settings)

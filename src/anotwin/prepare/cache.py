@@ -1,0 +1,183 @@
+"""The training images, decoded and resized once: in memory if they fit, else in a memory-mapped file."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from anotwin.errors import DataError
+from anotwin.prepare.stream import stream
+from anotwin.records import Array, ImageSource, ImageSpec
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImages:
+    """Model images as integers: 0 stands for -1 and the type's largest value for 1. `close` when done."""
+
+    array: Array  # (N, C, S, S) uint8 for an 8-bit spec, else uint16; read-only if it lies in a file
+    fingerprints: npt.NDArray[np.int64]  # (N,)
+    indices: npt.NDArray[np.int64]  # (N,) in the source
+    failures: tuple[tuple[int, str], ...]  # (index in the source, one line): images that are not in the array
+    file: Path | None = None  # where the array lies if it did not fit into memory
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def batch(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
+        """The images at `positions` (B,) of the array as (B, C, S, S) float32 in [-1, 1]."""
+        full = float(np.iinfo(self.array.dtype).max)
+        chosen = self.array[positions].astype(np.float64)
+        return torch.from_numpy((chosen * (2 / full) - 1).astype(np.float32))
+
+    def close(self) -> None:
+        """Delete the file, if there is one; the array must not be used after that. Twice does no harm."""
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # Windows keeps a mapped file; it lies in a temporary place
+                self.file.unlink(missing_ok=True)
+
+
+def prepare_images(
+    source: ImageSource,
+    indices: Sequence[int] | npt.NDArray[np.int64],
+    spec: ImageSpec,
+    memory_mb: int = 1024,
+    folder: Path | None = None,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedImages:
+    """Read and resize the images at `indices` once.
+
+    Values outside the learnt range (an outlier in 16-bit or float images) are clipped to it, unlike in a query:
+    training needs [-1, 1]. 8-bit images of the model's size are kept exactly.
+
+    Args:
+        source, indices: which images.
+        spec: what the model eats.
+        memory_mb: MiB above which the array goes to a file.
+        folder: where that file lies; None: the system's temporary folder.
+        workers: decoding processes, see `stream`.
+        progress: called with (images done, images in all) after each batch.
+
+    Raises:
+        DataError: no image or less than half of them can be read (quotes the first failure), or the disk is full.
+    """
+    dtype = np.dtype(np.uint8 if spec.pixel_type == "uint8" else np.uint16)
+    size = len(indices) * spec.channels * spec.size**2 * dtype.itemsize
+    store = (
+        _Memory((len(indices), spec.channels, spec.size, spec.size), dtype)
+        if size <= memory_mb * 2**20
+        else _File.create(folder, size)
+    )
+    try:
+        return _fill(store, source, indices, spec, dtype, workers, progress)
+    except BaseException as error:
+        store.discard()
+        if isinstance(error, OSError):
+            raise DataError(
+                f"{store.name}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error}); "
+                "free space or raise --set data.memory_mb"
+            ) from None
+        raise
+
+
+def _fill(
+    store: _Memory | _File,
+    source: ImageSource,
+    indices: Sequence[int] | npt.NDArray[np.int64],
+    spec: ImageSpec,
+    dtype: np.dtype[Any],
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> PreparedImages:
+    total = len(indices)
+    prints: list[int] = []
+    kept: list[int] = []
+    failures: list[tuple[int, str]] = []
+    full = float(np.iinfo(dtype).max)
+    for batch in stream(source, indices, spec, _BATCH, workers, keep_pixels=False):
+        unit = (batch.images.numpy().astype(np.float64) + 1) / 2
+        store.append(np.rint(np.clip(unit, 0, 1) * full).astype(dtype))
+        prints += batch.fingerprints
+        kept += batch.indices
+        failures += batch.failures
+        if 2 * len(failures) > total:
+            break
+        if progress is not None:
+            progress(len(kept) + len(failures), total)
+    if not kept or 2 * len(failures) > total:
+        first = f"; the first: {failures[0][1]}" if failures else ""
+        raise DataError(
+            f"{source.root}: {len(failures)} of the {len(kept) + len(failures)} images read so far ({total} in all) "
+            f"cannot be used{first}"
+        )
+    array = store.finish((len(kept), spec.channels, spec.size, spec.size), dtype)
+    return PreparedImages(array, np.array(prints, np.int64), np.array(kept, np.int64), tuple(failures), store.path)
+
+
+class _Memory:
+    name = "memory"
+    path = None
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.array = np.empty(shape, dtype)
+        self.count = 0
+
+    def append(self, images: Array) -> None:
+        self.array[self.count : self.count + len(images)] = images
+        self.count += len(images)
+
+    def finish(self, shape: tuple[int, ...], _dtype: np.dtype[Any]) -> Array:
+        return self.array[: shape[0]]
+
+    def discard(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _File:
+    """Written as an ordinary file: a full disk is an OSError then, while writing to a mapped file would kill."""
+
+    path: Path
+    file: IO[bytes]
+
+    @classmethod
+    def create(cls, folder: Path | None, size: int) -> _File:
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed in finish or discard)
+                prefix="prepared-", suffix=".tmp", dir=folder, delete=False
+            )
+        except OSError as error:
+            where = folder or tempfile.gettempdir()
+            raise DataError(
+                f"{where}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error})"
+            ) from None
+        return cls(Path(file.name), file)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def append(self, images: Array) -> None:
+        self.file.write(np.ascontiguousarray(images).data)
+
+    def finish(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        self.file.close()
+        return np.memmap(self.path, dtype, "r", shape=shape)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):  # closing flushes, which fails again on a full disk
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Native pixels <-> the model's square of values in [-1, 1], with the inverse map for pixels and for heat.
+
+Native values map to u in [0, 1] (0 black, 1 white as the `ImageSpec` says) and on to 2 u - 1. A query brighter than
+all training images stays so: values are limited to [-3, 3] and not to [-1, 1], because being too bright is an anomaly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from anotwin.errors import DataError
+from anotwin.records import Array, Geometry, ImageSpec
+
+LIMIT = 3.0  # of model values
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def to_model(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
+    """A native image as the model eats it; bit-exact values where no resizing is needed.
+
+    uint8 is always divided by 255; uint16 goes by black and white of a uint16 spec, else by 65535; float32 by black
+    and white of a float32 spec, else it must lie in [0, 1]. Grey is repeated to 3 channels, colour reduced to luma.
+    Resizing is bilinear with antialiasing; fit "pad" keeps the aspect, centres and repeats the border.
+
+    >>> spec = ImageSpec(channels=1, size=16)
+    >>> to_model(np.full((40, 30), 255, np.uint8), spec)[0].unique()
+    tensor([1.])
+
+    Args:
+        pixels: (H, W) or (H, W, 3); uint8, uint16 or float32.
+        spec: what the model eats.
+
+    Returns:
+        Tensor (C, S, S) float32 in [-1, 1] for values in the learnt range, at most [-3, 3]; and the geometry.
+
+    Raises:
+        DataError: values whose unit is unknown, not finite, or another shape or type (one line, without a name).
+    """
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
+        raise DataError(f"pixels of shape {pixels.shape}, expected (height, width) or (height, width, 3)")
+    height, width = pixels.shape[:2]
+    values = torch.from_numpy(np.clip(_values(pixels, spec), -LIMIT, LIMIT))
+    image = _channels(values[None] if pixels.ndim == 2 else values.permute(2, 0, 1), spec.channels)  # (C, H, W)
+    geometry = Geometry(height, width, spec.size, spec.fit)
+    top, left, inner_height, inner_width = _inner(geometry)
+    image = _resample(image, inner_height, inner_width)
+    if (inner_height, inner_width) != (spec.size, spec.size):
+        bottom, right = spec.size - inner_height - top, spec.size - inner_width - left
+        image = F.pad(image[None], (left, right, top, bottom), mode="replicate")[0]
+    return image.contiguous(), geometry  # (C, S, S)
+
+
+def map_to_native(heat: torch.Tensor | npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[np.float32]:
+    """A map over the model's square (S, S), laid back over the native image: (H, W) float32, bilinear, same range."""
+    values = torch.as_tensor(heat).detach().to("cpu", torch.float32)
+    if values.shape != (geometry.size, geometry.size):
+        raise ValueError(f"map of shape {tuple(values.shape)}, expected {(geometry.size, geometry.size)}")
+    native: npt.NDArray[np.float32] = _back(values[None], geometry)[0].numpy()
+    return native
+
+
+def image_to_native(image: torch.Tensor, geometry: Geometry, spec: ImageSpec, like: Array) -> Array:
+    """A model image (C, S, S), usually a counterpart, in the pixels of the native query `like`: same shape and type.
+
+    The inverse of `to_model` with the type and colours of `like`; integers are rounded and clipped to their range.
+    """
+    values = _back(image.detach().to("cpu", torch.float32), geometry)
+    values = _channels(values, 1 if like.ndim == 2 else 3)
+    black, white = _range(like, spec)
+    native = (values.double().numpy() + 1) / 2 * (white - black) + black
+    if like.dtype.kind in "iu":
+        native = np.rint(np.clip(native, 0, np.iinfo(like.dtype).max))
+    native = native[0] if like.ndim == 2 else np.moveaxis(native, 0, 2)
+    return np.ascontiguousarray(native, dtype=like.dtype)
+
+
+def _range(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
+    """The native values of 0 and 1 for pixels of this type."""
+    if spec.pixel_type == "float32" and pixels.dtype != np.float32 and (spec.black, spec.white) != (0.0, 1.0):
+        raise DataError(
+            f"{pixels.dtype} pixels for a model of float images from {spec.black:g} to {spec.white:g}: their unit is "
+            "unknown; convert them to the unit of the training images, as float32"
+        )
+    if pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    if pixels.dtype == np.uint16:
+        return (spec.black, spec.white) if spec.pixel_type == "uint16" else (0.0, 65535.0)
+    if pixels.dtype == np.float32:
+        return (spec.black, spec.white) if spec.pixel_type == "float32" else (0.0, 1.0)
+    raise DataError(f"pixels of type {pixels.dtype}, expected uint8, uint16 or float32")
+
+
+def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
+    black, white = _range(pixels, spec)
+    if pixels.dtype == np.float32:
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(low) or not np.isfinite(high):  # min and max of NaN are NaN
+            raise DataError("NaN or infinite pixels; clean or leave out the image")
+        if spec.pixel_type != "float32" and (low < 0 or high > 1):
+            raise DataError(
+                f"float pixels from {low:g} to {high:g} for a model of {spec.pixel_type} images: expected [0, 1]; "
+                "divide them by their full range"
+            )
+    # in double and rounded once: the same value for every type and on the way back
+    return ((pixels.astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
+
+
+def _channels(image: torch.Tensor, channels: int) -> torch.Tensor:
+    if image.shape[0] == channels:
+        return image
+    if channels == 3:
+        return image.expand(3, -1, -1)
+    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+
+
+def _inner(geometry: Geometry) -> tuple[int, int, int, int]:
+    """Where the image lies in the square: top, left, height, width."""
+    size = geometry.size
+    if geometry.fit == "stretch":
+        return 0, 0, size, size
+    longer = max(geometry.height, geometry.width)
+    height = max(1, round(geometry.height * size / longer))
+    width = max(1, round(geometry.width * size / longer))
+    return (size - height) // 2, (size - width) // 2, height, width
+
+
+def _resample(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    if image.shape[1:] == (height, width):
+        return image
+    return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _back(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    top, left, height, width = _inner(geometry)
+    return _resample(image[:, top : top + height, left : left + width], geometry.height, geometry.width)

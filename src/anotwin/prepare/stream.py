@@ -1,0 +1,162 @@
+"""Images read, prepared and counted into batches, in order, in the main process or in workers.
+
+A bad image becomes a failure with its message and never ends the run. At most a few batches are in memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from anotwin.data.pixels import one_line
+from anotwin.errors import DataError
+from anotwin.prepare.resize import to_model
+from anotwin.records import Array, Geometry, ImageSource, ImageSpec
+from anotwin.seeding import fingerprint
+
+PREFETCH = 2  # batches that each worker prepares ahead
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedBatch:
+    """Some images of a source, ready for the model; `failures` are those that were asked for and could not be read."""
+
+    indices: tuple[int, ...]  # (B,) in the source
+    images: torch.Tensor  # (B, C, S, S) float32
+    fingerprints: tuple[int, ...]  # (B,) of the native pixels
+    geometries: tuple[Geometry, ...]  # (B,)
+    pixels: tuple[Array, ...]  # (B,) native; empty if not kept
+    failures: tuple[tuple[int, str], ...]  # (index, one line)
+
+
+def stream(
+    source: ImageSource,
+    indices: Sequence[int] | npt.NDArray[np.int64],
+    spec: ImageSpec,
+    batch_size: int,
+    workers: int = 0,
+    keep_pixels: bool = True,
+) -> Iterator[PreparedBatch]:
+    """The images at `indices`, prepared, in that order; the values do not depend on `workers`.
+
+    Workers are started by a fork server (spawned where there is none), because forking a process in which torch has
+    threads can hang; a script that uses them therefore needs ``if __name__ == "__main__":``.
+
+    Args:
+        source: picklable if workers > 0.
+        indices: which images, in which order.
+        spec: what the model eats.
+        batch_size: images a batch, failures included; the last batch may be smaller.
+        workers: decoding processes, at most one a core and a batch; 0 decodes in this one.
+        keep_pixels: hand out the native pixels too.
+
+    Raises:
+        DataError: a worker died (out of memory).
+    """
+    chosen = [int(index) for index in indices]
+    batches = _Batches(
+        source, spec, [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)], keep_pixels
+    )
+    workers = min(workers, len(batches), _cores())
+    if workers == 0:
+        for number in range(len(batches)):
+            yield _collate(batches[number], spec)
+        return
+    loader = DataLoader(
+        batches,
+        batch_size=None,  # each element is a whole batch
+        num_workers=workers,
+        prefetch_factor=PREFETCH,
+        collate_fn=_as_is,
+        multiprocessing_context=_context(),
+        generator=torch.Generator(),  # the loader draws a seed: not from the global generator
+    )
+    prepared = iter(loader)
+    while True:
+        try:
+            batch = next(prepared)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            raise DataError(
+                f"{source.root}: a decoding process ended ({one_line(error)}); try --set data.workers=0"
+            ) from None
+        yield _collate(batch, spec)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A batch as it comes from a worker: numpy, since tensors would need shared memory, which containers keep small."""
+
+    indices: list[int] = field(default_factory=list)
+    images: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
+    geometries: list[Geometry] = field(default_factory=list)
+    pixels: list[Array] = field(default_factory=list)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[_Decoded]):
+    source: ImageSource
+    spec: ImageSpec
+    indices: list[list[int]]
+    keep_pixels: bool
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, number: int) -> _Decoded:
+        decoded = _Decoded()
+        for index in self.indices[number]:
+            name = self.source.items[index].id
+            try:
+                pixels = self.source.read(index)
+                image, geometry = to_model(pixels, self.spec)
+            except (DataError, OSError, ValueError, MemoryError) as error:
+                message = one_line(error)
+                decoded.failures.append((index, message if name in message else f"{name}: {message}"))
+                continue
+            decoded.indices.append(index)
+            decoded.images.append(image.numpy())
+            decoded.fingerprints.append(fingerprint(pixels))
+            decoded.geometries.append(geometry)
+            if self.keep_pixels:
+                decoded.pixels.append(pixels)
+        return decoded
+
+
+def _collate(decoded: _Decoded, spec: ImageSpec) -> PreparedBatch:
+    empty = np.empty((0, spec.channels, spec.size, spec.size), np.float32)
+    return PreparedBatch(
+        indices=tuple(decoded.indices),
+        images=torch.from_numpy(np.stack(decoded.images) if decoded.images else empty),  # (B, C, S, S)
+        fingerprints=tuple(decoded.fingerprints),
+        geometries=tuple(decoded.geometries),
+        pixels=tuple(decoded.pixels),
+        failures=tuple(decoded.failures),
+    )
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+def _context() -> Any:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, in the server
+    return context
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

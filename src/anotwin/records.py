@@ -1,0 +1,167 @@
+"""The values that pass from stage to stage: frozen, plain, shapes in comments.
+
+Letters: N images in a source, B images in a batch, C channels (1 or 3), S the model's square side,
+H x W a native image, Z latent dimensions, F discriminator features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Array = npt.NDArray[Any]
+Fit = Literal["stretch", "pad"]
+PixelType = Literal["uint8", "uint16", "float32"]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a model eats: square images of `size` pixels, and how native pixel values map to [0, 1].
+
+    `black` and `white` are the native values that stand for 0 and 1 in images of `pixel_type`. They are learnt from
+    the training images for 16-bit and float pixels, so that 12-bit data in 16-bit files uses the whole range.
+    """
+
+    channels: int
+    size: int
+    pixel_type: PixelType = "uint8"
+    black: float = 0.0
+    white: float = 255.0
+    fit: Fit = "stretch"
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """One image of a source before it is read: who it is and, where the layout says so, what it is."""
+
+    id: str  # path below DATA in posix form (or "test-00042" for arrays and idx): unique within its source
+    label: str | None = None  # class folder, idx label; None where the layout has none
+    normal: bool | None = None  # None where unknown
+    group: str | None = None  # images that must never be in two splits (one patient, one part); None: its own group
+    mask: str | None = None  # ground-truth mask, path below DATA; None: no mask known
+
+
+class ImageSource(Protocol):
+    """Files (or arrays) as a sequence of native images. `read` is called from worker processes: keep it picklable."""
+
+    @property
+    def layout(self) -> str: ...  # "folder", "mvtec", "idx", "array"
+
+    @property
+    def root(self) -> str: ...  # for messages
+
+    @property
+    def items(self) -> tuple[ImageItem, ...]: ...  # (N,)
+
+    def read(self, index: int) -> Array:
+        """Native pixels: (H, W) or (H, W, 3); uint8, uint16 or float32; raises DataError naming the file."""
+        ...
+
+    def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
+        """(H, W) True where abnormal; None if the layout has no mask for it. A normal image with masks beside it: zeros."""
+        ...
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one native image was laid into the model's square, enough to map anything back."""
+
+    height: int
+    width: int
+    size: int
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images as a method eats them."""
+
+    images: torch.Tensor  # (B, C, S, S) float32 in [-1, 1]
+    fingerprints: tuple[int, ...]  # (B,) 64-bit hash of the native pixels: seeds the latents, finds leaks
+
+
+class Status(StrEnum):
+    """How a search for a counterpart ended."""
+
+    CONVERGED = "converged"  # the loss had stopped falling when the search ended
+    BUDGET_SPENT = "budget_spent"  # all steps used and the loss was still falling
+    NOT_FOUND = "no_counterpart"  # no finite loss was ever seen
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A search as it went, at the steps named; every entry is the best so far."""
+
+    steps: tuple[int, ...]  # (T,)
+    losses: torch.Tensor  # (T, B) total loss
+    images: torch.Tensor  # (T, B, C, S, S)
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """The normal images that a batch ought to have been."""
+
+    images: torch.Tensor  # (B, C, S, S) in [-1, 1]
+    latents: torch.Tensor | None  # (B, Z); None for methods without a latent space
+    losses: Mapping[str, torch.Tensor]  # (B,) each: "total", "residual", "discrimination" at the returned latents
+    steps: torch.Tensor  # (B,) int64, steps used
+    status: tuple[Status, ...]  # (B,)
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A batch beside its counterparts. Higher is more abnormal in every field."""
+
+    score: torch.Tensor  # (B,) the score that decides: A(x) unless compare.score says otherwise
+    anomaly: torch.Tensor  # (B,) A(x) = (1 - lambda) R(x) + lambda D(x)
+    residual: torch.Tensor  # (B,) R(x), sum over pixels of |x - G(z)|, pixels in [-1, 1]
+    discrimination: torch.Tensor  # (B,) D(x), sum over features of |f(x) - f(G(z))|
+    discriminator: torch.Tensor  # (B,) P_D: minus the discriminator's logit of x
+    mean_residual: torch.Tensor  # (B,) mean |x - G(z)| a pixel, pixels in [0, 1]
+    difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than it ought to be
+    heatmap: torch.Tensor  # (B, S, S) >= 0, smoothed |x - G(z)| in units of pixels in [0, 1]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """All that is known of one image after scoring. Pictures are in the pixels of the original file."""
+
+    id: str
+    label: str | None = None
+    normal: bool | None = None
+    score: float = float("nan")
+    anomaly: float = float("nan")
+    residual: float = float("nan")
+    discrimination: float = float("nan")
+    discriminator: float = float("nan")
+    mean_residual: float = float("nan")
+    p_value: float | None = None  # None before calibration
+    anomalous: bool | None = None  # None before calibration
+    flagged_by: str = ""  # "", "residual", "discrimination" or "both": which term alone exceeds its own threshold
+    status: str = "error"
+    error: str = ""  # one line where the image could not be scored
+    fingerprint: int | None = None  # hash of the native pixels: tells whether the model was trained on this image
+    query: Array | None = field(default=None, repr=False)  # (H, W) or (H, W, 3), native pixels as read
+    counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
+    difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
+    heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1 = the loudest 0.1 % of normal pixels
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out normals say about scores; see `anotwin.calibrate.threshold`."""
+
+    false_alarm_rate: float  # requested, in (0, 1)
+    threshold: float  # anomalous = score > threshold
+    residual_threshold: float  # the same rate for R alone
+    discrimination_threshold: float  # and for D alone
+    scores: tuple[float, ...]  # (n,) ascending: the held-out normals, for p-values
+    heatmap_scale: float  # heat of the loudest 0.1 % of pixels of held-out normals
+    rate_bound: float  # with 95 % confidence over calibration draws the true false-alarm rate is below this

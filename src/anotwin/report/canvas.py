@@ -1,0 +1,106 @@
+"""What all figures share: matplotlib without its global state, colours, and text that is safe to draw.
+
+Colours are those of Okabe and Ito (2008), told apart with every common colour blindness.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from anotwin.errors import SettingsError
+from anotwin.report.files import atomic
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
+BLUE, VERMILLION = OKABE_ITO[:2]
+RED, YELLOW = "#DC143C", "#FFC20A"  # the paper's marks: residual and discrimination
+INK, FAINT = "#222222", "#888888"
+DPI = 200
+FONT = FontProperties(family="DejaVu Sans")  # comes with matplotlib: figures look the same on every machine
+_FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure of so many inches, drawn by Agg."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def box(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place in inches from the upper left corner: rows and columns align by construction."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def write(figure: Figure, left: float, top: float, text: str, size: float = 7.0, **style: Any) -> None:
+    """Text at a place in inches from the upper left corner, never read as mathematics."""
+    across, down = figure.get_size_inches()
+    style = {"color": INK, "ha": "center", "va": "top"} | style
+    drawn = figure.text(left / across, 1 - top / down, plain(text), parse_math=False, **style)
+    drawn.set_fontproperties(font(size, style.get("weight", "normal")))
+    drawn.set_rotation(style.get("rotation", 0))
+
+
+def font(size: float, weight: str = "normal") -> FontProperties:
+    """The font of all figures at so many points."""
+    return FontProperties(family="DejaVu Sans", size=size, weight=weight)
+
+
+def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", size: float = 8.0) -> None:
+    """Two spines, small ticks, labels in the common font."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(labelsize=size - 1, color=FAINT, labelcolor=INK, length=3)
+    axes.set_xlabel(plain(xlabel), fontproperties=font(size), color=INK, parse_math=False)
+    axes.set_ylabel(plain(ylabel), fontproperties=font(size), color=INK, parse_math=False)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Save as PNG, PDF or SVG by the suffix, atomically and without the date, so that equal input gives equal files."""
+    path = Path(path)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise SettingsError(f"{path}: figures are saved as {', '.join(_FORMATS)}, got {path.suffix or 'no suffix'!r}")
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
+    # svg ids are random without a salt, and there is no way to pass one
+    salt = matplotlib.rc_context({"svg.hashsalt": "anotwin"}) if kind == "svg" else nullcontext()
+    with atomic(path) as temporary, salt:
+        figure.savefig(temporary, format=kind, metadata=metadata, dpi=DPI)
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` in at most `width` characters, shortened in the middle: both the folder and the number stay readable.
+
+    >>> shorten("bottle/test/broken_large/000.png", 16)
+    'bottle/…/000.png'
+    >>> shorten("a-very-long-name-00042.png", 15)
+    'a-very-…042.png'
+    """
+    if len(text) <= width:
+        return text
+    first, slash, _ = text.partition("/")
+    last = text.rpartition("/")[2]
+    by_parts = f"{first}/…/{last}"
+    if slash and len(by_parts) <= width:
+        return by_parts
+    keep = max(width - 1, 2)
+    return text[: keep - keep // 2] + "…" + text[len(text) - keep // 2 :]
+
+
+def plain(text: str) -> str:
+    """`text` with every character that the font lacks or that cannot be printed as ``?``; line breaks stay."""
+    return "".join(char if char == "\n" or (char.isprintable() and _has_glyph(char)) else "?" for char in text)
+
+
+@cache
+def _has_glyph(char: str) -> bool:
+    return bool(get_font(findfont(FONT)).get_char_index(ord(char)))

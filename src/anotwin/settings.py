@@ -1,0 +1,177 @@
+"""Every setting of every stage: one frozen model a stage, TOML in, resolved settings out.
+
+``Settings()`` holds the defaults; ``Settings.load("my.toml")`` reads a file; ``with_overrides(["search.steps=100"])``
+is what ``--set`` calls. A key that does not exist or a value out of range is a `SettingsError` on one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from anotwin.errors import SettingsError
+
+SIZES = (16, 32, 64, 128, 256)
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(_Stage):
+    """Which images, and how they are laid into the model's square."""
+
+    layout: Literal["auto", "folder", "mvtec", "idx"] = "auto"
+    normal: str | None = None  # the label that is normal; None: the layout's own ("good", "normal")
+    image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
+    channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
+    fit: Literal["stretch", "pad"] = "stretch"  # pad keeps the aspect ratio and repeats the border
+    holdout: float = Field(0.2, gt=0, lt=1)  # share of the normals kept from training for health and calibration
+    holdout_most: int = Field(500, ge=1)  # more held-out normals cost search time and sharpen the threshold little
+    memory_mb: int = Field(1024, ge=1)  # prepared training images above this go to a file on disk, memory-mapped
+    workers: int = Field(0, ge=0, le=64)  # decoding processes; 0 decodes in the main one
+
+    @field_validator("image_size")
+    @classmethod
+    def _power_of_two(cls, value: int | None) -> int | None:
+        if value is not None and value not in SIZES:
+            raise ValueError(f"must be a power of two from 16 to 256 ({', '.join(map(str, SIZES))})")
+        return value
+
+
+class NetworkSettings(_Stage):
+    """The DCGAN of Radford et al. (2016) and what was added to it."""
+
+    latent_dim: int = Field(100, ge=1, le=4096)  # Z; 100 in DCGAN and AnoGAN
+    latent_prior: Literal["normal", "uniform"] = "normal"
+    base_channels: int = Field(32, ge=1, le=512)  # of the layer next to the image; doubles at each halving, at most 8 x
+    discriminator_norm: Literal["none", "batch", "spectral"] = "batch"  # as in DCGAN; measured in docs/results.md
+    feature_layer: int = -1  # which discriminator block is f(.): -1 the last, 4 x 4 pixels; -2 the one before, 8 x 8
+
+
+class TrainingSettings(_Stage):
+    """The one loop."""
+
+    seed: int = Field(0, ge=0)
+    steps: int = Field(4000, ge=1)
+    batch_size: int = Field(64, ge=2, le=4096)
+    learning_rate: float = Field(2e-4, gt=0)  # Adam, both networks, as in DCGAN
+    beta1: float = Field(0.5, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
+    r1_every: int = Field(8, ge=1)  # lazy: every so many steps, times as strong (StyleGAN2); the double backward is dear
+    ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
+    snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
+    sample_every: int = Field(500, ge=1)  # steps between sample grids
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+
+
+class SearchSettings(_Stage):
+    """The way from a query to its counterpart."""
+
+    steps: int = Field(500, ge=0)  # as in the paper
+    learning_rate: float = Field(0.01, gt=0)  # Adam on z; the paper does not say; faster ones leave the prior (docs/results.md)
+    discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
+    discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
+    batch_size: int = Field(128, ge=1, le=65536)  # images searched at once; the results do not depend on it
+    seed: int = Field(0, ge=0)
+
+
+class CompareSettings(_Stage):
+    """From an image and its counterpart to a score and a heatmap."""
+
+    score: Literal["anomaly", "residual", "discrimination", "discriminator"] = "anomaly"  # A, R, D or P_D of the paper
+    heatmap_sigma: float = Field(0.02, ge=0, le=1)  # Gaussian smoothing, as a share of the image's side
+
+
+class CalibrationSettings(_Stage):
+    """The decision."""
+
+    false_alarm_rate: float = Field(0.01, gt=0, lt=1)
+
+
+class Settings(_Stage):
+    """All stages. Immutable; `with_overrides` gives a changed copy."""
+
+    data: DataSettings = DataSettings()
+    networks: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    search: SearchSettings = SearchSettings()
+    compare: CompareSettings = CompareSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "settings") -> Self:
+        """Validated settings from nested mappings; raises SettingsError naming `where`, the key and what is allowed."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(f"{where}: {_explain(error)}") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Settings from a TOML file; what the file does not name keeps its default."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: cannot read settings ({error}); expected a TOML file") from None
+        try:
+            return cls.parse(tomllib.loads(text), where=str(path))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{path}: not valid TOML: {error}") from None
+
+    def with_overrides(self, assignments: Sequence[str]) -> Self:
+        """A copy with ``section.key=value`` applied in order; values are TOML, a bare word is a string.
+
+        >>> Settings().with_overrides(["search.steps=100", "compare.score=residual"]).search.steps
+        100
+        """
+        values = self.model_dump()
+        for assignment in assignments:
+            path, equals, text = assignment.partition("=")
+            section, dot, key = path.strip().partition(".")
+            if not equals or not dot or not key:
+                raise SettingsError(f"--set {assignment!r}: expected section.key=value, for example search.steps=100")
+            if section not in values or key not in values[section]:
+                raise SettingsError(f"--set {assignment!r}: no setting {path.strip()!r}{_suggest(path.strip())}")
+            values[section][key] = _value(text.strip())
+        return type(self).parse(values, where="--set " + " ".join(assignments))
+
+
+def _value(text: str) -> Any:
+    if text in ("", "none", "None", "null", "auto"):
+        return None if text != "auto" else "auto"
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _all_keys() -> list[str]:
+    return [
+        f"{section}.{key}"
+        for section, model in Settings.model_fields.items()
+        for key in type(model.default).model_fields
+    ]
+
+
+def _suggest(key: str) -> str:
+    close = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; the sections are {', '.join(Settings.model_fields)}"
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"no setting {key!r}{_suggest(key)}"
+    got = first.get("input")
+    if isinstance(got, float) and not math.isfinite(got):
+        return f"{key} must be finite, got {got}"
+    return f"{key}: {first['msg']}, got {got!r}"

@@ -1,0 +1,170 @@
+"""The one training loop: flat, visible, the same for every method.
+
+What it owns: the order of the images, the clock, the log, the snapshots, the end. What it does not know: networks,
+losses, optimisers. Everything random in step k is a function of (seed, k), so a run that was killed and resumed ends with
+the weights of one that was not, bit for bit on a CPU (with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+
+from anotwin.errors import TrainingDiverged
+from anotwin.methods.protocol import Trainer
+from anotwin.seeding import derive, generator
+from anotwin.settings import TrainingSettings
+from anotwin.training.run_folder import RunFolder
+
+LOG_EVERY = 20  # steps: a line in stats.jsonl, and the only moments at which the loop waits for a GPU
+PREVIEW = 64  # images in a sample grid
+
+
+class TrainingImages(Protocol):
+    """Prepared images by position, for example `anotwin.prepare.cache.PreparedImages`."""
+
+    def batch(self, positions: npt.NDArray[np.int64]) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows."""
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    images_per_second: float
+
+
+def train(
+    trainer: Trainer,
+    images: TrainingImages,
+    positions: npt.NDArray[np.int64],
+    settings: TrainingSettings,
+    run: RunFolder,
+    fabric: Fabric,
+    *,
+    show: Callable[[Progress], None] = lambda _: None,
+    save_grid: Callable[[torch.Tensor, int], None] = lambda _images, _step: None,
+) -> float:
+    """Train on `images` at `positions` until `settings.steps`, from the run's last snapshot if it has one.
+
+    Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the networks, and
+    KeyboardInterrupt after finishing the step and writing its snapshot.
+    """
+    trainer.networks.to(fabric.device)
+    start = restore(trainer, run)
+    spent = run.forget_after(start)
+    began, last_log, last_time = time.perf_counter(), start, time.perf_counter()
+    step = start
+    with interrupt_after_step() as interrupted:
+        while step < settings.steps:
+            batch = images.batch(batch_positions(positions, settings.batch_size, step, settings.seed))
+            rng = generator(settings.seed, "step", step)
+            with fabric.autocast():
+                losses = trainer.step(fabric.to_device(batch), step, rng, fabric.backward)
+            step += 1
+            last = step == settings.steps or interrupted.is_set()
+            log, snapshot = step % LOG_EVERY == 0 or last, step % settings.snapshot_every == 0 or last
+
+            if log or snapshot:
+                values = {name: float(value) for name, value in losses.items()}
+                stop_if_diverged(values, step, trainer, run)
+            if log:
+                now = time.perf_counter()
+                speed = (step - last_log) * settings.batch_size / (now - last_time)
+                last_log, last_time = step, now
+                row = {"step": step, "seconds": spent + now - began, "images_per_second": speed} | values
+                run.log({key: round(value, 6) for key, value in row.items()})
+                show(Progress(step, settings.steps, values, speed))
+            if step % settings.sample_every == 0 or last:
+                shown = images.batch(batch_positions(positions, PREVIEW, 0, settings.seed))
+                save_grid(trainer.preview(shown.to(fabric.device)).float().cpu(), step)
+            if snapshot:
+                run.save_snapshot(step, state_of(trainer))
+            if interrupted.is_set() and step < settings.steps:
+                raise KeyboardInterrupt(f"training stopped at step {step} of {settings.steps}; go on with --resume")
+    return spent + time.perf_counter() - began
+
+
+@contextmanager
+def interrupt_after_step() -> Iterator[threading.Event]:
+    """Let Ctrl-C set an event instead of cutting a step in two; a second Ctrl-C interrupts at once.
+
+    A step cut in the middle leaves half-moved weights, which are no state of the training. Signals can be handled in the
+    main thread only; elsewhere nothing changes.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def batch_positions(
+    positions: npt.NDArray[np.int64], batch_size: int, step: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Which images step `step` sees: every image once an epoch, each epoch in an order of its own, no state.
+
+    The images form one endless row, epoch after epoch; step k takes places k B to (k + 1) B - 1 of it.
+    """
+    places = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs, within = np.divmod(places, len(positions))
+    chosen = np.empty(batch_size, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng(derive(seed, "epoch", int(epoch))).permutation(len(positions))
+        chosen[epochs == epoch] = positions[order[within[epochs == epoch]]]
+    return chosen
+
+
+def state_of(trainer: Trainer) -> dict[str, Any]:
+    """Everything that training changes."""
+    optimizers = {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()}
+    return {"networks": trainer.networks.state_dict(), "optimizers": optimizers}
+
+
+def restore(trainer: Trainer, run: RunFolder) -> int:
+    """Load the run's newest snapshot into the trainer; the step it was taken after (0: there is none)."""
+    snapshot = run.load_snapshot()
+    if snapshot is None:
+        return 0
+    step, state = snapshot
+    trainer.networks.load_state_dict(state["networks"])
+    for name, optimizer in trainer.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    return step
+
+
+def stop_if_diverged(values: dict[str, float], step: int, trainer: Trainer, run: RunFolder) -> None:
+    """Raise TrainingDiverged, with the last good snapshot restored, if a logged value is not finite."""
+    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+    if not bad:
+        return
+    good = restore(trainer, run)
+    kept = f"the snapshot of step {good} is kept as the model" if good else "no snapshot had been taken yet"
+    raise TrainingDiverged(
+        f"training diverged at step {step}: {', '.join(bad)}; {kept}; "
+        "lower training.learning_rate, or raise training.r1_gamma"
+    )

@@ -1,0 +1,124 @@
+"""A numbered folder a training run: settings, statistics, sample grids, snapshots.
+
+    MODEL/runs/00000-anogan/
+      run.json          method, spec, settings, which images (hash), versions
+      stats.jsonl       one line every few steps: step, seconds, images_per_second, losses
+      samples-001000.png
+      snapshot-001000.pt   networks and optimisers; the last two are kept
+
+Everything is written beside its place and renamed, so that a kill at any moment leaves the last complete state.
+Snapshots are read with `weights_only=True`: tensors and plain containers, no code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anotwin.errors import DataError, SettingsError
+from anotwin.files import atomic_path, write_json_atomic, write_text_atomic
+
+KEPT_SNAPSHOTS = 2
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run below MODEL/runs."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, model: Path, method: str, description: dict[str, Any]) -> RunFolder:
+        """The next number; raises DataError where nothing can be written."""
+        runs = model / "runs"
+        number = 1 + max((int(run.path.name[:5]) for run in list_runs(model)), default=-1)
+        folder = runs / f"{number:05d}-{method}"
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise DataError(f"cannot create {folder}: {error.strerror}; choose another --out") from None
+        write_json_atomic(folder / "run.json", description)
+        return cls(folder)
+
+    @classmethod
+    def latest(cls, model: Path) -> RunFolder:
+        """The newest run with a readable description; raises SettingsError if there is none to resume."""
+        runs = [run for run in list_runs(model) if (run.path / "run.json").is_file()]
+        if not runs:
+            raise SettingsError(f"{model}: no training run to resume; start one without --resume")
+        return runs[-1]
+
+    def description(self) -> dict[str, Any]:
+        """What `create` was given."""
+        try:
+            loaded: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{self.path / 'run.json'}: cannot read it ({error}); start anew without --resume") from None
+        return loaded
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one line to stats.jsonl."""
+        try:
+            with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise DataError(f"cannot write {self.path / 'stats.jsonl'}: {error.strerror}; free space, then --resume") from None
+
+    def stats(self) -> list[dict[str, Any]]:
+        """All complete lines of stats.jsonl."""
+        path = self.path / "stats.jsonl"
+        rows = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue  # the line that a kill cut short
+        return rows
+
+    def forget_after(self, step: int) -> float:
+        """Drop statistics of later steps (a resumed run writes them again); the seconds spent until `step`."""
+        rows = [row for row in self.stats() if row["step"] <= step]
+        write_text_atomic(self.path / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        return float(rows[-1]["seconds"]) if rows else 0.0
+
+    def save_snapshot(self, step: int, state: dict[str, Any]) -> None:
+        """Write the state after `step` steps, then forget all but the last two snapshots."""
+        try:
+            with atomic_path(self.snapshot_path(step)) as temporary:
+                torch.save({"step": step, "state": state}, temporary)
+        except RuntimeError as error:  # what torch's zip writer raises on a full disk
+            raise DataError(f"cannot write {self.snapshot_path(step)}: {error}; free space, then --resume") from None
+        for old in self.snapshots()[:-KEPT_SNAPSHOTS]:
+            old.unlink(missing_ok=True)
+
+    def load_snapshot(self) -> tuple[int, dict[str, Any]] | None:
+        """The newest readable snapshot (step, state), or None; an unreadable one gives way to the one before it."""
+        for path in reversed(self.snapshots()):
+            try:
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                return int(loaded["step"]), loaded["state"]
+            except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+                continue
+        return None
+
+    def snapshot_path(self, step: int) -> Path:
+        return self.path / f"snapshot-{step:06d}.pt"
+
+    def snapshots(self) -> list[Path]:
+        """Oldest first."""
+        found = [(re.fullmatch(r"snapshot-(\d+)\.pt", path.name), path) for path in self.path.iterdir()]
+        return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def list_runs(model: Path) -> list[RunFolder]:
+    """All runs of a model folder, oldest first."""
+    runs = model / "runs"
+    if not runs.is_dir():
+        return []
+    return [RunFolder(path) for path in sorted(runs.iterdir()) if path.is_dir() and re.match(r"\d{5}-", path.name)]
