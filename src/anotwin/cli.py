@@ -20,12 +20,17 @@ from anotwin.commands import evaluating, scoring, showing
 from anotwin.errors import AnoTwinError, SettingsError
 from anotwin.files import write_json_atomic
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__ and (
-    "Learn normal from normal images alone; show, score and decide what is not."
-))
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=__doc__ and ("Learn normal from normal images alone; show, score and decide what is not."),
+)
 
 Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
-Data = Annotated[Path, typer.Argument(help="Folder of images: any folder, MVTec AD layout, or idx files.", show_default=False)]
+Data = Annotated[
+    Path, typer.Argument(help="Folder of images: any folder, MVTec AD layout, or idx files.", show_default=False)
+]
 Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, mvtec, idx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
@@ -50,8 +55,11 @@ def train(
     """Learn normal from the normal images in DATA; hold some out, calibrate on them, write the model."""
     base = Settings.load(config) if config else Detector.settings_of_run(out) if resume else Settings()
     given = {
-        "data.layout": layout, "data.normal": None if normal is None else json.dumps(normal), "data.image_size": image_size,
-        "training.seed": seed, "training.steps": steps,
+        "data.layout": layout,
+        "data.normal": None if normal is None else json.dumps(normal),
+        "data.image_size": image_size,
+        "training.seed": seed,
+        "training.steps": steps,
     }
     options = [f"{key}={value}" for key, value in given.items() if value is not None]
     settings = base.with_overrides([*(overrides or []), *options])
@@ -66,7 +74,9 @@ def train(
 def calibrate(
     model: Model,
     data: Data,
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of normal images that may be called anomalous.")] = 0.01,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of normal images that may be called anomalous.")
+    ] = 0.01,
     overrides: Set = None,
     layout: Layout = "auto",
     device: Device = "auto",
@@ -109,7 +119,9 @@ def evaluate(
     model: Model,
     data: Data,
     json_file: Annotated[Path, typer.Option("--json", help="File for the numbers.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many images, drawn at random with a fixed seed.")] = None,
     layout: Layout = "auto",
     device: Device = "auto",
@@ -117,7 +129,9 @@ def evaluate(
     """Score labelled images and measure: AUROC and the rest, each with a 95 % bootstrap interval."""
     detector = Detector.load(model, device)
     with showing.bars() as watch:
-        numbers = evaluating.evaluate(detector, data, out or json_file.with_suffix(""), layout=layout, limit=limit, watch=watch)
+        numbers = evaluating.evaluate(
+            detector, data, out or json_file.with_suffix(""), layout=layout, limit=limit, watch=watch
+        )
     write_json_atomic(json_file, numbers)
     showing.evaluated(numbers, json_file)
 
@@ -142,7 +156,9 @@ def info(model: Model, as_json: Json = False) -> None:
 
 @app.command()
 def demo(
-    data: Annotated[Path | None, typer.Option(help="MNIST as idx files; the digits of scikit-learn if not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="MNIST as idx files; the digits of scikit-learn if not given.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
 ) -> None:
     """The whole way on real images in under three minutes: train, calibrate, score, evaluate, show."""
@@ -161,7 +177,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     del version
 
@@ -169,7 +187,9 @@ def _root(
 def _scoring_settings(settings: Settings, overrides: list[str]) -> Settings:
     for assignment in overrides:
         if assignment.partition(".")[0].strip() not in ("search", "compare", "calibration"):
-            raise SettingsError(f"--set {assignment!r}: a trained model can change search, compare and calibration only")
+            raise SettingsError(
+                f"--set {assignment!r}: a trained model can change search, compare and calibration only"
+            )
     return settings.with_overrides(overrides)
 
 

@@ -64,8 +64,8 @@ def _silent(_update: Update) -> None:
 class Detector:
     """A method with what it learnt: networks, calibration, which images it has seen.
 
-    Attributes: `method`, `calibration` (None before), `layout` (name and normal label that training used), `history` (JSON:
-    steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout" content hashes).
+    Attributes: `method`, `calibration` (None before), `layout` (name and normal label that training used), `history`
+    (JSON: steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout" content hashes).
     """
 
     def __init__(
@@ -99,10 +99,10 @@ class Detector:
     ) -> Self:
         """Learn normal from `data`, calibrate on the normals held out, and save to `out` if given.
 
-        `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or a list of
-        arrays. `settings.data.holdout` of the normals are never trained on; they judge the generator and calibrate the
-        decision. `resume` goes on with the last run below `out`, with that run's settings unless others are given.
-        Raises DataError, SettingsError, or TrainingDiverged (the last good snapshot is then in `out`).
+        `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or
+        a list of arrays. `settings.data.holdout` of the normals are never trained on; they judge the generator and
+        calibrate the decision. `resume` goes on with the last run below `out`, with that run's settings unless others
+        are given. Raises DataError, SettingsError, or TrainingDiverged (the last good snapshot is then in `out`).
         """
         if resume and out is None:
             raise SettingsError("resume needs the folder of the run: give out=")
@@ -134,13 +134,22 @@ class Detector:
         spec, notes = infer_spec(source, everything, settings.data, settings.training.seed)
         model = create(name, spec, settings)  # settings that cannot be fail here, before any image is prepared
         images = prepare_images(
-            source, everything, spec, settings.data.memory_mb, folder, settings.data.workers,
+            source,
+            everything,
+            spec,
+            settings.data.memory_mb,
+            folder,
+            settings.data.workers,
             lambda done, total: watch(Update("preparing", done, total)),
         )
         try:
             items = [source.items[index] for index in images.indices]
             training, heldout = split_holdout(
-                items, settings.data.holdout, settings.data.holdout_most, settings.training.seed, list(images.fingerprints)
+                items,
+                settings.data.holdout,
+                settings.data.holdout_most,
+                settings.training.seed,
+                list(images.fingerprints),
             )
             for note in (*notes, *_failure_note(images.failures), _split_note(len(training), len(heldout))):
                 watch(Update("note", detail=note))
@@ -166,7 +175,7 @@ class Detector:
             chosen = [images.indices[row] for row in heldout]
         finally:
             images.close()
-        detector._calibrate_on_holdout(source, chosen, watch)
+        detector._calibrate(source, chosen, settings.calibration.false_alarm_rate, watch, at_least=False)
         if keep:
             detector.save(folder)
         return detector
@@ -186,7 +195,11 @@ class Detector:
 
         def show(progress: Progress) -> None:
             losses = " ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in progress.losses.items())
-            watch(Update("training", progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {losses}"))
+            watch(
+                Update(
+                    "training", progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {losses}"
+                )
+            )
 
         def grid(pictures: torch.Tensor, step: int) -> None:
             save_grid(pictures.numpy(), run.path / f"samples-{step:06d}.png")
@@ -199,7 +212,12 @@ class Detector:
             diverged = error
         freeze(self.method.networks)
         steps = (run.load_snapshot() or (0, {}))[0]
-        self.history |= {"steps": steps, "seconds": round(seconds, 1), "torch": torch.__version__, "python": platform.python_version()}
+        self.history |= {
+            "steps": steps,
+            "seconds": round(seconds, 1),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
         if diverged is None or steps > 0:
             health = self._examine(images, training, heldout)
             self.history["health"] = health.as_dict()
@@ -215,7 +233,9 @@ class Detector:
         try:
             samples = self.method.sample(count, seed=0)
         except SettingsError:
-            return Health("unknown", None, None, None, f"method {self.method.name} draws no samples: nothing to examine")
+            return Health(
+                "unknown", None, None, None, f"method {self.method.name} draws no samples: nothing to examine"
+            )
         return examine(samples.float().cpu().flatten(1).numpy(), *real)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
@@ -232,9 +252,15 @@ class Detector:
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
         source = open_source(data, "train", layout, self.layout.get("normal"))
-        return self._calibrate(source, range(len(source.items)), rate, watch)
+        calibration = self._calibrate(source, range(len(source.items)), rate, watch)
+        assert calibration is not None  # too few normals raise
+        return calibration
 
-    def _calibrate(self, source: ImageSource, indices: Sequence[int], rate: float, watch: Watch) -> Calibration:
+    def _calibrate(
+        self, source: ImageSource, indices: Sequence[int], rate: float, watch: Watch, at_least: bool = True
+    ) -> Calibration | None:
+        """Score normals and set the thresholds; where they are too few for `rate` and `at_least` is off, at the
+        lowest rate that they allow, with a note (None if they allow none)."""
         trained_on = frozenset(self.fingerprints.get("train", torch.empty(0)).tolist())
         result: NormalScores | None = None
         workers = self.method.settings.data.workers
@@ -246,26 +272,24 @@ class Detector:
         assert result is not None  # the generator's last value
         for failure in result.failures[:3]:
             watch(Update("note", detail=f"left out: {failure}"))
+        count = len(result.scores)
+        lowest = smallest_rate(count)
+        if lowest > rate and not at_least:
+            note = (
+                f"{count} held-out normals are too few for a false-alarm rate of {rate:g} ({normals_needed(rate)} are "
+                f"needed): calibrated at {lowest:.2%}, the lowest they allow"
+            )
+            watch(Update("note", detail=note))
+            self.history["notes"] = [*self.history.get("notes", []), note]
+            rate = lowest
+        if rate >= 1:
+            return None
         left_out = f", {result.excluded} left out because the model was trained on them" if result.excluded else ""
         self.calibration = calibrate(
             result.scores, result.residuals, result.discriminations, result.heatmap_scale, rate
         )
-        watch(Update("note", detail=f"calibrated on {len(result.scores)} normals{left_out}"))
+        watch(Update("note", detail=f"calibrated on {count} normals{left_out}"))
         return self.calibration
-
-    def _calibrate_on_holdout(self, source: ImageSource, indices: list[int], watch: Watch) -> None:
-        """Calibrate at the rate of the settings or, with too few held-out normals for it, at the lowest they allow."""
-        rate = self.method.settings.calibration.false_alarm_rate
-        lowest = smallest_rate(len(indices))
-        if lowest > rate:
-            note = (
-                f"{len(indices)} held-out normals are too few for a false-alarm rate of {rate:g} "
-                f"({normals_needed(rate)} are needed): calibrated at {lowest:.3g}, the lowest they allow"
-            )
-            watch(Update("note", detail=note))
-            self.history["notes"] = [*self.history.get("notes", []), note]
-        if lowest < 1:
-            self._calibrate(source, indices, max(rate, lowest), watch)
 
     # -- scoring ------------------------------------------------------------------------------------------------------
 
@@ -309,7 +333,9 @@ class Detector:
 
     def bundle(self) -> Bundle:
         """Everything that a bundle holds."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.method.networks.state_dict().items()}
+        tensors = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in self.method.networks.state_dict().items()
+        }
         return Bundle(
             method=self.method.name,
             spec=self.method.spec,
@@ -377,14 +403,20 @@ def _open_run(folder: Path, name: str, description: dict[str, Any], resume: bool
             old = before.get("settings", {}).get(section, {}).get(key)
             if old != value and (section, key) not in RESUMABLE:
                 raise SettingsError(
-                    f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it (training.steps may "
-                    "grow), or start anew without --resume"
+                    f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it "
+                    "(training.steps may grow), or start anew without --resume"
                 )
     files.write_json_atomic(run.path / "run.json", description)
     return run
 
 
-RESUMABLE = {("training", "steps"), ("training", "snapshot_every"), ("training", "sample_every"), ("data", "workers"), ("data", "memory_mb")}
+RESUMABLE = {
+    ("training", "steps"),
+    ("training", "snapshot_every"),
+    ("training", "sample_every"),
+    ("data", "workers"),
+    ("data", "memory_mb"),
+}
 
 
 def _fabric(device: str, precision: str) -> Fabric:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:  # calibration and tables use these records and have no need of torch
+    import torch
 
 Array = npt.NDArray[Any]
 Fit = Literal["stretch", "pad"]
@@ -64,7 +66,8 @@ class ImageSource(Protocol):
         ...
 
     def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
-        """(H, W) True where abnormal; None if the layout has no mask for it. A normal image with masks beside it: zeros."""
+        """(H, W) True where abnormal; None if the layout has no mask for it. A normal image with masks beside it:
+        zeros."""
         ...
 
 
@@ -125,7 +128,9 @@ class Comparison:
     discrimination: torch.Tensor  # (B,) D(x), sum over features of |f(x) - f(G(z))|
     discriminator: torch.Tensor  # (B,) P_D: minus the discriminator's logit of x
     mean_residual: torch.Tensor  # (B,) mean |x - G(z)| a pixel, pixels in [0, 1]
-    difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than it ought to be
+    difference: (
+        torch.Tensor
+    )  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than it ought to be
     heatmap: torch.Tensor  # (B, S, S) >= 0, smoothed |x - G(z)| in units of pixels in [0, 1]
 
 
@@ -151,7 +156,9 @@ class Finding:
     query: Array | None = field(default=None, repr=False)  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
-    heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1 = the loudest 0.1 % of normal pixels
+    heatmap: Array | None = field(
+        default=None, repr=False
+    )  # (H, W) float32 >= 0; 1 = the loudest 0.1 % of normal pixels
 
 
 @dataclass(frozen=True)

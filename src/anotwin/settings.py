@@ -65,7 +65,9 @@ class TrainingSettings(_Stage):
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
-    r1_every: int = Field(8, ge=1)  # lazy: every so many steps, times as strong (StyleGAN2); the double backward is dear
+    r1_every: int = Field(
+        8, ge=1
+    )  # lazy: every so many steps, times as strong (StyleGAN2); the double backward is dear
     ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
     snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
     sample_every: int = Field(500, ge=1)  # steps between sample grids
@@ -76,7 +78,9 @@ class SearchSettings(_Stage):
     """The way from a query to its counterpart."""
 
     steps: int = Field(500, ge=0)  # as in the paper
-    learning_rate: float = Field(0.01, gt=0)  # Adam on z; the paper does not say; faster ones leave the prior (docs/results.md)
+    learning_rate: float = Field(
+        0.01, gt=0
+    )  # Adam on z; the paper does not say; faster ones leave the prior (docs/results.md)
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
     batch_size: int = Field(128, ge=1, le=65536)  # images searched at once; the results do not depend on it

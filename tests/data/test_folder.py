@@ -118,7 +118,7 @@ def test_unreadable_image_is_found_on_reading(make):
     root = make("1.png")
     (root / "2.png").write_bytes(b"junk")
     source = open_folder(root, "test")
-    with pytest.raises(DataError, match="2.png"):
+    with pytest.raises(DataError, match=r"2\.png"):
         source.read(1)
 
 

@@ -19,7 +19,10 @@ def idx(array):
     return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
-def write(folder, images=idx(IMAGES), labels=idx(LABELS), part="train", style="-", zipped=False, prefix=""):
+GOOD_IMAGES, GOOD_LABELS = idx(IMAGES), idx(LABELS)
+
+
+def write(folder, images=GOOD_IMAGES, labels=GOOD_LABELS, part="train", style="-", zipped=False, prefix=""):
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (
         (f"{prefix}{part}-images{style}idx3-ubyte", images),

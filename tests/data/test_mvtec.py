@@ -88,6 +88,6 @@ def test_missing_folders(tmp_path):
         open_mvtec(tmp_path, "train")
 
 
-def test_is_mvtec(root, tmp_path):
+def test_is_mvtec(root):
     assert is_mvtec(root)
     assert not is_mvtec(root / "test")

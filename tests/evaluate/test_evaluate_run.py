@@ -141,10 +141,13 @@ def test_failed_and_unlabelled_images_change_nothing_else() -> None:
         Finding(id="bad.png", label="good", normal=True, error="bad.png: truncated"),
         Finding(id="n", normal=False),
     ]
+    failed.append(replace(findings[0], score=1e9, error="heatmap could not be written"))
     unlabelled = replace(findings[0], label=None, normal=None, score=1e9)
     clean, mixed = (evaluate_findings(each, draws=20) for each in (findings, [*failed, unlabelled, *findings]))
     assert mixed.n_unlabelled == 1
-    assert mixed.as_dict() == clean.as_dict() | {"n_failed": 2}
+    timed = evaluate_findings([unlabelled, *findings], seconds=122.0, draws=1)
+    assert timed.seconds_per_image == 2.0  # the unlabelled one was scored too
+    assert mixed.as_dict() == clean.as_dict() | {"n_failed": 3}
 
 
 def test_json_is_strict() -> None:
@@ -163,15 +166,16 @@ def test_the_stream_is_read_once_and_its_pictures_are_let_go() -> None:
     def stream() -> Iterator[Finding]:
         nonlocal most
         for finding in some_findings():
-            picture = np.zeros((8, 8))
-            alive.append(weakref.ref(picture))
-            yield replace(finding, query=picture)
-            del picture
+            pictures = [np.zeros(np.shape(finding.heatmap)) for _ in range(4)]
+            alive.extend(map(weakref.ref, pictures))
+            query, counterpart, difference, heatmap = pictures
+            yield replace(finding, query=query, counterpart=counterpart, difference=difference, heatmap=heatmap)
+            del pictures, query, counterpart, difference, heatmap
             most = max(most, sum(reference() is not None for reference in alive))
 
     evaluate_findings(stream(), true_mask, seconds=lambda: float(len(alive)), draws=1)
-    assert len(alive) == 60
-    assert most <= 2
+    assert len(alive) == 4 * 60
+    assert most <= 2 * 4  # of the finding at hand and the one before
 
 
 def test_seconds_are_asked_for_when_the_stream_has_ended() -> None:

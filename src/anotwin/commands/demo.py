@@ -1,7 +1,7 @@
 """The whole way on real images: scikit-learn's handwritten digits, or MNIST where it is at hand.
 
-Normal is the digit 0; the model never sees another one before it is asked about it. Sizes are chosen for three minutes on
-two cores, installation aside.
+Normal is the digit 0; the model never sees another one before it is asked about it. Sizes are chosen for three
+minutes on two cores, installation aside.
 """
 
 from __future__ import annotations

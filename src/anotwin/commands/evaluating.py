@@ -40,8 +40,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 
-    Writes roc.png, histogram.png, figure.png and features.png into `out` if given. `limit` draws that many images at random,
-    with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the model was trained on.
+    Writes roc.png, histogram.png, figure.png and features.png into `out` if given. `limit` draws that many images at
+    random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the model was trained
+    on.
     """
     source = detector.open(data, layout)
     indices = _subset(source, limit)
@@ -117,6 +118,6 @@ def _subset(source: ImageSource, limit: int | None) -> list[int]:
 def _unlabelled(source: ImageSource) -> str:
     found = sorted({str(item.label) for item in source.items})[:10]
     return (
-        f"{source.root}: evaluate needs normal and abnormal images, found the labels {', '.join(found)}; put normal images "
-        "into good/ (or normal/) beside folders of abnormal ones, or train with --normal LABEL"
+        f"{source.root}: evaluate needs normal and abnormal images, found the labels {', '.join(found)}; put normal "
+        "images into good/ (or normal/) beside folders of abnormal ones, or train with --normal LABEL"
     )

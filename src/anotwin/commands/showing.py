@@ -25,7 +25,10 @@ console = Console(highlight=False, soft_wrap=True)
 def bars() -> Iterator[Callable[[Update], None]]:
     """A bar a stage, on stderr so that stdout stays for results; notes are printed above the bars."""
     columns = (
-        TextColumn("{task.description:<11}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description:<11}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
@@ -45,7 +48,9 @@ def bars() -> Iterator[Callable[[Update], None]]:
 def trained(detector: Detector, out: Path) -> None:
     """The last lines of train."""
     history = detector.history
-    console.print(f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}", markup=False)
+    console.print(
+        f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}", markup=False
+    )
     console.print(f"samples and statistics: {out / 'runs' / history['run']}", markup=False)
     if detector.calibration:
         calibrated(detector, as_json=False)
@@ -56,16 +61,24 @@ def calibrated(detector: Detector, as_json: bool) -> None:
     found = detector.calibration
     assert found is not None
     if as_json:
-        print(json.dumps({
-            "false_alarm_rate": found.false_alarm_rate, "threshold": found.threshold, "n_normal": len(found.scores),
-            "rate_bound": found.rate_bound, "residual_threshold": found.residual_threshold,
-            "discrimination_threshold": found.discrimination_threshold,
-        }))
+        print(
+            json.dumps(
+                {
+                    "false_alarm_rate": found.false_alarm_rate,
+                    "threshold": found.threshold,
+                    "n_normal": len(found.scores),
+                    "rate_bound": found.rate_bound,
+                    "residual_threshold": found.residual_threshold,
+                    "discrimination_threshold": found.discrimination_threshold,
+                }
+            )
+        )
         return
     console.print(
-        f"anomalous = score > {found.threshold:.6g}: at most {found.false_alarm_rate:.2%} of normal images raise a false alarm, "
-        f"on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one stays below "
-        f"{found.rate_bound:.2%}", markup=False,
+        f"anomalous = score > {found.threshold:.6g}: at most {found.false_alarm_rate:.2%} of normal images raise a "
+        f"false alarm, on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one stays "
+        f"below {found.rate_bound:.2%}",
+        markup=False,
     )
 
 
@@ -97,7 +110,8 @@ def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
         console.print(_label_table(numbers["by_label"]))
     console.print(
         f"{numbers['n_normal']} normal and {numbers['n_abnormal']} abnormal images, {numbers['n_failed']} failed"
-        + (f" -> {json_file}" if json_file else ""), markup=False,
+        + (f" -> {json_file}" if json_file else ""),
+        markup=False,
     )
 
 
@@ -138,4 +152,6 @@ def demonstrated(outcome: dict[str, Any], out: Path) -> None:
     """The last lines of demo."""
     console.print(f"[bold]{outcome['what']}[/]")
     evaluated(outcome["numbers"], None)
-    console.print(f"look at {out / 'figure.png'}, {out / 'roc.png'}, {out / 'search.png'} and {out / 'scores'}", markup=False)
+    console.print(
+        f"look at {out / 'figure.png'}, {out / 'roc.png'}, {out / 'search.png'} and {out / 'scores'}", markup=False
+    )

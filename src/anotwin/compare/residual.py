@@ -1,4 +1,5 @@
-"""Pixel by pixel: the query minus its counterpart. Tensors in, tensors out; pixels in [-1, 1] unless it says otherwise."""
+"""Pixel by pixel: the query minus its counterpart. Tensors in, tensors out; pixels in [-1, 1] unless it says
+otherwise."""
 
 from __future__ import annotations
 

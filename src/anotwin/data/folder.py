@@ -71,8 +71,7 @@ def open_folder(root: str | Path, part: Part, normal: str | None = None) -> File
     found, other_labels = _find(root, part)
     if not found:
         raise DataError(
-            f"{root}: no image for {part} in the folder or below; looked for {', '.join(IMAGE_SUFFIXES)}"
-            " and passed over hidden files"
+            f"{root}: no image for {part} there or below; looked for {', '.join(IMAGE_SUFFIXES)}, not hidden"
         )
     counts = Counter(item.label for item in found if item.label is not None)
     known = {*counts, *other_labels}

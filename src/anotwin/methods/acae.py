@@ -6,8 +6,8 @@ takes over for whole images: reconstruct, and fool a discriminator while doing s
     encoder E, decoder Dec     counterpart = Dec(E(x)), one pass
     objective                  min  l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))),  l_rec 0.999, l_adv 0.001
 
-Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; scored by
-the same R, D and A as AnoGAN, with lambda = 0.1.
+Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; scored
+by the same R, D and A as AnoGAN, with lambda = 0.1.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ class ACAE:
             discriminator = Discriminator(spec, settings.networks)
         except IndexError as error:
             raise SettingsError(str(error)) from None
-        self.networks = nn.ModuleDict({
-            "encoder": Encoder(spec, settings.networks),
-            "decoder": Generator(spec, settings.networks),
-            "discriminator": discriminator,
-        })
+        self.networks = nn.ModuleDict(
+            {
+                "encoder": Encoder(spec, settings.networks),
+                "decoder": Generator(spec, settings.networks),
+                "discriminator": discriminator,
+            }
+        )
         freeze(self.networks)
 
     def trainer(self) -> ACAETrainer:
@@ -74,7 +76,9 @@ class ACAE:
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
         del count, seed
-        raise SettingsError("method acae cannot sample: an autoencoder has no prior to draw from; train with --method anogan")
+        raise SettingsError(
+            "method acae cannot sample: an autoencoder has no prior to draw from; train with --method anogan"
+        )
 
 
 class ACAETrainer:

@@ -47,10 +47,12 @@ class AnoGAN:
             discriminator = Discriminator(spec, settings.networks)
         except IndexError as error:
             raise SettingsError(str(error)) from None
-        self.networks = nn.ModuleDict({
-            "generator": Generator(spec, settings.networks),
-            "discriminator": discriminator,
-        })
+        self.networks = nn.ModuleDict(
+            {
+                "generator": Generator(spec, settings.networks),
+                "discriminator": discriminator,
+            }
+        )
         freeze(self.networks)
 
     def trainer(self) -> AnoGANTrainer:
@@ -87,7 +89,9 @@ class AnoGAN:
         settings = self.settings.networks
         latents = draw_latents(count, settings.latent_dim, settings.latent_prior, generator(seed, "sample"))
         with torch.no_grad():
-            parts = [self.networks["generator"](part.to(device_of(self.networks))) for part in latents.split(256)]
+            parts = [
+                self.networks["generator"](part.to(device_of(self.networks))) for part in torch.split(latents, 256)
+            ]
         return torch.cat(parts)
 
 
@@ -99,11 +103,13 @@ class AnoGANTrainer:
         self.method = method
         self.settings = settings
         average, discriminator = method.networks["generator"], method.networks["discriminator"]
-        self.networks = nn.ModuleDict({
-            "generator": copy.deepcopy(average).train().requires_grad_(True),
-            "average": average,
-            "discriminator": discriminator.train().requires_grad_(True),
-        })
+        self.networks = nn.ModuleDict(
+            {
+                "generator": copy.deepcopy(average).train().requires_grad_(True),
+                "average": average,
+                "discriminator": discriminator.train().requires_grad_(True),
+            }
+        )
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(
                 self.networks[name].parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2)

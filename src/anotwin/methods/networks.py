@@ -12,6 +12,7 @@ Changed, each selectable:
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,7 @@ class Generator(nn.Module):
         channels = widths(spec.size, settings.base_channels)[::-1]  # from 4 x 4 up to the image
         self.project = nn.Linear(settings.latent_dim, channels[0] * 16, bias=False)
         layers: list[nn.Module] = [nn.Unflatten(1, (channels[0], 4, 4)), nn.BatchNorm2d(channels[0]), nn.ReLU()]
-        for now, then in zip(channels, channels[1:], strict=False):
+        for now, then in pairwise(channels):
             layers += [nn.ConvTranspose2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.ReLU()]
         layers += [nn.ConvTranspose2d(channels[-1], spec.channels, 4, 2, 1), nn.Tanh()]
         self.grow = nn.Sequential(*layers)
@@ -64,7 +65,7 @@ class Discriminator(nn.Module):
         norm = settings.discriminator_norm
         channels = [spec.channels, *widths(spec.size, settings.base_channels)]
         self.blocks = nn.ModuleList()
-        for level, (now, then) in enumerate(zip(channels, channels[1:], strict=False)):
+        for level, (now, then) in enumerate(pairwise(channels)):
             convolution: nn.Module = nn.Conv2d(now, then, 4, 2, 1)
             if norm == "spectral":
                 convolution = nn.utils.parametrizations.spectral_norm(convolution)
@@ -92,7 +93,7 @@ class Encoder(nn.Module):
         super().__init__()
         channels = [spec.channels, *widths(spec.size, settings.base_channels)]
         layers: list[nn.Module] = []
-        for level, (now, then) in enumerate(zip(channels, channels[1:], strict=False)):
+        for level, (now, then) in enumerate(pairwise(channels)):
             norm = [nn.BatchNorm2d(then)] if level > 0 else []
             layers += [nn.Conv2d(now, then, 4, 2, 1), *norm, nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
@@ -104,7 +105,8 @@ class Encoder(nn.Module):
 
 
 def feature_block(blocks: int, layer: int) -> int:
-    """The index of the block that `networks.feature_layer` names, negative counting from the end; IndexError if none."""
+    """The index of the block that `networks.feature_layer` names, negative counting from the end; IndexError if
+    none."""
     if not -blocks <= layer < blocks:
         raise IndexError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
     return layer % blocks

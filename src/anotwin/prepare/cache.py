@@ -61,8 +61,7 @@ def prepare_images(
     training needs [-1, 1]. 8-bit images of the model's size are kept exactly.
 
     Args:
-        source, indices: which images.
-        spec: what the model eats.
+        source, indices, spec: which images, and what the model eats.
         memory_mb: MiB above which the array goes to a file.
         folder: where that file lies; None: the system's temporary folder.
         workers: decoding processes, see `stream`.
@@ -83,10 +82,7 @@ def prepare_images(
     except BaseException as error:
         store.discard()
         if isinstance(error, OSError):
-            raise DataError(
-                f"{store.name}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error}); "
-                "free space or raise --set data.memory_mb"
-            ) from None
+            raise _no_space(store.name, size, error) from None
         raise
 
 
@@ -124,6 +120,13 @@ def _fill(
     return PreparedImages(array, np.array(prints, np.int64), np.array(kept, np.int64), tuple(failures), store.path)
 
 
+def _no_space(where: str, size: int, error: OSError) -> DataError:
+    return DataError(
+        f"{where}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error}); "
+        "free space or raise --set data.memory_mb"
+    )
+
+
 class _Memory:
     name = "memory"
     path = None
@@ -159,10 +162,7 @@ class _File:
                 prefix="prepared-", suffix=".tmp", dir=folder, delete=False
             )
         except OSError as error:
-            where = folder or tempfile.gettempdir()
-            raise DataError(
-                f"{where}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error})"
-            ) from None
+            raise _no_space(str(folder or tempfile.gettempdir()), size, error) from None
         return cls(Path(file.name), file)
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,15 +52,13 @@ def stream(
     threads can hang; a script that uses them therefore needs ``if __name__ == "__main__":``.
 
     Args:
-        source: picklable if workers > 0.
-        indices: which images, in which order.
-        spec: what the model eats.
+        source, indices, spec: which images in which order, and what the model eats.
         batch_size: images a batch, failures included; the last batch may be smaller.
         workers: decoding processes, at most one a core and a batch; 0 decodes in this one.
         keep_pixels: hand out the native pixels too.
 
     Raises:
-        DataError: a worker died (out of memory).
+        DataError: a worker died (out of memory) or did not start.
     """
     chosen = [int(index) for index in indices]
     batches = _Batches(
@@ -70,26 +69,13 @@ def stream(
         for number in range(len(batches)):
             yield _collate(batches[number], spec)
         return
-    loader = DataLoader(
-        batches,
-        batch_size=None,  # each element is a whole batch
-        num_workers=workers,
-        prefetch_factor=PREFETCH,
-        collate_fn=_as_is,
-        multiprocessing_context=_context(),
-        generator=torch.Generator(),  # the loader draws a seed: not from the global generator
-    )
-    prepared = iter(loader)
-    while True:
-        try:
-            batch = next(prepared)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            raise DataError(
-                f"{source.root}: a decoding process ended ({one_line(error)}); try --set data.workers=0"
-            ) from None
-        yield _collate(batch, spec)
+    try:
+        for batch in _loader(batches, workers):
+            yield _collate(batch, spec)
+    except (RuntimeError, EOFError, OSError, pickle.PicklingError) as error:
+        raise DataError(
+            f"{source.root}: a decoding process ended or did not start ({one_line(error)}); try --set data.workers=0"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -143,6 +129,18 @@ def _collate(decoded: _Decoded, spec: ImageSpec) -> PreparedBatch:
         geometries=tuple(decoded.geometries),
         pixels=tuple(decoded.pixels),
         failures=tuple(decoded.failures),
+    )
+
+
+def _loader(batches: _Batches, workers: int) -> DataLoader[_Decoded]:
+    return DataLoader(
+        batches,
+        batch_size=None,  # each element is a whole batch
+        num_workers=workers,
+        prefetch_factor=PREFETCH,
+        collate_fn=_as_is,
+        multiprocessing_context=_context(),
+        generator=torch.Generator(),  # the loader draws a seed: not from the global generator
     )
 
 

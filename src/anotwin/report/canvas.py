@@ -78,8 +78,10 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` in at most `width` characters, shortened in the middle: both the folder and the number stay readable.
+    """`text` in at most `width` characters (at least 3), shortened in the middle, between folders where that does.
 
+    >>> shorten("bottle/test/broken_large/000.png", 22)
+    '…/broken_large/000.png'
     >>> shorten("bottle/test/broken_large/000.png", 16)
     'bottle/…/000.png'
     >>> shorten("a-very-long-name-00042.png", 15)
@@ -87,11 +89,11 @@ def shorten(text: str, width: int) -> str:
     """
     if len(text) <= width:
         return text
-    first, slash, _ = text.partition("/")
-    last = text.rpartition("/")[2]
-    by_parts = f"{first}/…/{last}"
-    if slash and len(by_parts) <= width:
-        return by_parts
+    parts = text.split("/")
+    if len(parts) > 2:  # the last folder is often the class, the first the product
+        for candidate in ([parts[0], "…", *parts[-2:]], ["…", *parts[-2:]], [parts[0], "…", parts[-1]]):
+            if len("/".join(candidate)) <= width:
+                return "/".join(candidate)
     keep = max(width - 1, 2)
     return text[: keep - keep // 2] + "…" + text[len(text) - keep // 2 :]
 

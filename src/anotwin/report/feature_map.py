@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn depends on it
 
 from anotwin.errors import DataError
 from anotwin.report.canvas import FAINT, INK, OKABE_ITO, font, new_figure, plain, save_figure, shorten, tidy

@@ -20,10 +20,13 @@ from matplotlib.patches import Rectangle
 
 from anotwin.errors import DataError, SettingsError
 from anotwin.report.canvas import FAINT, INK, RED, YELLOW, box, font, new_figure, save_figure, shorten, write
+from anotwin.report.choose import Chooser, choose
 from anotwin.report.overlay import HEAT_FULL, Window, display_window, heat_alpha, heat_rgb, overlay, to_display
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
+
+__all__ = ["Chooser", "choose", "counterpart_figure"]
 
 ROWS = ("query", "counterpart", "difference", "heatmap")
 DIFFERENCE_MAP = "RdBu_r"  # diverging, white at none, safe for the colour-blind
@@ -223,7 +226,7 @@ def _draw_bar(
     bar.set_ticks(list(ticks), labels=list(ticks.values()))
     axes.tick_params(labelsize=6, length=2, pad=1.5, labelcolor=INK, width=0.4)
     bar.outline.set_linewidth(0.4)
-    style = {"rotation": 90, "ha": "left", "va": "center", "linespacing": 1.3}
+    style = {"rotation": 90, "ha": "left", "va": "center", "multialignment": "center"}
     write(figure, layout.right + 0.58, top + layout.cell_height / 2, label, size=5.5, **style)
 
 

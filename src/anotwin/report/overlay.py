@@ -54,8 +54,9 @@ def to_display(pixels: Array, black: float = 0.0, white: float = 255.0) -> UInt8
     """
     if not black < white:
         raise DataError(f"display window from {black} to {white}: expected black below white")
-    scaled = (np.nan_to_num(pixels.astype(np.float64), nan=black) - black) / (white - black)
-    grey = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+    values = pixels.astype(np.float64)
+    values = np.clip(np.where(np.isnan(values), black, values), black, white)
+    grey = np.rint((values - black) / (white - black) * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
 
 
@@ -64,8 +65,8 @@ def heat_rgb(heat: Array, scale: float = 1.0) -> UInt8:
 
     `scale` is the heat of the loudest 0.1 % of normal pixels: 1 for the heatmap of a Finding, which is in these units.
 
-    >>> heat_rgb(np.zeros((1, 1)))[0, 0].tolist()
-    [0, 0, 4]
+    >>> heat_rgb(np.zeros((4, 6))).shape
+    (4, 6, 3)
     """
     share = _finite(heat) / (HEAT_FULL * scale)
     colours = matplotlib.colormaps[HEAT_MAP](np.clip(share, 0.0, 1.0) * _MAP_TOP, bytes=True)  # (H, W, 4)

@@ -1,9 +1,9 @@
 """Scoring on this machine: a source in, a stream of findings out, memory bounded by one batch.
 
 A score depends on (bundle, image, seed) alone. Two things see to that beyond seeding and frozen networks: batches are
-filled up to a power of two, because the convolution kernels of a CPU add in another order for odd batch sizes (a batch of
-37 and a batch of 1 would differ in the last bits, and 500 steps of descent turn last bits into digits), and the rows
-that fill it up are thrown away.
+filled up to a power of two, because the convolution kernels of a CPU add in another order for odd batch sizes (a
+batch of 37 and a batch of 1 would differ in the last bits, and 500 steps of descent turn last bits into digits), and
+the rows that fill it up are thrown away.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def normal_scores(
         yield done
     if not rows:
         why = f"the first of {len(failures)} failures: {failures[0]}" if failures else "all of them were trained on"
-        raise DataError(f"{source.root}: no image to calibrate on ({why}); give a folder of normal images not used by train")
+        raise DataError(
+            f"{source.root}: no image to calibrate on ({why}); give a folder of normal images not used by train"
+        )
     scores, residuals, discriminations = torch.cat(rows, dim=1).double().numpy()
     scale = float(np.quantile(np.concatenate(heats), HEAT_QUANTILE))
     yield NormalScores(scores, residuals, discriminations, max(scale, 1e-6), excluded, tuple(failures))
@@ -143,10 +145,21 @@ def _findings(
             calibration, values["score"], values["residual"], values["discrimination"]
         )
         finding = Finding(
-            item.id, item.label, item.normal, **values, p_value=p_value, anomalous=anomalous, flagged_by=flagged_by,
-            status=status.value, fingerprint=prepared.fingerprints[row],
+            item.id,
+            item.label,
+            item.normal,
+            **values,
+            p_value=p_value,
+            anomalous=anomalous,
+            flagged_by=flagged_by,
+            status=status.value,
+            fingerprint=prepared.fingerprints[row],
         )
-        yield _with_pictures(finding, method, prepared, row, counterpart, comparison, calibration) if pictures else finding
+        yield (
+            _with_pictures(finding, method, prepared, row, counterpart, comparison, calibration)
+            if pictures
+            else finding
+        )
 
 
 def _with_pictures(

@@ -1,9 +1,9 @@
 """Gradient descent over latents: a pure function from where to start and what to lower to the best that was seen.
 
 Paper: Schlegl et al. 2017, section 2.2: z_1 is drawn from the prior and moved for Gamma = 500 steps. Two deviations:
-the result is the best point seen, not the last one (Adam's steps do not fall monotonically), and each search ends with a
-named status. The optimiser is Adam, in which every coordinate moves by its own history alone, so that batching images
-changes nothing about any of them.
+the result is the best point seen, not the last one (Adam's steps do not fall monotonically), and each search ends
+with a named status. The optimiser is Adam, in which every coordinate moves by its own history alone, so that batching
+images changes nothing about any of them.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Paper: Schlegl et al. 2017 (1703.05921), section 2.2; code name = paper symbol:
                  or D(z) = sigmoid cross-entropy of D(G(z)) and 1  eq. 3, Yeh et al. 2016 (the paper's GAN_R)
     total           L(z) = (1 - lambda) R(z) + lambda D(z)         eq. 5
 
-Pixels are in [-1, 1]; sums go over all pixels (and channels) and over all features of f. Everything is a vector over the
-batch: the sum of it has a gradient in which no image sees another.
+Pixels are in [-1, 1]; sums go over all pixels (and channels) and over all features of f. Everything is a vector over
+the batch: the sum of it has a gradient in which no image sees another.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def anogan_objective(
     weight: float = 0.1,
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching",
 ) -> Objective:
-    """L(z) for a batch of queries (B, C, S, S); `weight` is lambda in [0, 1]. The query's features are computed once."""
+    """L(z) for a batch of queries (B, C, S, S); `weight` is lambda in [0, 1]. The query's features are computed
+    once."""
     with torch.no_grad():
         query_features = critic(queries)[1]
 

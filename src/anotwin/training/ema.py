@@ -16,8 +16,8 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     d = min(decay, (1 + step) / (10 + step))
     for old, new in zip(average.parameters(), network.parameters(), strict=True):
         old.lerp_(new, 1 - d)
-    for old, new in zip(average.buffers(), network.buffers(), strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, 1 - d)
+    for kept, seen in zip(average.buffers(), network.buffers(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(seen, 1 - d)
         else:
-            old.copy_(new)  # num_batches_tracked
+            kept.copy_(seen)  # num_batches_tracked

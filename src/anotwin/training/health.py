@@ -4,7 +4,8 @@ Three questions, each by nearest neighbours among pixels of equally many samples
 normals T, and each beside the answer that real images would get, so that no absolute number has to be believed:
 
     diversity   mean distance between two samples / the same between two held-out normals        collapse: near 0
-    coverage    share of H that has a sample inside its 5-nearest-neighbour ball (Naeem et al. 2020, "Reliable fidelity and
+    coverage    share of H that has a sample inside its 5-nearest-neighbour ball (Naeem et al. 2020, "Reliable
+    fidelity and
                 diversity metrics", eq. 11)  / the same share for T in place of S                  gaps: low
     copying     median distance of a sample to T / median distance of a held-out normal to T     memorised: near 0
 """
@@ -45,7 +46,9 @@ def examine(samples: Matrix, heldout: Matrix, training: Matrix) -> Health:
     """
     count = min(len(samples), len(heldout), len(training))
     if count < FEWEST:
-        advice = f"only {count} held-out normals: too few to judge the generator (20 are needed); look at the sample grids"
+        advice = (
+            f"only {count} held-out normals: too few to judge the generator (20 are needed); look at the sample grids"
+        )
         return Health("unknown", None, None, None, advice)
     samples, heldout, training = samples[:count], heldout[:count], training[:count]
     diversity = _spread(samples) / max(_spread(heldout), 1e-12)
@@ -54,21 +57,22 @@ def examine(samples: Matrix, heldout: Matrix, training: Matrix) -> Health:
     if diversity < 0.5:
         verdict: Literal["good", "collapsed", "gaps", "copies"] = "collapsed"
         advice = (
-            f"the generator has collapsed: its samples differ from each other only {diversity:.0%} as much as normal images "
-            "do, so many normals will find no counterpart; train again with another training.seed or a larger "
+            f"the generator has collapsed: its samples differ from each other only {diversity:.0%} as much as normal "
+            "images do, so many normals will find no counterpart; train again with another training.seed or a larger "
             "training.r1_gamma"
         )
     elif coverage < 0.6:
         verdict = "gaps"
         advice = (
-            f"the generator covers only {coverage:.0%} of what real images cover of the held-out normals: rarer kinds of "
-            "normal will look anomalous; train longer (training.steps) or wider (networks.base_channels), or add images"
+            f"the generator covers only {coverage:.0%} of what real images cover of the held-out normals: rarer kinds "
+            "of normal will look anomalous; train longer (training.steps) or wider (networks.base_channels), or add "
+            "images"
         )
     elif copying < 0.5:
         verdict = "copies"
         advice = (
-            f"the generator repeats training images (a sample is {copying:.0%} as far from them as an unseen normal is): "
-            "add images or train for fewer steps"
+            f"the generator repeats training images (a sample is {copying:.0%} as far from them as an unseen normal "
+            "is): add images or train for fewer steps"
         )
     else:
         verdict = "good"

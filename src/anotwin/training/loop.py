@@ -1,8 +1,8 @@
 """The one training loop: flat, visible, the same for every method.
 
 What it owns: the order of the images, the clock, the log, the snapshots, the end. What it does not know: networks,
-losses, optimisers. Everything random in step k is a function of (seed, k), so a run that was killed and resumed ends with
-the weights of one that was not, bit for bit on a CPU (with the same number of threads).
+losses, optimisers. Everything random in step k is a function of (seed, k), so a run that was killed and resumed ends
+with the weights of one that was not, bit for bit on a CPU (with the same number of threads).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def train(
 ) -> float:
     """Train on `images` at `positions` until `settings.steps`, from the run's last snapshot if it has one.
 
-    Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the networks, and
-    KeyboardInterrupt after finishing the step and writing its snapshot.
+    Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the
+    networks, and KeyboardInterrupt after finishing the step and writing its snapshot.
     """
     trainer.networks.to(fabric.device)
     start = restore(trainer, run)
@@ -103,8 +103,8 @@ def train(
 def interrupt_after_step() -> Iterator[threading.Event]:
     """Let Ctrl-C set an event instead of cutting a step in two; a second Ctrl-C interrupts at once.
 
-    A step cut in the middle leaves half-moved weights, which are no state of the training. Signals can be handled in the
-    main thread only; elsewhere nothing changes.
+    A step cut in the middle leaves half-moved weights, which are no state of the training. Signals can be handled in
+    the main thread only; elsewhere nothing changes.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -123,9 +123,7 @@ def interrupt_after_step() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def batch_positions(
-    positions: npt.NDArray[np.int64], batch_size: int, step: int, seed: int
-) -> npt.NDArray[np.int64]:
+def batch_positions(positions: npt.NDArray[np.int64], batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
     """Which images step `step` sees: every image once an epoch, each epoch in an order of its own, no state.
 
     The images form one endless row, epoch after epoch; step k takes places k B to (k + 1) B - 1 of it.

@@ -59,7 +59,9 @@ class RunFolder:
         try:
             loaded: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SettingsError(f"{self.path / 'run.json'}: cannot read it ({error}); start anew without --resume") from None
+            raise SettingsError(
+                f"{self.path / 'run.json'}: cannot read it ({error}); start anew without --resume"
+            ) from None
         return loaded
 
     def log(self, row: dict[str, Any]) -> None:
@@ -68,7 +70,9 @@ class RunFolder:
             with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise DataError(f"cannot write {self.path / 'stats.jsonl'}: {error.strerror}; free space, then --resume") from None
+            raise DataError(
+                f"cannot write {self.path / 'stats.jsonl'}: {error.strerror}; free space, then --resume"
+            ) from None
 
     def stats(self) -> list[dict[str, Any]]:
         """All complete lines of stats.jsonl."""
