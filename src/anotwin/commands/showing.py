@@ -76,8 +76,8 @@ def calibrated(detector: Detector, as_json: bool) -> None:
         return
     console.print(
         f"anomalous = score > {found.threshold:.6g}: at most {found.false_alarm_rate:.2%} of normal images raise a "
-        f"false alarm, on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one stays "
-        f"below {found.rate_bound:.2%}",
+        f"false alarm, on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one "
+        f"stays below {found.rate_bound:.2%}",
         markup=False,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from anotwin.compare.features import discrimination_score
+from anotwin.compare.features import discrimination_score, reference_score
 from anotwin.compare.heatmap import heatmap
 from anotwin.compare.residual import difference, mean_residual, residual_score
 from anotwin.records import Comparison
@@ -19,14 +19,20 @@ def compare(
     query_logits: torch.Tensor,
     weight: float,
     settings: CompareSettings,
+    *,
+    counterpart_logits: torch.Tensor | None = None,
 ) -> Comparison:
     """Compare queries with their counterparts, both (B, C, S, S) in [-1, 1]; features (B, F), logits (B,).
 
     `weight` is lambda of A(x) = (1 - lambda) R(x) + lambda D(x), eq. 6. Nothing depends on the rest of the batch.
+    `counterpart_logits` (B,), if given, make D(x) the sigmoid loss of eq. 3 in place of feature matching: the paper's GAN_R.
     """
     differences = difference(queries, counterparts)
     residual = residual_score(differences)
-    discrimination = discrimination_score(query_features, features)
+    if counterpart_logits is None:
+        discrimination = discrimination_score(query_features, features)
+    else:
+        discrimination = reference_score(counterpart_logits)
     scores = {
         "anomaly": (1 - weight) * residual + weight * discrimination,
         "residual": residual,

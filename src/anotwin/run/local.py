@@ -44,6 +44,7 @@ def score_batch(method: Method, batch: Batch, trace_at: Sequence[int] = ()) -> t
     size = len(batch.fingerprints)
     full = _fill(batch)
     counterpart = method.counterpart(full, trace_at)
+    reference = method.settings.search.discrimination == "sigmoid"  # score by the loss that was searched with: A(x) = L(z)
     comparison = compare(
         full.images.to(counterpart.images.device),
         counterpart.images,
@@ -52,6 +53,7 @@ def score_batch(method: Method, batch: Batch, trace_at: Sequence[int] = ()) -> t
         method.logits(full.images),
         method.settings.search.discrimination_weight,
         method.settings.compare,
+        counterpart_logits=method.logits(counterpart.images) if reference else None,
     )
     return _cut_counterpart(counterpart, size), _cut_comparison(comparison, size)
 
