@@ -1,5 +1,6 @@
 """Weights that nobody vouches for, and damage to either file: refused in one line, nothing is run."""
 
+import io
 import json
 import math
 import pickle
@@ -15,6 +16,7 @@ import torch
 
 from anotwin.bundle import load_bundle, save_bundle
 from anotwin.errors import BundleError, SettingsError
+from anotwin.weights import read_header
 from model_folders import EIGHT, checksum, entry, example, forge, names, raw, refusal, same
 
 
@@ -27,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 FORGED: dict[str, tuple[bytes, str]] = {
     "no header": (bytes(64), "no header"),
     "short": (b"\1\2\3\4\5\6\7\0", "no header"),
-    "long header": (raw({}, length=10**9), "no header"),
+    "long header": (raw({}, length=10**6), "no header"),
     "header over 100 MB": (raw({}, length=2**63), "no header"),
     "no object": (raw(b"[1]"), "no header"),
     "space first": (raw(b" {}"), "no header"),
@@ -110,6 +112,13 @@ def test_a_pickle_is_named_and_never_loaded(model: Path, tmp_path: Path, kind: s
     assert not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(trap))
     assert (tmp_path / "sprung").exists()  # the trap works
+
+
+def test_a_header_over_100_mb_is_not_read_though_the_file_has_room() -> None:
+    stream = io.BytesIO(raw(b"{", length=10**8 + 1))
+    with pytest.raises(BundleError, match="no header"):
+        read_header(stream, 2**30, "weights")
+    assert stream.tell() == 9
 
 
 def test_a_header_that_begins_like_a_pickle_is_read(model: Path) -> None:

@@ -1,7 +1,9 @@
 """The command line: parse, call `Detector`, print. No logic lives here.
 
-Exit codes: 0 done; 2 the user's mistake, said in one line; 3 training diverged; 1 the machine's trouble (disk, memory);
-130 Ctrl-C.
+Exit codes: 0 done; 2 what the user can mend (arguments, images, a model folder, a place to write); 3 training diverged;
+1 the machine's trouble (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr, behind ``error:``.
+
+The commands import what they need when they run: torch takes seconds, and ``--help`` should not.
 """
 
 from __future__ import annotations
@@ -14,17 +16,33 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
 
-from anotwin import Detector, Settings, __version__
-from anotwin.commands import evaluating, scoring, showing
-from anotwin.errors import AnoTwinError, SettingsError
-from anotwin.files import write_json_atomic
+from anotwin import __version__
+from anotwin.errors import AnoTwinError
+
+
+class _Stopped(AnoTwinError):
+    """Ctrl-C, which typer would end without a word."""
+
+    exit_code = 130
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise _Stopped(str(stop) or "stopped; what was finished is kept") from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help=__doc__ and ("Learn normal from normal images alone; show, score and decide what is not."),
+    help="Learn normal from normal images alone; show, score and decide what is not.",
 )
 
 Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
@@ -53,10 +71,14 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Learn normal from the normal images in DATA; hold some out, calibrate on them, write the model."""
+    from anotwin.commands import showing
+    from anotwin.detector import Detector
+    from anotwin.settings import Settings
+
     base = Settings.load(config) if config else Detector.settings_of_run(out) if resume else Settings()
     given = {
         "data.layout": layout,
-        "data.normal": None if normal is None else json.dumps(normal),
+        "data.normal": None if normal is None else json.dumps(normal, ensure_ascii=False),
         "data.image_size": image_size,
         "training.seed": seed,
         "training.steps": steps,
@@ -75,8 +97,11 @@ def calibrate(
     model: Model,
     data: Data,
     false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of normal images that may be called anomalous.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="Share of normal images that may be called anomalous; the model's setting (0.01) if not given."
+        ),
+    ] = None,
     overrides: Set = None,
     layout: Layout = "auto",
     device: Device = "auto",
@@ -86,15 +111,15 @@ def calibrate(
 
     --set changes how this model searches and compares from now on, for example search.discrimination=sigmoid.
     """
+    from anotwin.commands import showing
+    from anotwin.detector import Detector
+
     detector = Detector.load(model, device)
     if overrides:
-        detector = detector.with_settings(_scoring_settings(detector.method.settings, overrides))
+        detector = detector.with_settings(detector.method.settings.with_overrides(overrides))
     with showing.bars() as watch:
         detector.calibrate(data, false_alarm_rate, watch=watch, layout=layout)
-    if overrides:
-        detector.save(model)
-    else:
-        detector.save_calibration(model)
+    detector.save_calibration(model)
     showing.calibrated(detector, as_json)
 
 
@@ -108,6 +133,9 @@ def score(
     device: Device = "auto",
 ) -> None:
     """Score the images in DATA. A run that was stopped goes on where it was when called again."""
+    from anotwin.commands import scoring, showing
+    from anotwin.detector import Detector
+
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch)
@@ -127,12 +155,12 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Score labelled images and measure: AUROC and the rest, each with a 95 % bootstrap interval."""
+    from anotwin.commands import evaluating, showing
+    from anotwin.detector import Detector
+
     detector = Detector.load(model, device)
     with showing.bars() as watch:
-        numbers = evaluating.evaluate(
-            detector, data, out or json_file.with_suffix(""), layout=layout, limit=limit, watch=watch
-        )
-    write_json_atomic(json_file, numbers)
+        numbers = evaluating.evaluate_to(json_file, detector, data, out, layout=layout, limit=limit, watch=watch)
     showing.evaluated(numbers, json_file)
 
 
@@ -145,12 +173,18 @@ def sample(
     device: Device = "auto",
 ) -> None:
     """Draw new normal images from the model: for augmentation, or to see what it takes for normal."""
+    from anotwin.commands import scoring, showing
+    from anotwin.detector import Detector
+
     showing.sampled(scoring.sample_folder(Detector.load(model, device), count, out, seed), out)
 
 
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """What a model is: method, settings, size, health, calibration."""
+    from anotwin.commands import showing
+    from anotwin.detector import Detector
+
     showing.described(Detector.load(model, "cpu").describe(), as_json)
 
 
@@ -162,6 +196,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
 ) -> None:
     """The whole way on real images in under three minutes: train, calibrate, score, evaluate, show."""
+    from anotwin.commands import showing
     from anotwin.commands.demo import run_demo
 
     with showing.bars() as watch:
@@ -184,15 +219,6 @@ def _root(
     del version
 
 
-def _scoring_settings(settings: Settings, overrides: list[str]) -> Settings:
-    for assignment in overrides:
-        if assignment.partition(".")[0].strip() not in ("search", "compare", "calibration"):
-            raise SettingsError(
-                f"--set {assignment!r}: a trained model can change search, compare and calibration only"
-            )
-    return settings.with_overrides(overrides)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every foreseeable trouble ends as one line on stderr and an exit code."""
     sys.exit(_run(arguments))
@@ -204,8 +230,6 @@ def _run(arguments: list[str] | None) -> int:
         return result if isinstance(result, int) else 0
     except AnoTwinError as error:
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "stopped; what was finished is kept", 130)
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -220,18 +244,14 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:  # click's own errors, by whichever copy of click typer carries
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             return _fail(" ".join(error.format_message().split()), int(error.exit_code))
-        if type(error).__name__ == "Abort":
-            return _fail("stopped", 130)
         raise
 
 
 def _fail(message: str, code: int) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}")
+    # file names may hold line breaks, terminal codes, markup or bytes that are no text: none of it reaches the terminal
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.splitlines()))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "bold red"), " ", line))
     return code
-
-
-def _escape(message: str) -> str:
-    return " ".join(message.splitlines()).replace("[", "\\[")
 
 
 if __name__ == "__main__":

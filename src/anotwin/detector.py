@@ -27,11 +27,12 @@ from lightning_fabric import Fabric
 from anotwin import files
 from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
 from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
+from anotwin.data.folder import Part
 from anotwin.data.open import open_source
 from anotwin.data.split import split_holdout
 from anotwin.errors import DataError, SettingsError, TrainingDiverged
 from anotwin.methods.protocol import Method, device_of, freeze
-from anotwin.methods.registry import create
+from anotwin.methods.registry import create, expected_tensors
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.inspect import infer_spec
 from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
@@ -41,6 +42,7 @@ from anotwin.seeding import derive
 from anotwin.settings import Settings
 from anotwin.training.health import Health, examine
 from anotwin.training.loop import Progress, train
+from anotwin.training.resume import open_run
 from anotwin.training.run_folder import RunFolder
 
 
@@ -128,11 +130,13 @@ class Detector:
         device: str,
         watch: Watch,
     ) -> Self:
-        if len(source.items) < 2:
+        everything = _normals(source)
+        if len(everything) < 2:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
-        everything = range(len(source.items))
         spec, notes = infer_spec(source, everything, settings.data, settings.training.seed)
-        model = create(name, spec, settings)  # settings that cannot be fail here, before any image is prepared
+        # a device or settings that cannot be fail here, before any image is prepared
+        fabric = _fabric(device, settings.training.precision)
+        model = create(name, spec, settings)
         images = prepare_images(
             source,
             everything,
@@ -160,8 +164,7 @@ class Detector:
                 "images": f"{derive(0, *images.fingerprints[training].tolist()):016x}",
                 "torch": torch.__version__,
             }
-            run = _open_run(folder, name, description, resume)
-            fabric = _fabric(device, settings.training.precision)
+            run = open_run(folder, name, description, resume)
             detector = cls(
                 model,
                 fingerprints={
@@ -211,7 +214,7 @@ class Detector:
         except TrainingDiverged as error:
             diverged = error
         freeze(self.method.networks)
-        steps = (run.load_snapshot() or (0, {}))[0]
+        steps = run.last_step()
         self.history |= {
             "steps": steps,
             "seconds": round(seconds, 1),
@@ -251,8 +254,8 @@ class Detector:
         rate = self.method.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
-        source = open_source(data, "train", layout, self.layout.get("normal"))
-        calibration = self._calibrate(source, range(len(source.items)), rate, watch)
+        source = self._open(data, "train", layout)
+        calibration = self._calibrate(source, _normals(source), rate, watch)
         assert calibration is not None  # too few normals raise
         return calibration
 
@@ -295,7 +298,20 @@ class Detector:
 
     def open(self, data: Any, layout: str = "auto") -> ImageSource:
         """What `score` and `evaluate` read of DATA: the test part of a layout, any folder, or images in memory."""
-        return open_source(data, "test", layout, self.layout.get("normal"))
+        return self._open(data, "test", layout)
+
+    def _open(self, data: Any, part: Part, layout: str) -> ImageSource:
+        """With the normal label of the training data, or without it in a folder that knows no such label."""
+        normal = self.layout.get("normal")
+        try:
+            return open_source(data, part, layout, normal)
+        except DataError:
+            if normal is None:
+                raise
+            source = open_source(data, part, layout)
+            if part == "train" and any(item.label is not None and not item.normal for item in source.items):
+                raise  # labelled otherwise: who knows what is normal there
+            return source
 
     def findings(
         self, data: Any, indices: Sequence[int] | None = None, *, pictures: bool = True, layout: str = "auto"
@@ -326,10 +342,10 @@ class Detector:
         save_bundle(self.bundle(), Path(folder))
 
     def save_calibration(self, folder: str | Path) -> None:
-        """Write a new calibration, and settings of search and comparison, into an existing bundle."""
+        """Write the calibration, and the settings of search and comparison that it holds for, into an existing bundle."""
         if self.calibration is None:
             raise SettingsError("not calibrated: call calibrate first")
-        save_calibration(Path(folder), self.calibration)
+        save_calibration(Path(folder), self.calibration, self.method.settings)
 
     def bundle(self) -> Bundle:
         """Everything that a bundle holds."""
@@ -364,7 +380,16 @@ class Detector:
         )
 
     def with_settings(self, settings: Settings) -> Self:
-        """The same networks searching, comparing or deciding otherwise; uncalibrated, since its scores change."""
+        """The same networks searching, comparing or deciding otherwise; uncalibrated, since its scores change.
+
+        Raises SettingsError if more than search, compare and calibration differs: that takes another training.
+        """
+        for section in ("data", "networks", "training"):
+            for key, value in getattr(settings, section):
+                if value != getattr(getattr(self.method.settings, section), key):
+                    raise SettingsError(
+                        f"{section}.{key}: a trained model can change search, compare and calibration only; train again"
+                    )
         method = create(self.method.name, self.method.spec, settings)
         method.networks.load_state_dict(self.method.networks.state_dict())
         freeze(method.networks)
@@ -380,43 +405,6 @@ class Detector:
         """The settings of the last training run below a model folder: what --resume starts from."""
         run = RunFolder.latest(Path(folder))
         return Settings.parse(run.description().get("settings", {}), where=str(run.path / "run.json"))
-
-
-def expected_tensors(
-    method: str, spec: ImageSpec, settings: Settings
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Names, shapes and types of the tensors that a method has for a spec and settings; allocates nothing."""
-    with torch.device("meta"):
-        state = create(method, spec, settings).networks.state_dict()
-    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
-
-
-def _open_run(folder: Path, name: str, description: dict[str, Any], resume: bool) -> RunFolder:
-    if not resume:
-        return RunFolder.create(folder, name, description)
-    run = RunFolder.latest(folder)
-    before = run.description()
-    if before.get("images") != description["images"]:
-        raise SettingsError(f"{run.path}: was trained on other images than DATA now holds; start anew without --resume")
-    for section in ("data", "networks", "training"):
-        for key, value in description["settings"][section].items():
-            old = before.get("settings", {}).get(section, {}).get(key)
-            if old != value and (section, key) not in RESUMABLE:
-                raise SettingsError(
-                    f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it "
-                    "(training.steps may grow), or start anew without --resume"
-                )
-    files.write_json_atomic(run.path / "run.json", description)
-    return run
-
-
-RESUMABLE = {
-    ("training", "steps"),
-    ("training", "snapshot_every"),
-    ("training", "sample_every"),
-    ("data", "workers"),
-    ("data", "memory_mb"),
-}
 
 
 def _fabric(device: str, precision: str) -> Fabric:

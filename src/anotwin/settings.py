@@ -11,7 +11,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,7 +21,7 @@ SIZES = (16, 32, 64, 128, 256)
 
 
 class _Stage(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSettings(_Stage):
@@ -36,6 +36,11 @@ class DataSettings(_Stage):
     holdout_most: int = Field(500, ge=1)  # more held-out normals cost search time and sharpen the threshold little
     memory_mb: int = Field(1024, ge=1)  # prepared training images above this go to a file on disk, memory-mapped
     workers: int = Field(0, ge=0, le=64)  # decoding processes; 0 decodes in the main one
+
+    @field_validator("normal", mode="before")
+    @classmethod
+    def _label_of_digits(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # normal = 0 in TOML
 
     @field_validator("image_size")
     @classmethod
@@ -144,17 +149,20 @@ class Settings(_Stage):
                 raise SettingsError(f"--set {assignment!r}: expected section.key=value, for example search.steps=100")
             if section not in values or key not in values[section]:
                 raise SettingsError(f"--set {assignment!r}: no setting {path.strip()!r}{_suggest(path.strip())}")
-            values[section][key] = _value(text.strip())
+            field = type(getattr(self, section)).model_fields[key]
+            values[section][key] = _value(text.strip(), get_args(field.annotation))
         return type(self).parse(values, where="--set " + " ".join(assignments))
 
 
-def _value(text: str) -> Any:
-    if text in ("", "none", "None", "null", "auto"):
-        return None if text != "auto" else "auto"
+def _value(text: str, kinds: tuple[Any, ...]) -> Any:
+    """What is meant by `text` for a field of one of `kinds` (of a union; empty for a plain type)."""
+    if text in ("", "none", "None", "null") and type(None) in kinds:
+        return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return text  # a bare word
+    return text if str in kinds and not isinstance(value, str) else value  # a label such as 0, 1e3 or true
 
 
 def _all_keys() -> list[str]:

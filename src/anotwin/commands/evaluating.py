@@ -14,6 +14,7 @@ from anotwin.commands.scoring import display_range, draw_features
 from anotwin.detector import Detector, Update
 from anotwin.errors import DataError, SettingsError
 from anotwin.evaluate.run import evaluate_findings
+from anotwin.files import check_writable, write_json_atomic
 from anotwin.records import Finding, ImageSource
 from anotwin.report.choose import Chooser
 from anotwin.report.curves import histogram_figure, roc_figure
@@ -27,6 +28,26 @@ SCORE_NAMES = {
     "discrimination": "discrimination score D(x)",
     "discriminator": "discriminator score P_D(x)",
 }
+
+
+def evaluate_to(
+    json_file: Path,
+    detector: Detector,
+    data: Any,
+    out: Path | None,
+    *,
+    layout: str = "auto",
+    limit: int | None = None,
+    watch: Callable[[Update], None] = lambda _: None,
+) -> dict[str, Any]:
+    """`evaluate`, and the numbers into `json_file`; the pictures go into the folder of the same name if `out` is None."""
+    if json_file.is_dir():
+        raise SettingsError(f"{json_file}: is a folder; --json names the file for the numbers")
+    check_writable(json_file.parent)  # before an hour of scoring, not after it
+    beside = json_file.with_suffix("") if json_file.suffix else json_file.with_name(f"{json_file.name}-pictures")
+    numbers = evaluate(detector, data, out or beside, layout=layout, limit=limit, watch=watch)
+    write_json_atomic(json_file, numbers)
+    return numbers
 
 
 def evaluate(

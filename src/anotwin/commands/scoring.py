@@ -19,6 +19,7 @@ from anotwin.prepare.stream import stream
 from anotwin.records import Geometry, ImageSource, PixelType
 from anotwin.report.feature_map import feature_figure
 from anotwin.report.figure import counterpart_figure
+from anotwin.report.files import picture_names
 from anotwin.report.grid import save_grid
 from anotwin.report.overlay import Window, save_pictures, save_png
 from anotwin.report.steps import search_figure
@@ -48,12 +49,15 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
     """
     source = detector.open(data, layout)
     window = display_range(detector)
+    names = picture_names([item.id for item in source.items])
     with ScoresWriter(out / "scores.csv", key=_key(detector, source)) as writer:
         wanted = [index for index, item in enumerate(source.items) if item.id not in writer.done]
         done = len(source.items) - len(wanted)
         for finding in detector.findings(source, wanted, pictures=pictures):
             if pictures:
-                save_pictures(finding, out, window)  # pictures first: a row says that its pictures are there
+                save_pictures(
+                    finding, out, names[finding.id], window
+                )  # pictures first: a row says that its pictures are there
             writer.write([finding])
             done += 1
             watch(Update("scoring", done, len(source.items)))
@@ -132,10 +136,10 @@ def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
     return len(images)
 
 
-def display_range(detector: Detector) -> Window | None:
-    """The native values that pictures show as black and white; None where each image shows its own range."""
+def display_range(detector: Detector) -> Window:
+    """The native values that pictures show as black and white: those that the model was trained with."""
     spec = detector.method.spec
-    return (0.0, 255.0) if spec.pixel_type == "uint8" else None
+    return spec.black, spec.white
 
 
 def _key(detector: Detector, source: ImageSource) -> str:

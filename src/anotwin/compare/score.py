@@ -25,7 +25,7 @@ def compare(
     """Compare queries with their counterparts, both (B, C, S, S) in [-1, 1]; features (B, F), logits (B,).
 
     `weight` is lambda of A(x) = (1 - lambda) R(x) + lambda D(x), eq. 6. Nothing depends on the rest of the batch.
-    `counterpart_logits` (B,), if given, make D(x) the sigmoid loss of eq. 3 in place of feature matching: the paper's GAN_R.
+    `counterpart_logits` (B,), if given, make D(x) the sigmoid loss of eq. 3 in place of feature matching: GAN_R.
     """
     differences = difference(queries, counterparts)
     residual = residual_score(differences)

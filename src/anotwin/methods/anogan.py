@@ -74,7 +74,8 @@ class AnoGAN:
             trace = None
             if found.trace_latents is not None and found.trace_losses is not None:
                 frames = torch.stack([generate(latents) for latents in found.trace_latents])  # (T, B, C, S, S)
-                trace = Trace(tuple(sorted(set(trace_at))), found.trace_losses, frames)
+                reached = tuple(step for step in sorted(set(trace_at)) if 0 <= step <= search.steps)
+                trace = Trace(reached, found.trace_losses, frames)
         return Counterpart(images, found.latents, found.terms._asdict(), found.steps, found.status, trace)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 
+import torch
+
 from anotwin.errors import SettingsError
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
@@ -21,3 +23,12 @@ def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{hint}")
     return METHODS[name](spec, settings)
+
+
+def expected_tensors(
+    method: str, spec: ImageSpec, settings: Settings
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Names, shapes and types of the tensors that a method has for a spec and settings; allocates nothing."""
+    with torch.device("meta"):
+        state = create(method, spec, settings).networks.state_dict()
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -67,6 +68,25 @@ def picture_name(image_id: str) -> str:
     plain = (not dot) if array_like else dot + suffix == ".png"
     tail = ".png" if plain else f"~{_encode(suffix) if dot else ''}{'' if dot else '~'}.png"
     return "/".join([*(_folder(part) for part in folders), _fit(_encode(stem, ends=True), tail, name)])
+
+
+def picture_names(image_ids: Sequence[str]) -> dict[str, str]:
+    """`picture_name` for a whole source, with the plainest names that keep them apart: ``a.jpg`` has ``a.png``, unless
+    another image would have that too.
+
+    >>> picture_names(["good/a.jpg", "good/b.jpg", "good/b.png"])
+    {'good/a.jpg': 'good/a.png', 'good/b.jpg': 'good/b~jpg.png', 'good/b.png': 'good/b.png'}
+    """
+    plain = {image_id: picture_name(_as_png(image_id)) for image_id in image_ids}
+    taken = Counter(name.casefold() for name in plain.values())
+    return {
+        image_id: name if taken[name.casefold()] == 1 else picture_name(image_id) for image_id, name in plain.items()
+    }
+
+
+def _as_png(image_id: str) -> str:
+    stem, dot, suffix = image_id.rpartition(".")
+    return f"{stem}.png" if dot and "/" not in suffix and stem.rpartition("/")[2] else image_id
 
 
 def _encode(part: str, ends: bool = False) -> str:

@@ -126,13 +126,13 @@ def save_png(array: npt.NDArray[Any], path: str | Path) -> Path:
     return path
 
 
-def save_pictures(finding: Finding, out_dir: str | Path, window: Window | None = None) -> None:
-    """Save what a finding shows: ``counterparts/<id>.png`` in native depth and ``heatmaps/<id>.png``, the overlay.
+def save_pictures(finding: Finding, out_dir: str | Path, name: str | None = None, window: Window | None = None) -> None:
+    """Save what a finding shows: ``counterparts/<name>`` in native depth, and the overlay as ``heatmaps/<name>``.
 
-    File names come from `picture_name`. A finding without pictures (an error) leaves no files. `window` is the pair
-    of native values to show black and white in the overlay; None: chosen for each image by itself.
+    `name` comes from `picture_names`; None: `picture_name` of the id. A finding without pictures (an error) leaves no
+    files. `window` is the pair of native values to show black and white; None: chosen for each image by itself.
     """
-    name = picture_name(finding.id)
+    name = name or picture_name(finding.id)
     if finding.counterpart is not None:
         save_png(finding.counterpart, Path(out_dir, "counterparts", name))
     if finding.query is not None and finding.heatmap is not None:

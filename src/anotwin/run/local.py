@@ -44,7 +44,9 @@ def score_batch(method: Method, batch: Batch, trace_at: Sequence[int] = ()) -> t
     size = len(batch.fingerprints)
     full = _fill(batch)
     counterpart = method.counterpart(full, trace_at)
-    reference = method.settings.search.discrimination == "sigmoid"  # score by the loss that was searched with: A(x) = L(z)
+    reference = (
+        method.settings.search.discrimination == "sigmoid"
+    )  # A(x) = L(z): the loss searched with
     comparison = compare(
         full.images.to(counterpart.images.device),
         counterpart.images,

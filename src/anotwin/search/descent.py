@@ -84,4 +84,5 @@ def descend(
 def _status(late: float, final: float) -> Status:
     if not final < float("inf"):
         return Status.NOT_FOUND
-    return Status.CONVERGED if late - final <= SETTLED * abs(late) else Status.BUDGET_SPENT
+    settled = late < float("inf") and late - final <= SETTLED * abs(late)  # inf: too few steps to tell
+    return Status.CONVERGED if settled else Status.BUDGET_SPENT

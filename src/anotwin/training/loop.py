@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
-from anotwin.errors import TrainingDiverged
+from anotwin.errors import SettingsError, TrainingDiverged
 from anotwin.methods.protocol import Trainer
 from anotwin.seeding import derive, generator
 from anotwin.settings import TrainingSettings
@@ -81,7 +81,7 @@ def train(
 
             if log or snapshot:
                 values = {name: float(value) for name, value in losses.items()}
-                stop_if_diverged(values, step, trainer, run)
+                stop_if_diverged(values, step, trainer, run, weights=snapshot)
             if log:
                 now = time.perf_counter()
                 speed = (step - last_log) * settings.batch_size / (now - last_time)
@@ -149,15 +149,29 @@ def restore(trainer: Trainer, run: RunFolder) -> int:
     if snapshot is None:
         return 0
     step, state = snapshot
-    trainer.networks.load_state_dict(state["networks"])
-    for name, optimizer in trainer.optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
+    try:
+        trainer.networks.load_state_dict(state["networks"])
+        for name, optimizer in trainer.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError):
+        path = run.snapshot_path(step)
+        raise SettingsError(
+            f"{path}: not a snapshot of this method and these settings; start anew without --resume"
+        ) from None
     return step
 
 
-def stop_if_diverged(values: dict[str, float], step: int, trainer: Trainer, run: RunFolder) -> None:
-    """Raise TrainingDiverged, with the last good snapshot restored, if a logged value is not finite."""
+def stop_if_diverged(
+    values: dict[str, float], step: int, trainer: Trainer, run: RunFolder, weights: bool = False
+) -> None:
+    """Raise TrainingDiverged, with the last good snapshot restored, if a logged value is not finite.
+
+    A finite loss can still move the weights out of what a float holds: `weights` looks at them too, before a snapshot.
+    """
     bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+    if weights and not bad:
+        state = trainer.networks.state_dict()
+        bad = [f"{name} is not finite" for name, tensor in state.items() if not bool(tensor.isfinite().all())][:1]
     if not bad:
         return
     good = restore(trainer, run)

@@ -62,6 +62,8 @@ class RunFolder:
             raise SettingsError(
                 f"{self.path / 'run.json'}: cannot read it ({error}); start anew without --resume"
             ) from None
+        if not isinstance(loaded, dict):
+            raise SettingsError(f"{self.path / 'run.json'}: not a description of a run; start anew without --resume")
         return loaded
 
     def log(self, row: dict[str, Any]) -> None:
@@ -78,18 +80,20 @@ class RunFolder:
         """All complete lines of stats.jsonl."""
         path = self.path / "stats.jsonl"
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 continue  # the line that a kill cut short
+            if isinstance(row, dict) and "step" in row:
+                rows.append(row)
         return rows
 
     def forget_after(self, step: int) -> float:
         """Drop statistics of later steps (a resumed run writes them again); the seconds spent until `step`."""
         rows = [row for row in self.stats() if row["step"] <= step]
         write_text_atomic(self.path / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        return float(rows[-1]["seconds"]) if rows else 0.0
+        return float(rows[-1].get("seconds", 0)) if rows else 0.0
 
     def save_snapshot(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps, then forget all but the last two snapshots."""
@@ -110,6 +114,11 @@ class RunFolder:
             except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
                 continue
         return None
+
+    def last_step(self) -> int:
+        """The step of the newest readable snapshot, 0 if there is none."""
+        snapshot = self.load_snapshot()
+        return snapshot[0] if snapshot else 0
 
     def snapshot_path(self, step: int) -> Path:
         return self.path / f"snapshot-{step:06d}.pt"

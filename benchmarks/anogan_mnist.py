@@ -1,0 +1,169 @@
+"""AnoGAN on MNIST, one digit normal: does it find counterparts for that digit and for no other?
+
+Protocol: trained on the normal digit of the training file alone, as ``anotwin train DATA --normal D`` does with its
+defaults; a fifth of it, at most 500 images, held out and used for the threshold; the paper's search on the test file.
+
+    python benchmarks/anogan_mnist.py --json mnist.json                     # trains, then scores all 10,000 images
+    python benchmarks/anogan_mnist.py --model mnist0 --json mnist.json      # keeps the model there, or uses it again
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from _common import (
+    GET_MNIST,
+    QUICK,
+    Cell,
+    Images,
+    Report,
+    Row,
+    abnormal,
+    column,
+    console,
+    draw,
+    open_images,
+    options,
+    print_head,
+    run,
+    score,
+)
+
+from anotwin import Detector, Finding, Settings, SettingsError
+from anotwin.commands import showing
+from anotwin.detector import Update, Watch
+from anotwin.evaluate.run import evaluate_findings
+from anotwin.training.run_folder import list_runs
+
+NAME = "anogan_mnist"
+CLAIMED = "0"  # the goals are about this digit
+GOALS = {
+    "auroc": ">= 0.985",
+    "mean_residual_normal": "<= 0.025",
+    "mean_residual_abnormal": ">= 0.05",
+    "mean_residual_digit": ">= 0.04",
+}
+TERMS = {"residual": "R", "discrimination": "D", "discriminator": "P_D"}
+IRRELEVANT = {("data", "workers"), ("data", "memory_mb")}  # to what a model has learnt
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Train or load, score, measure."""
+    images = open_images(arguments)
+    if not images.is_mnist and not arguments.quick:
+        return  # the claim is about MNIST: `open_images` has said how to get it
+    settings = settings_of(arguments)
+    limit = arguments.limit or (200 if arguments.quick else None)
+    source = images.test(arguments.normal)
+    indices = draw(source, limit)
+    changed = [*(QUICK if arguments.quick else ()), *(arguments.set or ())]
+    print_head(
+        "AnoGAN, one digit normal",
+        {
+            "data": f"{images.name}, normal = {arguments.normal}, {len(indices)} of {len(source.items)} test images",
+            "protocol": f"{settings.training.steps} training steps, search of {settings.search.steps} steps with Adam at "
+            f"{settings.search.learning_rate:g}, lambda = {settings.search.discrimination_weight:g}",
+            "settings": ", ".join(changed) or "the defaults of anotwin train",
+            "seeds": f"training {settings.training.seed}, search {settings.search.seed}, bootstrap 0",
+        },
+    )
+    report = Report(arguments.json)
+    with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch, showing.bars() as watch:
+        detector = trained(images, settings, arguments, arguments.model or Path(scratch), watch)
+        findings, seconds = score(detector, source, indices, watch)
+    cell = Cell(NAME, f"normal={arguments.normal}, seed={settings.training.seed}", "anogan")
+    claimed = images.is_mnist and arguments.normal == CLAIMED
+    report.add(rows_of(cell, detector, findings, seconds, GOALS if claimed else {}, judged=images.is_mnist))
+    report.show(report.rows)
+    report.close()
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The defaults and what the options change."""
+    given = [*(QUICK if arguments.quick else ()), *(arguments.set or ()), f'data.normal="{arguments.normal}"']
+    for key, value in (("training.steps", arguments.steps), ("training.seed", arguments.seed)):
+        given += [] if value is None else [f"{key}={value}"]
+    return Settings().with_overrides(given)
+
+
+def trained(images: Images, settings: Settings, arguments: argparse.Namespace, folder: Path, watch: Watch) -> Detector:
+    """A calibrated detector: the one in `folder` if it was trained like this, else a new one, kept there.
+
+    A training that was stopped goes on. Search and comparison may differ from a kept model's: it is calibrated anew then.
+    """
+    source = images.training(arguments.normal)
+    if not (folder / "bundle.json").is_file():
+        resume = bool(list_runs(folder))
+        return Detector.train(source, folder, settings=settings, resume=resume, device=arguments.device, watch=watch)
+    detector = Detector.load(folder, arguments.device)
+    kept = detector.method.settings
+    refuse_other(folder, kept, settings)
+    if (kept.search, kept.compare, kept.calibration) != (settings.search, settings.compare, settings.calibration):
+        watch(Update("note", detail=f"{folder}: search, comparison or calibration differ: calibrating anew"))
+        detector = detector.with_settings(settings)
+    if detector.calibration is None:
+        detector.calibrate(source, settings.calibration.false_alarm_rate, watch=watch)
+    return detector
+
+
+def refuse_other(folder: Path, kept: Settings, asked: Settings) -> None:
+    """SettingsError if a kept model was trained otherwise than asked."""
+    before, now = kept.model_dump(), asked.model_dump()
+    for section in ("data", "networks", "training"):
+        for key, value in now[section].items():
+            if before[section][key] != value and (section, key) not in IRRELEVANT:
+                raise SettingsError(
+                    f"--model {folder}: trained with {section}.{key}={before[section][key]}, asked for {value}; "
+                    f"add --set {section}.{key}={before[section][key]}, or name another folder to train anew"
+                )
+
+
+def rows_of(
+    cell: Cell, detector: Detector, findings: Sequence[Finding], seconds: float, goals: dict[str, str], *, judged: bool
+) -> list[Row]:
+    """All numbers; `judged` says whether the false-alarm rate, which is promised for every digit, has its goal."""
+    calibration = detector.calibration
+    numbers = evaluate_findings(findings, seconds=seconds)
+    labels, truth, residual = [str(finding.label) for finding in findings], abnormal(findings), column(findings, "mean_residual")
+    rows = cell.ranking(truth, column(findings, "score"), goals.get("auroc"))
+    if calibration and numbers.detection_rate is not None and numbers.false_alarm_rate is not None:
+        promise = f"{calibration.false_alarm_rate:g} in interval" if judged else None
+        for name, goal in (("detection_rate", None), ("false_alarm_rate", promise)):
+            interval = getattr(numbers, f"{name}_low"), getattr(numbers, f"{name}_high")
+            rows.append(cell.row(name, getattr(numbers, name), interval, goal=goal))
+    rows.append(cell.mean("mean_residual_normal", residual[~truth], goal=goals.get("mean_residual_normal")))
+    rows.append(cell.mean("mean_residual_abnormal", residual[truth], goal=goals.get("mean_residual_abnormal")))
+    for label in sorted(set(np.array(labels)[truth].tolist())):
+        own = residual[np.array(labels) == label]
+        rows.append(cell.mean(f"mean_residual_{label}", own, goal=goals.get("mean_residual_digit")))
+    for term, name in TERMS.items():
+        rows.append(cell.auroc(f"auroc_{name}", truth, column(findings, term)))
+    rows.append(cell.row("seconds_per_image", seconds / len(findings), unit="s"))
+    rows.append(cell.row("training_seconds", float(detector.history["seconds"]), unit="s"))
+    return rows
+
+
+def parser() -> argparse.ArgumentParser:
+    """This benchmark's options."""
+    parser = options(str(__doc__))
+    parser.add_argument("--normal", default=CLAIMED, help="the normal digit")
+    parser.add_argument("--steps", type=int, help="training steps")
+    parser.add_argument("--seed", type=int, help="seed of training")
+    parser.add_argument("--set", action="append", metavar="SECTION.KEY=VALUE", help="any setting; repeatable")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="where the model is kept, or is used again")
+    parser.add_argument("--limit", type=int, help="only so many test images, drawn with a fixed seed")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse and run; the exit code."""
+    return run(benchmark, parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Whether a stopped run can be gone on with: the same images, the same settings but for those that only pace the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from anotwin.errors import SettingsError
+from anotwin.files import write_json_atomic
+from anotwin.training.run_folder import RunFolder
+
+RESUMABLE = {
+    ("training", "steps"),
+    ("training", "snapshot_every"),
+    ("training", "sample_every"),
+    ("data", "workers"),
+    ("data", "memory_mb"),
+}
+
+
+def open_run(model: Path, method: str, description: dict[str, Any], resume: bool) -> RunFolder:
+    """A new run below `model`, or with `resume` the last one if `description` lets it go on exactly.
+
+    `description` is what run.json holds: method, spec, settings, images (a hash). Raises SettingsError saying what differs.
+    """
+    if not resume:
+        return RunFolder.create(model, method, description)
+    run = RunFolder.latest(model)
+    before = run.description()
+    if before.get("images") != description["images"]:
+        raise SettingsError(f"{run.path}: was trained on other images than DATA now holds; start anew without --resume")
+    for section in ("data", "networks", "training"):
+        for key, value in description["settings"][section].items():
+            old = before.get("settings", {}).get(section, {}).get(key)
+            if old != value and (section, key) not in RESUMABLE:
+                raise SettingsError(
+                    f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it "
+                    "(training.steps may grow), or start anew without --resume"
+                )
+    if before.get("spec") != description["spec"]:
+        raise SettingsError(
+            f"{run.path}: DATA now asks for images of another kind ({_differing(before.get('spec'), description['spec'])}); "
+            "start anew without --resume"
+        )
+    steps, done = description["settings"]["training"]["steps"], run.last_step()
+    if steps < done:
+        raise SettingsError(f"{run.path}: {done} steps are done already, got training.steps {steps}; ask for more")
+    write_json_atomic(run.path / "run.json", description)
+    return run
+
+
+def _differing(before: Any, now: dict[str, Any]) -> str:
+    old = before if isinstance(before, dict) else {}
+    return ", ".join(
+        f"{key} was {old.get(key)!r} and is {value!r}" for key, value in now.items() if old.get(key) != value
+    )
