@@ -42,8 +42,8 @@ Interval = tuple[float, float]
 
 GET_MNIST = (
     "MNIST not found: put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
-    "t10k-labels-idx1-ubyte.gz (published by LeCun, Cortes and Burges; mirrored by torchvision and Hugging Face) into one "
-    "folder and name it with --data or ANOTWIN_DATA"
+    "t10k-labels-idx1-ubyte.gz (published by LeCun, Cortes and Burges, mirrored by torchvision and Hugging Face) into "
+    "one folder and name it with --data or ANOTWIN_DATA"
 )
 QUICK = (  # a smoke run: everything happens, nothing is learnt well
     "training.steps=60",
@@ -57,12 +57,12 @@ DIGITS_TRAINED = 0.8  # share of the normal digits of scikit-learn that is train
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)
 
 
-# -- rows and goals -----------------------------------------------------------------------------------------------------
+# -- rows and goals ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number. `low` and `high` are its 95 % interval; `goal` is ">= x", "<= x" or "x in interval", None for none."""
+    """One number. `low` and `high` are its 95 % interval; `goal`: ">= x", "<= x", "x in interval" or None."""
 
     benchmark: str
     case: str  # what was measured on, for example "normal=0"
@@ -112,22 +112,26 @@ class Cell:
         low, high = interval or (None, None)
         return Row(self.benchmark, self.case, self.method, metric, value, low, high, unit, goal)
 
-    def ranking(self, abnormal: npt.NDArray[np.bool_], scores: Floats, goal: str | None = None) -> list[Row]:
-        """AUROC (for which the goal is) and average precision; higher scores are more abnormal."""
-        return [self.auroc("auroc", abnormal, scores, goal), self._metric(metrics.average_precision, abnormal, scores)]
-
     def auroc(self, metric: str, abnormal: npt.NDArray[np.bool_], scores: Floats, goal: str | None = None) -> Row:
-        return replace(self._metric(metrics.auroc, abnormal, scores), metric=metric, goal=goal)
+        """AUROC, higher scores being more abnormal, under the name `metric`."""
+        interval = metrics.bootstrap(metrics.auroc, abnormal, scores)
+        return self.row(metric, metrics.auroc(abnormal, scores), interval, goal=goal)
+
+    def average_precision(self, abnormal: npt.NDArray[np.bool_], scores: Floats) -> Row:
+        """Average precision, abnormal images being those to find."""
+        interval = metrics.bootstrap(metrics.average_precision, abnormal, scores)
+        return self.row("average_precision", metrics.average_precision(abnormal, scores), interval)
+
+    def share(self, metric: str, flags: npt.NDArray[np.bool_], goal: str | None = None) -> Row:
+        """The share of True, with its exact interval: a bootstrap has no width where none or all are."""
+        interval = metrics.proportion_interval(int(flags.sum()), len(flags))
+        return self.row(metric, float(flags.mean()), interval, goal=goal)
 
     def mean(self, metric: str, values: Floats, unit: str = "", goal: str | None = None) -> Row:
         """The mean of values that belong to one kind of image."""
         one_class = np.zeros(len(values), dtype=bool)
         interval = metrics.bootstrap(lambda _labels, drawn: float(np.mean(drawn)), one_class, values)
         return self.row(metric, float(values.mean()), interval, unit, goal)
-
-    def _metric(self, metric: metrics.Metric, abnormal: npt.NDArray[np.bool_], scores: Floats) -> Row:
-        interval = metrics.bootstrap(metric, abnormal, scores)
-        return self.row(getattr(metric, "__name__", "metric"), metric(abnormal, scores), interval)
 
 
 def over_seeds(runs: Sequence[Sequence[Row]], case: str) -> list[Row]:
@@ -169,7 +173,9 @@ class Report:
         if count:
             console.print(f"goals: {count - len(missed)} of {count} reached", markup=False)
         for row in missed:
-            console.print(f"missed: {row.case}, {row.method}, {row.metric} {row.value:.4g}, goal {row.goal}", markup=False)
+            console.print(
+                f"missed: {row.case}, {row.method}, {row.metric} {row.value:.4g}, goal {row.goal}", markup=False
+            )
         if self.path is not None:
             console.print(f"{len(self.rows)} rows -> {self.path}", markup=False)
 
@@ -187,7 +193,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-# -- options, head, errors ----------------------------------------------------------------------------------------------
+# -- options, head, errors ---------------------------------------------------------------------------------------------
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -195,7 +201,9 @@ def options(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smoke run on scikit-learn's 8 x 8 digits, under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for the rows, saved as they come")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="MNIST as idx files; else ANOTWIN_DATA, ../shared/data")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="MNIST as idx files; else ANOTWIN_DATA, ../shared/data"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     return parser
 
@@ -243,7 +251,7 @@ def _processor() -> str:
     return match[1] if match else platform.processor() or platform.machine()
 
 
-# -- data ---------------------------------------------------------------------------------------------------------------
+# -- data --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -266,15 +274,23 @@ class Images:
         return open_idx(self.root, "test", normal) if self.root else _digits(normal, training=False)
 
 
-def open_images(arguments: argparse.Namespace) -> Images:
-    """MNIST where it is at hand and the run is not --quick, else the digits; a missing MNIST is said in one line."""
+def find_images(arguments: argparse.Namespace) -> Images | None:
+    """The digits with --quick, else MNIST; None where that is not at hand: a printed line then says how to get it."""
     if arguments.quick:
-        return _bundled()
+        return bundled()
     root = _mnist(arguments.data)
     if root is None:
-        console.print(f"{GET_MNIST}; going on with scikit-learn's digits", markup=False)
-        return _bundled()
+        console.print(GET_MNIST, markup=False)
+        return None
     return Images("MNIST", root)
+
+
+def find_or_bundled(arguments: argparse.Namespace) -> Images:
+    """`find_images`, and the digits where there is no MNIST."""
+    found = find_images(arguments)
+    if found is None:
+        console.print("going on with scikit-learn's digits, which come with it")
+    return found or bundled()
 
 
 def _mnist(data: Path | None) -> Path | None:
@@ -283,15 +299,18 @@ def _mnist(data: Path | None) -> Path | None:
     for root in (data, data / "MNIST"):
         if root.is_dir() and find_idx(root, "train"):
             return root
-    raise DataError(f"--data {data}: no train-images-idx3-ubyte(.gz) in it or in MNIST/; {GET_MNIST.partition(': ')[2]}")
+    raise DataError(
+        f"--data {data}: no train-images-idx3-ubyte(.gz) in it or in MNIST/; {GET_MNIST.partition(': ')[2]}"
+    )
 
 
-def _bundled() -> Images:
+def bundled() -> Images:
+    """scikit-learn's digits."""
     return Images("handwritten digits of scikit-learn (8 x 8)", None)
 
 
 def _digits(normal: str, *, training: bool) -> ImageSource:
-    """The first four fifths of the normal class are training data, the rest of it and all other classes are the test."""
+    """The first four fifths of the normal class are training data; the rest and all other classes are the test."""
     digits = load_digits()
     labels = digits.target.astype(str)
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
@@ -307,12 +326,14 @@ def _digits(normal: str, *, training: bool) -> ImageSource:
 
 def draw(source: ImageSource, limit: int | None) -> list[int]:
     """`limit` positions in a source, the same for everyone: those that ``anotwin evaluate --limit`` takes."""
-    if limit is None or limit >= len(source.items):
-        return list(range(len(source.items)))
-    if limit < 2:
-        raise SettingsError(f"--limit {limit}: at least 2 images, one normal and one abnormal")
-    order = np.random.default_rng(derive(0, "limit")).permutation(len(source.items))
-    return sorted(order[:limit].tolist())
+    everything = list(range(len(source.items)))
+    if limit is None or limit >= len(everything):
+        return everything
+    order = np.random.default_rng(derive(0, "limit")).permutation(len(everything))
+    chosen = sorted(order[: max(limit, 0)].tolist())
+    if {source.items[index].normal for index in chosen} != {True, False}:
+        raise SettingsError(f"--limit {limit}: not both normal and abnormal images among those drawn; raise it")
+    return chosen
 
 
 def members(detector: Detector, source: ImageSource, part: str) -> list[int]:
@@ -326,11 +347,11 @@ def pixels(source: ImageSource, indices: Sequence[int]) -> Floats:
     return np.stack([source.read(index).ravel() for index in indices]).astype(np.float64) / 255
 
 
-# -- scoring ------------------------------------------------------------------------------------------------------------
+# -- scoring -----------------------------------------------------------------------------------------------------------
 
 
 def score(detector: Detector, source: ImageSource, indices: Sequence[int], watch: Watch) -> tuple[list[Finding], float]:
-    """Findings without pictures, in the order of `indices`, and the seconds they took; raises DataError for a failure."""
+    """Findings without pictures, in the order of `indices`, and the seconds they took; a failure is a DataError."""
     findings: list[Finding] = []
     began = time.perf_counter()
     for finding in detector.findings(source, indices, pictures=False):

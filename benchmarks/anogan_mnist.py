@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from _common import (
-    GET_MNIST,
     QUICK,
     Cell,
     Images,
@@ -25,19 +26,16 @@ from _common import (
     Row,
     abnormal,
     column,
-    console,
     draw,
-    open_images,
+    find_images,
     options,
     print_head,
     run,
     score,
 )
-
 from anotwin import Detector, Finding, Settings, SettingsError
 from anotwin.commands import showing
 from anotwin.detector import Update, Watch
-from anotwin.evaluate.run import evaluate_findings
 from anotwin.training.run_folder import list_runs
 
 NAME = "anogan_mnist"
@@ -54,11 +52,11 @@ IRRELEVANT = {("data", "workers"), ("data", "memory_mb")}  # to what a model has
 
 def benchmark(arguments: argparse.Namespace) -> None:
     """Train or load, score, measure."""
-    images = open_images(arguments)
-    if not images.is_mnist and not arguments.quick:
-        return  # the claim is about MNIST: `open_images` has said how to get it
+    images = find_images(arguments)
+    if images is None:
+        return  # the claim is about MNIST, and a line has said how to get it
     settings = settings_of(arguments)
-    limit = arguments.limit or (200 if arguments.quick else None)
+    limit = 200 if arguments.quick and arguments.limit is None else arguments.limit
     source = images.test(arguments.normal)
     indices = draw(source, limit)
     changed = [*(QUICK if arguments.quick else ()), *(arguments.set or ())]
@@ -66,19 +64,22 @@ def benchmark(arguments: argparse.Namespace) -> None:
         "AnoGAN, one digit normal",
         {
             "data": f"{images.name}, normal = {arguments.normal}, {len(indices)} of {len(source.items)} test images",
-            "protocol": f"{settings.training.steps} training steps, search of {settings.search.steps} steps with Adam at "
-            f"{settings.search.learning_rate:g}, lambda = {settings.search.discrimination_weight:g}",
+            "protocol": f"{settings.training.steps} training steps, search of {settings.search.steps} steps with "
+            f"Adam at {settings.search.learning_rate:g}, lambda = {settings.search.discrimination_weight:g}",
             "settings": ", ".join(changed) or "the defaults of anotwin train",
             "seeds": f"training {settings.training.seed}, search {settings.search.seed}, bootstrap 0",
         },
     )
     report = Report(arguments.json)
+    cell = Cell(NAME, f"normal={arguments.normal}, seed={settings.training.seed}", "anogan")
+    claimed = images.is_mnist and arguments.normal == CLAIMED
     with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch, showing.bars() as watch:
         detector = trained(images, settings, arguments, arguments.model or Path(scratch), watch)
         findings, seconds = score(detector, source, indices, watch)
-    cell = Cell(NAME, f"normal={arguments.normal}, seed={settings.training.seed}", "anogan")
-    claimed = images.is_mnist and arguments.normal == CLAIMED
-    report.add(rows_of(cell, detector, findings, seconds, GOALS if claimed else {}, judged=images.is_mnist))
+        jobs = measures(cell, detector, findings, seconds, GOALS if claimed else {}, images.is_mnist)
+        for done, job in enumerate(jobs, start=1):
+            report.add([job()])
+            watch(Update("measuring", done, len(jobs)))
     report.show(report.rows)
     report.close()
 
@@ -94,7 +95,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 def trained(images: Images, settings: Settings, arguments: argparse.Namespace, folder: Path, watch: Watch) -> Detector:
     """A calibrated detector: the one in `folder` if it was trained like this, else a new one, kept there.
 
-    A training that was stopped goes on. Search and comparison may differ from a kept model's: it is calibrated anew then.
+    A training that was stopped goes on. Where search or comparison differ from a kept model's it is calibrated anew.
     """
     source = images.training(arguments.normal)
     if not (folder / "bundle.json").is_file():
@@ -123,29 +124,35 @@ def refuse_other(folder: Path, kept: Settings, asked: Settings) -> None:
                 )
 
 
-def rows_of(
-    cell: Cell, detector: Detector, findings: Sequence[Finding], seconds: float, goals: dict[str, str], *, judged: bool
-) -> list[Row]:
-    """All numbers; `judged` says whether the false-alarm rate, which is promised for every digit, has its goal."""
-    calibration = detector.calibration
-    numbers = evaluate_findings(findings, seconds=seconds)
-    labels, truth, residual = [str(finding.label) for finding in findings], abnormal(findings), column(findings, "mean_residual")
-    rows = cell.ranking(truth, column(findings, "score"), goals.get("auroc"))
-    if calibration and numbers.detection_rate is not None and numbers.false_alarm_rate is not None:
-        promise = f"{calibration.false_alarm_rate:g} in interval" if judged else None
-        for name, goal in (("detection_rate", None), ("false_alarm_rate", promise)):
-            interval = getattr(numbers, f"{name}_low"), getattr(numbers, f"{name}_high")
-            rows.append(cell.row(name, getattr(numbers, name), interval, goal=goal))
-    rows.append(cell.mean("mean_residual_normal", residual[~truth], goal=goals.get("mean_residual_normal")))
-    rows.append(cell.mean("mean_residual_abnormal", residual[truth], goal=goals.get("mean_residual_abnormal")))
-    for label in sorted(set(np.array(labels)[truth].tolist())):
-        own = residual[np.array(labels) == label]
-        rows.append(cell.mean(f"mean_residual_{label}", own, goal=goals.get("mean_residual_digit")))
+def measures(
+    cell: Cell, detector: Detector, findings: Sequence[Finding], seconds: float, goals: dict[str, str], promised: bool
+) -> list[Callable[[], Row]]:
+    """All numbers, each to be computed when called: bootstraps of 10,000 images take their time.
+
+    `promised`: the false-alarm rate has its goal; the calibration promises it for every digit.
+    """
+    truth, residual = abnormal(findings), column(findings, "mean_residual")
+    labels = np.array([str(finding.label) for finding in findings])
+    means = {"normal": ~truth, "abnormal": truth} | {name: labels == name for name in sorted(set(labels[truth]))}
+    jobs: list[Callable[[], Row]] = [
+        partial(cell.auroc, "auroc", truth, column(findings, "score"), goals.get("auroc")),
+        partial(cell.average_precision, truth, column(findings, "score")),
+    ]
+    if detector.calibration is not None:
+        flagged = np.array([bool(finding.anomalous) for finding in findings])
+        promise = f"{detector.calibration.false_alarm_rate:g} in interval" if promised else None
+        jobs += [
+            partial(cell.share, "detection_rate", flagged[truth]),
+            partial(cell.share, "false_alarm_rate", flagged[~truth], promise),
+        ]
+    for name, chosen in means.items():
+        goal = goals.get("mean_residual_digit" if name.isdigit() else f"mean_residual_{name}")
+        jobs.append(partial(cell.mean, f"mean_residual_{name}", residual[chosen], goal=goal))
     for term, name in TERMS.items():
-        rows.append(cell.auroc(f"auroc_{name}", truth, column(findings, term)))
-    rows.append(cell.row("seconds_per_image", seconds / len(findings), unit="s"))
-    rows.append(cell.row("training_seconds", float(detector.history["seconds"]), unit="s"))
-    return rows
+        jobs.append(partial(cell.auroc, f"auroc_{name}", truth, column(findings, term)))
+    jobs.append(partial(cell.row, "seconds_per_image", seconds / len(findings), unit="s"))
+    jobs.append(partial(cell.row, "training_seconds", float(detector.history["seconds"]), unit="s"))
+    return jobs
 
 
 def parser() -> argparse.ArgumentParser:

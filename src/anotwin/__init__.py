@@ -1,6 +1,6 @@
 """AnoTwin: image anomaly detection that learns normal from normal images alone and shows the counterpart.
 
-A public name is loaded when it is first used, so that ``anotwin --help`` and the parts without torch do not wait for it.
+A public name is loaded when it is first used: ``anotwin --help`` and the parts without torch do not wait for it.
 """
 
 from typing import TYPE_CHECKING

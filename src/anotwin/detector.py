@@ -7,16 +7,16 @@
 ...     ["training.steps=20", "networks.base_channels=4", "search.steps=5", "calibration.false_alarm_rate=0.2"])
 >>> detector = Detector.train(normals, settings=quick)
 >>> queries, _ = textured_discs(2, size=16, seed=1, abnormal=True)
->>> [finding.status for finding in detector.score(queries)]
-['budget_spent', 'budget_spent']
+>>> [(finding.id, finding.counterpart.shape, finding.score > 0) for finding in detector.score(queries)]
+[('image-00000', (16, 16), True), ('image-00001', (16, 16), True)]
 """
 
 from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,32 +35,19 @@ from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.registry import create, expected_tensors
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.inspect import infer_spec
-from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
+from anotwin.records import Calibration, Finding, ImageSource, Trace
 from anotwin.report.grid import save_grid
+from anotwin.run.device import fabric_for
 from anotwin.run.local import NormalScores, normal_scores, score_stream, trace_search
 from anotwin.seeding import derive
 from anotwin.settings import Settings
-from anotwin.training.health import Health, examine
+from anotwin.training.health import examine_method
 from anotwin.training.loop import Progress, train
 from anotwin.training.resume import open_run
 from anotwin.training.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class Update:
-    """How far a long operation is; `detail` is what a progress bar shows beside it. A "note" is a sentence to print."""
-
-    stage: str  # "preparing", "training", "calibrating", "scoring" or "note"
-    done: int = 0
-    total: int = 0
-    detail: str = ""
-
-
-Watch = Callable[[Update], None]
-
-
-def _silent(_update: Update) -> None:
-    return None
+from anotwin.updates import Update as Update
+from anotwin.updates import Watch as Watch
+from anotwin.updates import silent
 
 
 class Detector:
@@ -97,7 +84,7 @@ class Detector:
         settings: Settings | None = None,
         resume: bool = False,
         device: str = "auto",
-        watch: Watch = _silent,
+        watch: Watch = silent,
     ) -> Self:
         """Learn normal from `data`, calibrate on the normals held out, and save to `out` if given.
 
@@ -115,6 +102,7 @@ class Detector:
         source = open_source(data, "train", settings.data.layout, settings.data.normal)
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)
+            files.check_apart(folder, data)
             files.check_writable(folder)
             return cls._train(source, folder, out is not None, method, settings, resume, device, watch)
 
@@ -135,7 +123,7 @@ class Detector:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
         spec, notes = infer_spec(source, everything, settings.data, settings.training.seed)
         # a device or settings that cannot be fail here, before any image is prepared
-        fabric = _fabric(device, settings.training.precision)
+        fabric = fabric_for(device, settings.training.precision)
         model = create(name, spec, settings)
         images = prepare_images(
             source,
@@ -222,7 +210,7 @@ class Detector:
             "python": platform.python_version(),
         }
         if diverged is None or steps > 0:
-            health = self._examine(images, training, heldout)
+            health = examine_method(self.method, images.batch, heldout, training)
             self.history["health"] = health.as_dict()
             watch(Update("note", detail=health.advice))
             if folder is not None:
@@ -230,21 +218,10 @@ class Detector:
         if diverged is not None:
             raise diverged
 
-    def _examine(self, images: PreparedImages, training: np.ndarray[Any, Any], heldout: np.ndarray[Any, Any]) -> Health:
-        count = min(len(training), len(heldout), 1000)
-        real = [images.batch(rows[:count]).flatten(1).numpy() for rows in (heldout, training)]
-        try:
-            samples = self.method.sample(count, seed=0)
-        except SettingsError:
-            return Health(
-                "unknown", None, None, None, f"method {self.method.name} draws no samples: nothing to examine"
-            )
-        return examine(samples.float().cpu().flatten(1).numpy(), *real)
-
     # -- deciding -----------------------------------------------------------------------------------------------------
 
     def calibrate(
-        self, data: Any, false_alarm_rate: float | None = None, *, watch: Watch = _silent, layout: str = "auto"
+        self, data: Any, false_alarm_rate: float | None = None, *, watch: Watch = silent, layout: str = "auto"
     ) -> Calibration:
         """Set the threshold from normals: a folder of them, or the training data (only the held-out ones are used).
 
@@ -342,7 +319,7 @@ class Detector:
         save_bundle(self.bundle(), Path(folder))
 
     def save_calibration(self, folder: str | Path) -> None:
-        """Write the calibration, and the settings of search and comparison that it holds for, into an existing bundle."""
+        """Write the calibration, and the settings that it holds for, into an existing bundle."""
         if self.calibration is None:
             raise SettingsError("not calibrated: call calibrate first")
         save_calibration(Path(folder), self.calibration, self.method.settings)
@@ -370,7 +347,7 @@ class Detector:
         method = create(bundle.method, bundle.spec, bundle.settings)
         method.networks.load_state_dict(bundle.tensors)
         freeze(method.networks)
-        method.networks.to(_fabric(device, "32-true").device)
+        method.networks.to(fabric_for(device, "32-true").device)
         return cls(
             method,
             calibration=bundle.calibration,
@@ -407,13 +384,9 @@ class Detector:
         return Settings.parse(run.description().get("settings", {}), where=str(run.path / "run.json"))
 
 
-def _fabric(device: str, precision: str) -> Fabric:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("--device cuda: no CUDA device is available here; use --device cpu or auto")
-    accelerator = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "cuda"}.get(device)
-    if accelerator is None:
-        raise SettingsError(f"--device {device!r}: expected auto, cpu or cuda")
-    return Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+def _normals(source: ImageSource) -> list[int]:
+    """All images but those known to be abnormal: a source in memory may hold both."""
+    return [index for index, item in enumerate(source.items) if item.normal is not False]
 
 
 def _split_note(training: int, heldout: int) -> str:

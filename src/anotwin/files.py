@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from anotwin.errors import DataError
+from anotwin.errors import DataError, SettingsError
 
 _ADVICE = {
     errno.ENOSPC: "free space or choose another --out",
@@ -128,6 +128,12 @@ def check_writable(folder: str | Path) -> None:
     with _as_data_error(folder), _scratch(folder / "probe") as temporary:
         temporary.write_bytes(bytes(_PROBE_BYTES))
         _sync(temporary)
+
+
+def check_apart(out: str | Path, data: Any) -> None:
+    """Raise SettingsError if `out` lies in the folder `data`: what is written would be found among the images later."""
+    if isinstance(data, str | Path) and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise SettingsError(f"{out}: lies inside DATA ({data}), where it would be read as images; choose another --out")
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class Finding:
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
     heatmap: Array | None = field(
         default=None, repr=False
-    )  # (H, W) float32 >= 0; 1 = the loudest 0.1 % of normal pixels
+    )  # (H, W) float32 >= 0; 1 = the loudest 0.5 % of normal pixels
 
 
 @dataclass(frozen=True)
@@ -170,5 +170,5 @@ class Calibration:
     residual_threshold: float  # the same rate for R alone
     discrimination_threshold: float  # and for D alone
     scores: tuple[float, ...]  # (n,) ascending: the held-out normals, for p-values
-    heatmap_scale: float  # heat of the loudest 0.1 % of pixels of held-out normals
+    heatmap_scale: float  # heat of the loudest 0.5 % of pixels of held-out normals
     rate_bound: float  # with 95 % confidence over calibration draws the true false-alarm rate is below this

@@ -1,0 +1,1 @@
+"""From scores of held-out normals to a decision."""

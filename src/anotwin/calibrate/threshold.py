@@ -144,7 +144,7 @@ def calibrate(
         scores: (n,) the score that decides.
         residuals: (n,) R(x) of the same images; gets its own threshold at the same rate.
         discriminations: (n,) D(x) of the same images; likewise.
-        heat_quantile_scale: heat of the loudest 0.1 % of the normals' pixels, >= 0, passed on as `heatmap_scale`.
+        heat_quantile_scale: heat of the loudest 0.5 % of the normals' pixels, >= 0, passed on as `heatmap_scale`.
         rate: requested false-alarm rate, in (0, 1).
 
     Raises:

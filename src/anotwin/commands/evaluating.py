@@ -40,7 +40,7 @@ def evaluate_to(
     limit: int | None = None,
     watch: Callable[[Update], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """`evaluate`, and the numbers into `json_file`; the pictures go into the folder of the same name if `out` is None."""
+    """`evaluate`, with the numbers in `json_file`, and the pictures in the folder of that name if `out` is None."""
     if json_file.is_dir():
         raise SettingsError(f"{json_file}: is a folder; --json names the file for the numbers")
     check_writable(json_file.parent)  # before an hour of scoring, not after it

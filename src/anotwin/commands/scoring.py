@@ -14,6 +14,7 @@ import torch
 
 from anotwin.detector import Detector, Update
 from anotwin.errors import DataError
+from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native, to_model
 from anotwin.prepare.stream import stream
 from anotwin.records import Geometry, ImageSource, PixelType
@@ -48,9 +49,10 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
     Raises DataError if nothing could be scored at all.
     """
     source = detector.open(data, layout)
+    check_apart(out, data)
     window = display_range(detector)
     names = picture_names([item.id for item in source.items])
-    with ScoresWriter(out / "scores.csv", key=_key(detector, source)) as writer:
+    with ScoresWriter(out / "scores.csv", key=_key(detector, source, pictures)) as writer:
         wanted = [index for index, item in enumerate(source.items) if item.id not in writer.done]
         done = len(source.items) - len(wanted)
         for finding in detector.findings(source, wanted, pictures=pictures):
@@ -142,12 +144,18 @@ def display_range(detector: Detector) -> Window:
     return spec.black, spec.white
 
 
-def _key(detector: Detector, source: ImageSource) -> str:
-    """What a row of scores.csv depends on: the model's weights and settings, the calibration, and which source."""
+def _key(detector: Detector, source: ImageSource, pictures: bool) -> str:
+    """What a row of scores.csv depends on or stands for: weights, settings, calibration, source, and its pictures."""
     hasher = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(detector.method.networks.state_dict().items()):
         hasher.update(name.encode())
         hasher.update(tensor.cpu().contiguous().numpy().tobytes())
-    described = [detector.method.settings.model_dump(), str(detector.calibration), source.layout, str(source.root)]
+    described = [
+        detector.method.settings.model_dump(),
+        str(detector.calibration),
+        source.layout,
+        str(source.root),
+        pictures,
+    ]
     hasher.update(json.dumps(described).encode())
     return hasher.hexdigest()

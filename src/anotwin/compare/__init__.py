@@ -1,0 +1,1 @@
+"""A query beside its counterpart: differences, scores, heatmaps."""

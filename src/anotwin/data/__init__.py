@@ -1,0 +1,1 @@
+"""Files to native pixels and identity: folders, MVTec AD, idx, arrays, splits."""

@@ -1,0 +1,1 @@
+"""What labels say: the only place where they enter."""

@@ -1,0 +1,1 @@
+"""Ways to get a counterpart: one method, one file."""

@@ -7,6 +7,9 @@ Changed, each selectable:
   the images of a batch together; without it N(0, 0.02) would let the signal die out, so PyTorch's own initialisation
   is used there;
 - the discriminator gives logits, and its features beside them.
+
+The linear layers at 4 x 4 pixels are computed as the convolutions that they are in DCGAN, or as a product and a sum: a
+CPU's matrix product adds in another order for 1 row than for 4, and a score must not depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from anotwin.records import ImageSpec
@@ -53,7 +57,9 @@ class Generator(nn.Module):
         self.apply(_dcgan_weights)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        images: torch.Tensor = self.grow(self.project(latents))
+        kernel = self.project.weight.T.reshape(latents.shape[1], -1, 4, 4)  # (Z, C, 4, 4)
+        hidden = F.conv_transpose2d(latents[:, :, None, None], kernel)
+        images: torch.Tensor = self.grow(hidden.flatten(1))
         return images
 
 
@@ -71,8 +77,9 @@ class Discriminator(nn.Module):
                 convolution = nn.utils.parametrizations.spectral_norm(convolution)
             middle = [nn.BatchNorm2d(then)] if norm == "batch" and level > 0 else []
             self.blocks.append(nn.Sequential(convolution, *middle, nn.LeakyReLU(0.2)))
-        head: nn.Module = nn.Linear(channels[-1] * 16, 1)
-        self.head = nn.utils.parametrizations.spectral_norm(head) if norm == "spectral" else head
+        self.head = nn.Linear(channels[-1] * 16, 1)
+        if norm == "spectral":
+            nn.utils.parametrizations.spectral_norm(self.head)  # in place
         self.feature_block = feature_block(len(self.blocks), settings.feature_layer)
         if norm == "batch":
             self.apply(_dcgan_weights)
@@ -83,7 +90,8 @@ class Discriminator(nn.Module):
             hidden = block(hidden)  # halves the side
             if level == self.feature_block:
                 features = hidden
-        return Critique(self.head(hidden.flatten(1)).squeeze(1), features.flatten(1))
+        logits = (hidden.flatten(1) * self.head.weight).sum(1) + self.head.bias
+        return Critique(logits, features.flatten(1))
 
 
 class Encoder(nn.Module):
@@ -96,12 +104,13 @@ class Encoder(nn.Module):
         for level, (now, then) in enumerate(pairwise(channels)):
             norm = [nn.BatchNorm2d(then)] if level > 0 else []
             layers += [nn.Conv2d(now, then, 4, 2, 1), *norm, nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Flatten())
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(channels[-1] * 16, settings.latent_dim)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        codes: torch.Tensor = self.head(self.body(images))
-        return codes
+        hidden = self.body(images)  # (B, C, 4, 4)
+        kernel = self.head.weight.reshape(-1, hidden.shape[1], 4, 4)  # (Z, C, 4, 4)
+        return F.conv2d(hidden, kernel, self.head.bias).flatten(1)
 
 
 def feature_block(blocks: int, layer: int) -> int:

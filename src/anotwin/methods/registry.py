@@ -11,18 +11,21 @@ from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
 from anotwin.methods.protocol import Method
 from anotwin.records import ImageSpec
+from anotwin.seeding import derive
 from anotwin.settings import Settings
 
 METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN}
 
 
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
-    """An untrained method; raises SettingsError for a name that does not exist."""
+    """An untrained method, its weights drawn from the seed of training; raises SettingsError for an unknown name."""
     if name not in METHODS:
         close = difflib.get_close_matches(name, METHODS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{hint}")
-    return METHODS[name](spec, settings)
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
+        torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
+        return METHODS[name](spec, settings)
 
 
 def expected_tensors(

@@ -1,0 +1,1 @@
+"""Native pixels to model tensors, and back."""

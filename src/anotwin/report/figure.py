@@ -214,7 +214,7 @@ def _draw_sides(figure: Figure, layout: _Layout, block: int) -> None:
         layout.row_top(block, 3),
         ScalarMappable(Normalize(0.0, HEAT_FULL), _overlay_map()),
         {0.0: "0", 1.0: "1", HEAT_FULL: f"≥ {HEAT_FULL:g}"},
-        "heat (1 = loudest\n0.1 % of normal pixels)",
+        "heat (1 = loudest\n0.5 % of normal pixels)",
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UInt8 = npt.NDArray[np.uint8]
 Window = tuple[float, float]  # the native values shown black and white
 
-# Heat is 1 at the loudest 0.1 % of normal pixels. The map ends at twice that: what normal images do now and then is
+# Heat is 1 at the loudest 0.5 % of normal pixels. The map ends at twice that: what normal images do now and then is
 # halfway up, what they never do is bright, and the bulk of a good image (heat around 0.2) stays almost black.
 HEAT_FULL = 2.0
 HEAT_MAP = "inferno"  # perceptually uniform, monotone in lightness, safe for the colour-blind and in grey print
@@ -63,7 +63,7 @@ def to_display(pixels: Array, black: float = 0.0, white: float = 255.0) -> UInt8
 def heat_rgb(heat: Array, scale: float = 1.0) -> UInt8:
     """Heat (H, W) as uint8 RGB (H, W, 3) in inferno, black at 0 and bright orange from ``HEAT_FULL * scale`` on.
 
-    `scale` is the heat of the loudest 0.1 % of normal pixels: 1 for the heatmap of a Finding, which is in these units.
+    `scale` is the heat of the loudest 0.5 % of normal pixels: 1 for the heatmap of a Finding, which is in these units.
 
     >>> heat_rgb(np.zeros((4, 6))).shape
     (4, 6, 3)
@@ -81,7 +81,7 @@ def overlay(pixels: Array, heat: Array, window: Window | None = None) -> UInt8:
 
     Args:
         pixels: (H, W) or (H, W, 3) native.
-        heat: (H, W), 1 = the loudest 0.1 % of normal pixels.
+        heat: (H, W), 1 = the loudest 0.5 % of normal pixels.
         window: the native values shown black and white; None: `display_window(pixels)`.
     """
     if heat.shape != pixels.shape[:2]:

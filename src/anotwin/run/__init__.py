@@ -1,0 +1,1 @@
+"""Scoring as a stream, and the device it runs on."""

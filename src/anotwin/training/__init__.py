@@ -1,0 +1,1 @@
+"""The one loop, its run folders, snapshots and moving average, and the health of what it made."""

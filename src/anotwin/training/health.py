@@ -12,17 +12,24 @@ normals T, and each beside the answer that real images would get, so that no abs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.neighbors import NearestNeighbors
 
+from anotwin.errors import SettingsError
+from anotwin.methods.protocol import Method
+
 NEIGHBOURS = 5
+MOST = 1000  # images of each kind: enough to know, and quick
 FEWEST = 20  # held-out normals below which neighbours mean nothing
 
 Matrix = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,22 @@ def examine(samples: Matrix, heldout: Matrix, training: Matrix) -> Health:
             f"the generator is healthy: diversity {diversity:.0%} and coverage {coverage:.0%} of what real images reach"
         )
     return Health(verdict, diversity, coverage, copying, advice)
+
+
+def examine_method(
+    method: Method,
+    batch: Callable[[Positions], torch.Tensor],
+    heldout: Positions,
+    training: Positions,
+) -> Health:
+    """`examine` for a method's samples beside up to 1,000 images of each kind, which `batch` fetches by position."""
+    count = min(len(training), len(heldout), MOST)
+    try:
+        samples = method.sample(count, seed=0)
+    except SettingsError:
+        return Health("unknown", None, None, None, f"method {method.name} draws no samples: nothing to examine")
+    real = [batch(rows[:count]).flatten(1).numpy() for rows in (heldout, training)]
+    return examine(samples.float().cpu().flatten(1).numpy(), *real)
 
 
 def _spread(images: Matrix) -> float:

@@ -1,4 +1,4 @@
-"""Whether a stopped run can be gone on with: the same images, the same settings but for those that only pace the work."""
+"""Whether a stopped run can be gone on with: the same images and settings, but for those that only pace the work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ RESUMABLE = {
 def open_run(model: Path, method: str, description: dict[str, Any], resume: bool) -> RunFolder:
     """A new run below `model`, or with `resume` the last one if `description` lets it go on exactly.
 
-    `description` is what run.json holds: method, spec, settings, images (a hash). Raises SettingsError saying what differs.
+    `description` is what run.json holds: method, spec, settings, images (a hash).
+    Raises SettingsError saying what differs.
     """
     if not resume:
         return RunFolder.create(model, method, description)
@@ -38,10 +39,8 @@ def open_run(model: Path, method: str, description: dict[str, Any], resume: bool
                     "(training.steps may grow), or start anew without --resume"
                 )
     if before.get("spec") != description["spec"]:
-        raise SettingsError(
-            f"{run.path}: DATA now asks for images of another kind ({_differing(before.get('spec'), description['spec'])}); "
-            "start anew without --resume"
-        )
+        kinds = _differing(before.get("spec"), description["spec"])
+        raise SettingsError(f"{run.path}: DATA now holds another kind of images ({kinds}); start anew without --resume")
     steps, done = description["settings"]["training"]["steps"], run.last_step()
     if steps < done:
         raise SettingsError(f"{run.path}: {done} steps are done already, got training.steps {steps}; ask for more")

@@ -100,8 +100,10 @@ class RunFolder:
         try:
             with atomic_path(self.snapshot_path(step)) as temporary:
                 torch.save({"step": step, "state": state}, temporary)
-        except RuntimeError as error:  # what torch's zip writer raises on a full disk
-            raise DataError(f"cannot write {self.snapshot_path(step)}: {error}; free space, then --resume") from None
+        except RuntimeError:  # what torch's zip writer makes of a full disk, in words that help nobody
+            raise DataError(
+                f"cannot write {self.snapshot_path(step)}: the disk took only a part of it; free space, then --resume"
+            ) from None
         for old in self.snapshots()[:-KEPT_SNAPSHOTS]:
             old.unlink(missing_ok=True)
 

@@ -1,0 +1,18 @@
+"""From the user's word for a device to Lightning Fabric, which knows the rest."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+
+from anotwin.errors import SettingsError
+
+
+def fabric_for(device: str, precision: str) -> Fabric:
+    """One device: "auto" (CUDA where there is one), "cpu" or "cuda"; raises SettingsError for one that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("--device cuda: no CUDA device is available here; use --device cpu or auto")
+    accelerator = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "cuda"}.get(device)
+    if accelerator is None:
+        raise SettingsError(f"--device {device!r}: expected auto, cpu or cuda")
+    return Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]

@@ -1,0 +1,54 @@
+"""One short real training a method, shared by the whole suite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anotwin import Detector, Settings
+from anotwin.data.synthetic import plant_blob, textured_discs
+from anotwin.methods.registry import METHODS
+
+SIDE = 16
+TRAINED = (  # enough to see a blob
+    "networks.base_channels=8",
+    "networks.latent_dim=16",
+    "training.steps=200",
+    "training.batch_size=32",
+    "training.learning_rate=0.001",
+    "training.ema=0.98",
+    "search.steps=60",
+    "search.learning_rate=0.05",
+    "data.holdout=0.1",
+    "calibration.false_alarm_rate=0.1",
+)
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def detectors() -> dict[str, Detector]:
+    """Every method, trained for seconds on grey discs of 16 pixels."""
+    normals, _ = textured_discs(400, size=SIDE, seed=0)
+    settings = Settings().with_overrides(TRAINED)
+    return {name: Detector.train(normals, method=name, settings=settings, device="cpu") for name in METHODS}
+
+
+@pytest.fixture
+def detector(detectors: dict[str, Detector], name: str) -> Detector:
+    return detectors[name]
+
+
+@pytest.fixture(scope="session")
+def unseen() -> np.ndarray:
+    """40 normal images that no training saw."""
+    return textured_discs(40, size=SIDE, seed=1)[0]
+
+
+@pytest.fixture(scope="session")
+def planted(unseen: np.ndarray) -> np.ndarray:
+    """The same with a blob each."""
+    return plant_blob(unseen, seed=2)[0]

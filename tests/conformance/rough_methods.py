@@ -1,0 +1,34 @@
+"""Methods whose weights are anything but fresh, without a training worth the name."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import torch
+
+from anotwin import Settings
+from anotwin.methods.protocol import Method, freeze
+from anotwin.methods.registry import create
+from anotwin.records import ImageSpec
+from anotwin.seeding import generator
+
+ROUGH = ("networks.base_channels=8", "networks.latent_dim=16", "search.steps=12", "search.learning_rate=0.1")
+SPECS = [ImageSpec(channels, size) for size, channels in product((16, 32), (1, 3))]
+
+
+@cache
+def rough(name: str, spec: ImageSpec, *overrides: str) -> Method:
+    """A method after four steps on noise: every weight and statistic is far from its start, nothing is learnt."""
+    torch.manual_seed(0)
+    method = create(name, spec, Settings().with_overrides([*ROUGH, *overrides]))
+    trainer = method.trainer()
+    for step in range(4):
+        trainer.step(noise(spec, 8, seed=step), step, generator(0, "rough", step), lambda loss: loss.backward())
+    freeze(method.networks)
+    return method
+
+
+def noise(spec: ImageSpec, count: int, seed: int = 99) -> torch.Tensor:
+    shape = (count, spec.channels, spec.size, spec.size)
+    return torch.rand(shape, generator=generator(seed, "noise")) * 2 - 1

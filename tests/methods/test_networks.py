@@ -1,0 +1,149 @@
+"""The DCGAN family: shapes and ranges at every size, features, and rows that do not see one another."""
+
+from __future__ import annotations
+
+import copy
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from anotwin.methods.networks import Discriminator, Encoder, Generator, feature_block, widths
+from anotwin.records import ImageSpec
+from anotwin.settings import SIZES, NetworkSettings
+
+NORMS = ("none", "batch", "spectral")
+
+
+def small(**changes: object) -> NetworkSettings:
+    return NetworkSettings.model_validate({"latent_dim": 7, "base_channels": 2} | changes)
+
+
+def images(spec: ImageSpec, count: int = 2) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(spec.size)
+    return torch.rand(count, spec.channels, spec.size, spec.size, generator=rng) * 2 - 1
+
+
+def test_widths_double_and_are_capped() -> None:
+    assert widths(16, 4) == [4, 8]
+    assert widths(64, 32) == [32, 64, 128, 256]
+    assert widths(256, 4) == [4, 8, 16, 32, 32, 32]
+
+
+@pytest.mark.parametrize("size, channels", list(product(SIZES, (1, 3))))
+def test_generator_makes_images(size: int, channels: int) -> None:
+    torch.manual_seed(0)
+    generator = Generator(ImageSpec(channels, size), small())
+    latents = 100 * torch.randn(2, 7)  # far out: tanh must hold
+    made = generator(latents)
+    assert made.shape == (2, channels, size, size)
+    assert made.abs().max() <= 1
+    assert made.std() > 0
+    assert not torch.equal(made[0], made[1])
+
+
+@pytest.mark.parametrize("size, channels, norm", list(product(SIZES, (1, 3), NORMS)))
+def test_discriminator_judges_images(size: int, channels: int, norm: str) -> None:
+    torch.manual_seed(0)
+    spec = ImageSpec(channels, size)
+    blocks = len(widths(size, 2))
+    for layer in range(-blocks, blocks):
+        discriminator = Discriminator(spec, small(discriminator_norm=norm, feature_layer=layer))
+        logits, features = discriminator(images(spec))
+        level = layer % blocks
+        assert logits.shape == (2,)
+        side = size // 2 ** (level + 1)
+        assert features.shape == (2, widths(size, 2)[level] * side * side), layer
+        assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("size, channels", list(product(SIZES, (1, 3))))
+def test_encoder_makes_codes(size: int, channels: int) -> None:
+    spec = ImageSpec(channels, size)
+    assert Encoder(spec, small())(images(spec)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_features_are_the_activations_of_the_block(norm: str) -> None:
+    torch.manual_seed(0)
+    spec = ImageSpec(1, 32)
+    discriminator = Discriminator(spec, small(discriminator_norm=norm, feature_layer=1)).eval()
+    hidden = discriminator.blocks[1](discriminator.blocks[0](images(spec)))
+    logits, features = discriminator(images(spec))
+    assert torch.equal(features, hidden.flatten(1))
+    last = discriminator.blocks[2](hidden).flatten(1)
+    assert torch.allclose(logits, F.linear(last, discriminator.head.weight, discriminator.head.bias)[:, 0], atol=1e-6)
+
+
+def test_layers_at_four_pixels_are_linear_maps() -> None:
+    """Computed as convolutions, they are what nn.Linear says."""
+    torch.manual_seed(0)
+    spec = ImageSpec(1, 16)
+    generator, encoder = Generator(spec, small()).eval(), Encoder(spec, small()).eval()
+    latents = torch.randn(3, 7)
+    assert torch.allclose(generator(latents), generator.grow(generator.project(latents)), atol=1e-6)
+    hidden = encoder.body(images(spec, 3)).flatten(1)
+    assert torch.allclose(encoder(images(spec, 3)), encoder.head(hidden), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_row_is_the_same_in_every_batch(count: int, norm: str) -> None:
+    torch.manual_seed(0)
+    spec, values = ImageSpec(1, 16), small(base_channels=8, latent_dim=16, discriminator_norm=norm)
+    x, z = images(spec, 32), torch.randn(32, 16)
+    networks = (Generator(spec, values), Discriminator(spec, values), Encoder(spec, values))
+    generator, discriminator, encoder = (network.eval().requires_grad_(False) for network in networks)
+    for start in range(0, 32, count):
+        rows = slice(start, start + count)
+        assert torch.equal(generator(z[rows]), generator(z)[rows])
+        assert torch.equal(discriminator(x[rows]).logits, discriminator(x).logits[rows])
+        assert torch.equal(discriminator(x[rows]).features, discriminator(x).features[rows])
+        assert torch.equal(encoder(x[rows]), encoder(x)[rows])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_judging_in_evaluation_mode_changes_nothing(norm: str) -> None:
+    torch.manual_seed(0)
+    spec = ImageSpec(1, 16)
+    discriminator = Discriminator(spec, small(discriminator_norm=norm))
+    discriminator(images(spec))  # spectral norm and running statistics have moved on
+    discriminator.eval()
+    before = copy.deepcopy(discriminator.state_dict())
+    first, second = discriminator(images(spec)), discriminator(images(spec))
+    assert torch.equal(first.logits, second.logits)
+    assert all(torch.equal(before[name], tensor) for name, tensor in discriminator.state_dict().items())
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    torch.manual_seed(0)
+    spec = ImageSpec(1, 16)
+    discriminator = Discriminator(spec, small(discriminator_norm="spectral"))
+    for _ in range(50):
+        discriminator(images(spec))  # one power iteration a call
+    layers = [discriminator.head, *(block[0] for block in discriminator.blocks)]
+    for layer in layers:
+        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)) == pytest.approx(1, abs=0.02)
+
+
+def test_norms_are_where_they_belong() -> None:
+    def kinds(norm: str) -> list[str]:
+        network = Discriminator(ImageSpec(1, 32), small(discriminator_norm=norm))
+        return [type(module).__name__ for module in network.modules()]
+
+    assert kinds("none").count("BatchNorm2d") == 0
+    assert kinds("spectral").count("BatchNorm2d") == 0
+    assert kinds("batch").count("BatchNorm2d") == 2  # not behind the image
+    assert kinds("spectral").count("_SpectralNorm") == 4  # three blocks and the head
+
+
+@pytest.mark.parametrize("blocks, layer, index", [(4, -1, 3), (4, -4, 0), (4, 0, 0), (4, 3, 3), (2, -2, 0)])
+def test_feature_block_counts_from_both_ends(blocks: int, layer: int, index: int) -> None:
+    assert feature_block(blocks, layer) == index
+
+
+@pytest.mark.parametrize("layer", [-5, 4, 99])
+def test_feature_block_out_of_range(layer: int) -> None:
+    with pytest.raises(IndexError, match=rf"feature_layer={layer}: .*-4\.\.3"):
+        feature_block(4, layer)

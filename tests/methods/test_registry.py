@@ -1,0 +1,44 @@
+"""Methods by name, and settings that a method cannot have."""
+
+from __future__ import annotations
+
+import pytest
+
+from anotwin.errors import SettingsError
+from anotwin.methods.registry import METHODS, create
+from anotwin.records import ImageSpec
+from anotwin.settings import Settings
+
+SPEC = ImageSpec(1, 16)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_comes_by_its_own_name(name: str) -> None:
+    settings = Settings().with_overrides(["networks.base_channels=2"])
+    method = create(name, SPEC, settings)
+    assert method.name == name
+    assert method.spec is SPEC
+    assert method.settings is settings
+    assert not any(parameter.requires_grad for parameter in method.networks.parameters())
+    assert not any(module.training for module in method.networks.modules())
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [("anogam", "did you mean 'anogan'?"), ("ACAE", "there are acae, anogan"), ("zzz", "no method 'zzz'")],
+)
+def test_an_unknown_name_says_what_there_is(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        create(name, SPEC, Settings())
+    message = str(caught.value)
+    assert hint in message
+    assert "\n" not in message
+    assert "zzz" not in message or "did you mean" not in message
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("layer", [-3, 2])
+def test_a_feature_layer_out_of_range_is_a_settings_error(name: str, layer: int) -> None:
+    settings = Settings().with_overrides([f"networks.feature_layer={layer}"])
+    with pytest.raises(SettingsError, match=rf"networks.feature_layer={layer}: .*-2\.\.1"):
+        create(name, SPEC, settings)
