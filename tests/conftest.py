@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from quick import good, normals, queries, sets, write
 
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""`Detector` as a notebook uses it: any kind of images in, scores that depend on the image alone, out and back again."""
+"""`Detector` as a notebook uses it: any kind of images in, scores that depend on the image alone, and back again."""
 
 import shutil
 from dataclasses import asdict
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from quick import NORMALS, SIDE, normals, queries, settings, write
 
 from anotwin import DataError, Detector, SettingsError
 from anotwin.calibrate.threshold import decide
 from anotwin.data.arrays import from_arrays
 from anotwin.records import Finding
 from anotwin.updates import Update
+from quick import NORMALS, SIDE, normals, queries, settings, write
 
 NUMBERS = ("score", "anomaly", "residual", "discrimination", "discriminator", "mean_residual", "p_value", "anomalous")
 
@@ -317,7 +317,7 @@ def test_a_trace_ends_at_the_counterpart(detector: Detector) -> None:
     assert trace.losses[-1].tolist() == pytest.approx([scored[1].anomaly, scored[3].anomaly], rel=1e-5)
 
 
-def test_a_folder_without_the_label_of_training_is_scored_and_calibrated_on(model: Path, tmp_path: Path) -> None:
+def test_a_folder_without_the_label_of_training_is_scored_and_calibrated_on(tmp_path: Path) -> None:
     labelled = write(tmp_path / "train" / "7", normals(30)).parent
     write(labelled / "8", queries())
     trained = Detector.train(labelled, settings=settings("training.steps=1", 'data.normal="7"'))
@@ -337,4 +337,4 @@ def test_what_info_shows_is_json_of_the_bundle(detector: Detector) -> None:
     assert described["images"] == {"train": 48, "holdout": 12}
     counted = sum(parameter.numel() for parameter in detector.method.networks["generator"].parameters())
     assert 0 < counted <= described["parameters"]["generator"]
-    assert NORMALS == sum(described["images"].values())
+    assert sum(described["images"].values()) == NORMALS

@@ -88,7 +88,7 @@ class SearchSettings(_Stage):
     )  # Adam on z; the paper does not say; faster ones leave the prior (docs/results.md)
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
-    batch_size: int = Field(128, ge=1, le=65536)  # images searched at once; the results do not depend on it
+    batch_size: int = Field(64, ge=1, le=65536)  # images searched at once; the results do not depend on it
     seed: int = Field(0, ge=0)
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from model_folders import edit, entry, forge, raw
 from PIL import Image
-from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, write
 
 from anotwin import Detector, files
+from model_folders import edit, entry, forge, raw
+from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, write
 
 TRAIN = ("train", "{normals}", "--out", "{new}", *sets("training.steps=1"))
 SCORE = ("score", "{model}", "{queries}", "--out", "{new}")
@@ -159,7 +159,7 @@ def test_results_among_the_images(places: dict[str, Path], words: tuple[str, ...
     assert "lies inside DATA" in refused(inside, words)
 
 
-# -- images --------------------------------------------------------------------------------------------------------------
+# -- images ---------------------------------------------------------------------------
 
 
 def _damage(folder: Path, kind: str) -> Path:
@@ -184,10 +184,19 @@ def _damage(folder: Path, kind: str) -> Path:
 BAD = ["empty", "truncated", "noise", "text", "nan", "infinite"]
 
 
+@pytest.fixture(scope="module")
+def good_rows(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, dict[str, str]]:
+    """What four good images score without company."""
+    folder = tmp_path_factory.mktemp("good")
+    good("score", model, write(folder / "data", queries(4)), "--out", folder / "out", "--no-pictures")
+    return rows(folder / "out")
+
+
 @pytest.mark.parametrize("kind", BAD)
-def test_one_bad_file_among_many_is_a_row_with_its_error(places: dict[str, Path], kind: str) -> None:
+def test_one_bad_file_among_many_is_a_row_with_its_error(
+    places: dict[str, Path], kind: str, good_rows: dict[str, dict[str, str]]
+) -> None:
     data = write(places["tmp"] / "data", queries(4))
-    good("score", places["model"], data, "--out", places["tmp"] / "without")
     bad = _damage(data, kind)
     outcome = good("score", places["model"], data, "--out", places["new"])
     assert "1 with an error" in outcome.out
@@ -196,7 +205,7 @@ def test_one_bad_file_among_many_is_a_row_with_its_error(places: dict[str, Path]
     assert (row["score"], row["status"], row["anomalous"]) == ("nan", "error", "")
     assert bad.name in row["error"]
     assert "\n" not in row["error"]
-    assert found == rows(places["tmp"] / "without")  # the others do not notice
+    assert found == good_rows  # the others do not notice
     assert leftovers(places["new"]) == []
 
 
@@ -290,7 +299,7 @@ def test_names_that_a_terminal_could_obey(places: dict[str, Path]) -> None:
     assert "[bold]x[/bold]" in refused(places, ("info", "{tmp}/[bold]x[/bold]"))
 
 
-# -- models --------------------------------------------------------------------------------------------------------------
+# -- models ---------------------------------------------------------------------------
 
 
 class Bomb:
@@ -385,7 +394,7 @@ def test_a_run_of_a_stranger_with_paths_in_it(places: dict[str, Path]) -> None:
     assert "no method '../../evil'" in refused(places, ("train", "{normals}", "--out", "{copy}", "--resume"))
 
 
-# -- the machine ---------------------------------------------------------------------------------------------------------
+# -- the machine ---------------------------------------------------------------------------
 
 
 @pytest.fixture

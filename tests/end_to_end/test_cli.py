@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from quick import good, launch, leftovers, normals, queries, run, sets, weights, write
 
 import anotwin
 from anotwin import Detector
 from anotwin.data.synthetic import textured_discs
 from anotwin.report.files import picture_names
+from quick import good, launch, leftovers, normals, queries, run, sets, weights, write
 
 COLUMNS = ["image", "score", "residual", "discrimination", "p_value", "anomalous", "flagged_by", "status", "error"]
 NUMBERS = {
@@ -162,8 +162,6 @@ def test_idx_files_with_a_normal_label(tmp_path: Path, idx: Path) -> None:
     good("calibrate", model, idx, "--false-alarm-rate", "0.15")
     good("score", model, idx, "--out", tmp_path / "s")
     assert [row["image"] for row in rows(tmp_path / "s")] == [f"t10k-{number:05d}" for number in range(16)]
-    flat = write(tmp_path / "flat", queries(2))  # knows no label 3
-    good("score", model, flat, "--out", tmp_path / "t")
 
 
 def test_evaluating_trained_images_is_said(tmp_path: Path, model: Path) -> None:
@@ -246,17 +244,6 @@ def test_scores_are_a_table_and_pictures_in_native_size(tmp_path: Path, model: P
     assert all(name in outcome.out for name in ("wide.png", "scores.csv", "5 images"))
 
 
-def test_colour_figures_keep_native_resolution(tmp_path: Path, model: Path) -> None:
-    """A figure of large images is not one of thumbnails of the model's 16 pixels."""
-    small, large = (
-        write(tmp_path / name, np.kron(queries(2), np.ones((k, k), np.uint8))) for name, k in (("a", 1), ("b", 16))
-    )
-    for folder in (small, large):
-        good("score", model, folder, "--out", tmp_path / f"{folder.name}-out")
-    assert size(tmp_path / "b-out" / "counterparts" / "000.png") == (256, 256)
-    assert size(tmp_path / "b-out" / "heatmaps" / "000.png") == (256, 256)
-
-
 def test_scoring_without_pictures(tmp_path: Path, model: Path, query_folder: Path) -> None:
     good("score", model, query_folder, "--out", tmp_path / "bare", "--no-pictures")
     good("score", model, query_folder, "--out", tmp_path / "full")
@@ -282,10 +269,8 @@ def test_an_uncalibrated_model_scores_and_says_what_is_missing(tmp_path: Path, q
 
 
 def test_a_killed_scoring_goes_on_and_ends_like_another(tmp_path: Path, model: Path) -> None:
-    copy, data, out = shutil.copytree(model, tmp_path / "m"), write(tmp_path / "data", queries(9)), tmp_path / "out"
-    good(
-        "calibrate", copy, data, "--false-alarm-rate", 0.2, "--set", "search.batch_size=1", "--set", "search.steps=100"
-    )
+    copy, data, out = shutil.copytree(model, tmp_path / "m"), write(tmp_path / "data", queries(6)), tmp_path / "out"
+    good("calibrate", copy, data, "--false-alarm-rate", 0.2, "--set", "search.batch_size=1", "--set", "search.steps=80")
     process = launch("score", copy, data, "--out", out)
     partial, deadline = out / "scores.csv.partial", time.monotonic() + 120
     while not (partial.is_file() and partial.read_bytes().count(b"\n") > 2):
@@ -295,7 +280,7 @@ def test_a_killed_scoring_goes_on_and_ends_like_another(tmp_path: Path, model: P
     process.kill()
     process.communicate()
     done = [line.split(b",")[0].decode() for line in partial.read_bytes().splitlines()[1:]]
-    assert 2 <= len(done) < 9
+    assert 2 <= len(done) < 6
     assert not (out / "scores.csv").exists()
     before = {name: (out / "counterparts" / name).stat().st_mtime_ns for name in done}
 
@@ -374,15 +359,14 @@ def test_help_of_every_command(command: str) -> None:
     assert command in good("--help").out
 
 
-def test_a_closed_pipe_is_no_error(model: Path) -> None:
-    process = launch("info", model)
+def test_a_closed_pipe_is_no_error() -> None:
+    process = launch("--help")
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None
-    err = process.stderr.read()
+    assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
-    assert "Traceback" not in err
 
 
 @pytest.mark.slow

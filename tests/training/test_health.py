@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anotwin.errors import SettingsError
-from anotwin.records import ImageSpec
 from anotwin.methods.registry import create
+from anotwin.records import ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.health import Health, examine, examine_method
 
@@ -78,7 +78,7 @@ def test_identical_heldout_images_do_not_divide_by_zero(rng: np.random.Generator
     assert np.isfinite(json.loads(json.dumps(examine(_normals(rng), same, same).as_dict()))["diversity"])
 
 
-def test_a_method_without_samples_is_unknown(rng: np.random.Generator) -> None:
+def test_a_method_without_samples_is_unknown() -> None:
     method = create("acae", ImageSpec(1, 16), Settings().with_overrides(["networks.base_channels=4"]))
     with pytest.raises(SettingsError):
         method.sample(1, 0)

@@ -137,6 +137,20 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path: Path) -> None:
     assert parts.stats()[-1]["loss"] == whole.stats()[-1]["loss"]
 
 
+def test_statistics_that_a_kill_left_behind_the_snapshot_are_written_anew(run: RunFolder) -> None:
+    _train(Counting(), run, 10)
+    spent = run.stats()[-1]["seconds"] + 1000
+    (run.path / "stats.jsonl").write_text(
+        f'{{"step": 10, "seconds": {spent}}}\n{{"step": 20, "seconds": {spent + 5}, "loss": -1}}\n{{"step": 40, "se'
+    )
+    seconds = _train(Counting(), run, 40)
+    rows = run.stats()
+    assert [row["step"] for row in rows] == [10, 20, 40]
+    assert rows[1]["loss"] >= 0
+    assert spent < rows[1]["seconds"] < spent + 5  # the clock goes on, from the snapshot
+    assert seconds > spent
+
+
 def test_a_finished_run_does_nothing_more(run: RunFolder) -> None:
     _train(Counting(), run, 12)
     again = Counting()
@@ -146,7 +160,7 @@ def test_a_finished_run_does_nothing_more(run: RunFolder) -> None:
 
 def test_a_snapshot_of_another_network_is_refused(run: RunFolder) -> None:
     run.save_snapshot(5, {"networks": {"other.weight": torch.zeros(3)}, "optimizers": {}})
-    with pytest.raises(SettingsError, match="snapshot-000005.*start anew"):
+    with pytest.raises(SettingsError, match=r"snapshot-000005.*start anew"):
         _train(Counting(), run, 10)
 
 
@@ -155,7 +169,7 @@ def test_divergence_restores_the_last_good_snapshot(run: RunFolder, tmp_path: Pa
     reference = Counting()
     _train(reference, RunFolder.create(tmp_path / "other", "x", {}), 20)
     trainer = Counting(bad_at=30, bad=bad)
-    with pytest.raises(TrainingDiverged, match="step 30.*snapshot of step 20.*learning_rate"):
+    with pytest.raises(TrainingDiverged, match=r"step 30.*snapshot of step 20.*learning_rate"):
         _train(trainer, run, 50)
     assert trainer.weight == reference.weight
     assert run.last_step() == 20
@@ -178,7 +192,7 @@ class Interrupted(Counting):
 def test_ctrl_c_finishes_the_step_and_writes_it(run: RunFolder) -> None:
     before = signal.getsignal(signal.SIGINT)
     trainer = Interrupted()
-    with pytest.raises(KeyboardInterrupt, match="step 17 of 40.*--resume"):
+    with pytest.raises(KeyboardInterrupt, match=r"step 17 of 40.*--resume"):
         _train(trainer, run, 40)
     assert signal.getsignal(signal.SIGINT) is before
     loaded = run.load_snapshot()

@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from subprocess import Popen
 
+import numpy as np
 import pytest
-from quick import good, launch, leftovers, normals, run, same_weights, sets, weights, write
+from PIL import Image
 
+from anotwin import Detector
 from anotwin.training.run_folder import RunFolder, list_runs
+from quick import good, launch, leftovers, normals, run, same_weights, sets, weights, write
 
 STEPS = 200
 LONG = sets(f"training.steps={STEPS}", "training.ema=0.9")
@@ -130,6 +133,18 @@ def test_other_images_are_refused(finished: Path, tmp_path: Path, change: str) -
     assert "other images" in outcome.error
 
 
+def test_a_held_out_image_of_another_kind_is_refused(finished: Path, tmp_path: Path) -> None:
+    """The training images are the same, and yet the model would have to take colours."""
+    data = write(tmp_path / "data", normals())
+    detector = Detector.load(finished)
+    held = set(detector.fingerprints["holdout"].tolist())
+    name = next(finding.id for finding in detector.findings(data, pictures=False) if finding.fingerprint in held)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)).save(data / name)
+    outcome = run("train", data, "--out", finished, "--resume")
+    assert outcome.code == 2
+    assert "another kind of images (channels was 1 and is 3)" in outcome.error
+
+
 def test_nothing_to_resume(tmp_path: Path, normal_folder: Path) -> None:
     outcome = run("train", normal_folder, "--out", tmp_path / "new", "--resume")
     assert outcome.code == 2
@@ -163,7 +178,7 @@ def test_a_second_training_is_a_second_run_and_replaces_the_model(
     assert not same_weights(finished, model)
 
 
-def test_images_on_disk_train_the_same_model(tmp_path: Path, model: Path) -> None:
+def test_images_on_disk_train_the_same_model(tmp_path: Path) -> None:
     """More images than fit into 1 MiB are memory-mapped; the weights must not notice."""
     folder = write(tmp_path / "many", normals(300))  # 300 x 64 x 64 bytes
     words = ("--image-size", 64, *sets("training.steps=6", "search.steps=1"))

@@ -143,6 +143,6 @@ def test_a_full_disk_leaves_the_old_snapshots(run: RunFolder, monkeypatch: pytes
         raise RuntimeError("PytorchStreamWriter failed writing file: file write failed")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(DataError, match="snapshot-000002.*free space"):
+    with pytest.raises(DataError, match=r"snapshot-000002.*free space"):
         run.save_snapshot(2, _state(2))
     assert sorted(path.name for path in run.path.iterdir()) == ["run.json", "snapshot-000001.pt"]

@@ -16,7 +16,7 @@ def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
 
 
 def gaussian(maps: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing of (B, S, S) maps by `sigma` pixels, cut at 4 sigma, the border pixel repeated outwards."""
+    """Gaussian smoothing of (B, S, S) maps by `sigma` pixels, cut at 4 sigma (at most S), the border repeated."""
     radius = min(int(4 * sigma + 0.5), maps.shape[-1])
     if radius == 0:
         return maps

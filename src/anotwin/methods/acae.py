@@ -23,7 +23,7 @@ from anotwin.methods.losses import discriminator_loss, generator_loss, r1_penalt
 from anotwin.methods.networks import Discriminator, Encoder, Generator
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Counterpart, ImageSpec, Status
-from anotwin.search.objective import blend, feature_matching_loss, residual_loss
+from anotwin.search.objective import blend, feature_matching_loss, residual_loss, sigmoid_loss
 from anotwin.settings import Settings
 
 RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
@@ -60,7 +60,10 @@ class ACAE:
             codes = self.networks["encoder"](queries)
             images = self.networks["decoder"](codes)
             residual = residual_loss(queries, images)
-            discrimination = feature_matching_loss(self.features(queries), self.features(images))
+            if self.settings.search.discrimination == "sigmoid":
+                discrimination = sigmoid_loss(self.logits(images))
+            else:
+                discrimination = feature_matching_loss(self.features(queries), self.features(images))
         total = blend(residual, discrimination, self.settings.search.discrimination_weight)
         status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in total.isfinite().tolist())
         losses = {"total": total, "residual": residual, "discrimination": discrimination}

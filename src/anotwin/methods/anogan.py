@@ -9,7 +9,7 @@ networks to guide marker discovery", IPMI 2017 (1703.05921). Written from the pa
 
 Deviations, each measured in docs/results.md or a plain repair:
 - G is the exponential moving average of the trained generator: smoother samples at no cost;
-- D is trained with an R1 penalty instead of batch norm (networks.discriminator_norm = "batch" brings that back);
+- R1, spectral norm and no norm at all can be had for D (training.r1_gamma, networks.discriminator_norm);
 - the prior on z is a standard normal (networks.latent_prior = "uniform" is the paper's);
 - the search returns the best z seen, not the last; a search's start depends on the image alone, not on its batch.
 """

@@ -2,14 +2,13 @@
 
 Paper: Radford, Metz, Chintala, "Unsupervised representation learning with deep convolutional GANs", 2016 (1511.06434).
 Kept: strided 4 x 4 convolutions, batch norm in the generator, ReLU / LeakyReLU(0.2), tanh, N(0, 0.02) weights.
-Changed, each selectable:
-- the discriminator has no batch norm by default, since R1 differentiates D(x) by x image by image, and batch norm ties
-  the images of a batch together; without it N(0, 0.02) would let the signal die out, so PyTorch's own initialisation
-  is used there;
-- the discriminator gives logits, and its features beside them.
-
-The linear layers at 4 x 4 pixels are computed as the convolutions that they are in DCGAN, or as a product and a sum: a
-CPU's matrix product adds in another order for 1 row than for 4, and a score must not depend on the rest of its batch.
+Changed:
+- the discriminator gives logits, and its features beside them;
+- its batch norm can be taken away or replaced by spectral norm (`networks.discriminator_norm`): R1 differentiates D(x)
+  by x image by image, and batch norm ties the images of a batch together. Without batch norm N(0, 0.02) would let the
+  signal die out, so PyTorch's own initialisation is used there;
+- its last layer is a product and a sum: a CPU's matrix product adds in another order for 1 row than for 4, and a score
+  must not depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from anotwin.records import ImageSpec
@@ -48,18 +46,20 @@ class Generator(nn.Module):
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
         channels = widths(spec.size, settings.base_channels)[::-1]  # from 4 x 4 up to the image
-        self.project = nn.Linear(settings.latent_dim, channels[0] * 16, bias=False)
-        layers: list[nn.Module] = [nn.Unflatten(1, (channels[0], 4, 4)), nn.BatchNorm2d(channels[0]), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Unflatten(1, (settings.latent_dim, 1, 1)),
+            nn.ConvTranspose2d(settings.latent_dim, channels[0], 4, bias=False),  # 1 x 1 to 4 x 4
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(),
+        ]
         for now, then in pairwise(channels):
             layers += [nn.ConvTranspose2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.ReLU()]
         layers += [nn.ConvTranspose2d(channels[-1], spec.channels, 4, 2, 1), nn.Tanh()]
-        self.grow = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers)
         self.apply(_dcgan_weights)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        kernel = self.project.weight.T.reshape(latents.shape[1], -1, 4, 4)  # (Z, C, 4, 4)
-        hidden = F.conv_transpose2d(latents[:, :, None, None], kernel)
-        images: torch.Tensor = self.grow(hidden.flatten(1))
+        images: torch.Tensor = self.layers(latents)
         return images
 
 
@@ -72,10 +72,11 @@ class Discriminator(nn.Module):
         channels = [spec.channels, *widths(spec.size, settings.base_channels)]
         self.blocks = nn.ModuleList()
         for level, (now, then) in enumerate(pairwise(channels)):
-            convolution: nn.Module = nn.Conv2d(now, then, 4, 2, 1)
+            normed = norm == "batch" and level > 0
+            convolution: nn.Module = nn.Conv2d(now, then, 4, 2, 1, bias=not normed)
             if norm == "spectral":
                 convolution = nn.utils.parametrizations.spectral_norm(convolution)
-            middle = [nn.BatchNorm2d(then)] if norm == "batch" and level > 0 else []
+            middle = [nn.BatchNorm2d(then)] if normed else []
             self.blocks.append(nn.Sequential(convolution, *middle, nn.LeakyReLU(0.2)))
         self.head = nn.Linear(channels[-1] * 16, 1)
         if norm == "spectral":
@@ -95,7 +96,7 @@ class Discriminator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """images (B, C, S, S) -> codes (B, Z): the discriminator's body with a linear head onto the latents."""
+    """images (B, C, S, S) -> codes (B, Z): the discriminator's body, batch norm always, onto the latents."""
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
@@ -103,19 +104,16 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = []
         for level, (now, then) in enumerate(pairwise(channels)):
             norm = [nn.BatchNorm2d(then)] if level > 0 else []
-            layers += [nn.Conv2d(now, then, 4, 2, 1), *norm, nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(channels[-1] * 16, settings.latent_dim)
+            layers += [nn.Conv2d(now, then, 4, 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], settings.latent_dim, 4), nn.Flatten())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        hidden = self.body(images)  # (B, C, 4, 4)
-        kernel = self.head.weight.reshape(-1, hidden.shape[1], 4, 4)  # (Z, C, 4, 4)
-        return F.conv2d(hidden, kernel, self.head.bias).flatten(1)
+        codes: torch.Tensor = self.layers(images)
+        return codes
 
 
 def feature_block(blocks: int, layer: int) -> int:
-    """The index of the block that `networks.feature_layer` names, negative counting from the end; IndexError if
-    none."""
+    """Index of the block that `networks.feature_layer` names, negative counts from the end; IndexError if none."""
     if not -blocks <= layer < blocks:
         raise IndexError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
     return layer % blocks

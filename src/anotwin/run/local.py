@@ -1,9 +1,9 @@
 """Scoring on this machine: a source in, a stream of findings out, memory bounded by one batch.
 
 A score depends on (bundle, image, seed) alone. Two things see to that beyond seeding and frozen networks: batches are
-filled up to a power of two, because the convolution kernels of a CPU add in another order for odd batch sizes (a
-batch of 37 and a batch of 1 would differ in the last bits, and 500 steps of descent turn last bits into digits), and
-the rows that fill it up are thrown away.
+filled up to a power of two, because a CPU's kernels may add in another order for odd batch sizes (with two threads a
+batch of 37 and a batch of 1 differed in the last bits, and 500 steps of descent turn last bits into digits), and the
+rows that fill it up are thrown away.
 """
 
 from __future__ import annotations
