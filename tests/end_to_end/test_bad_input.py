@@ -18,10 +18,11 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from anotwin import Detector, files
 from model_folders import edit, entry, forge, raw
-from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, write
+from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, weights, write
 
 TRAIN = ("train", "{normals}", "--out", "{new}", *sets("training.steps=1"))
 SCORE = ("score", "{model}", "{queries}", "--out", "{new}")
@@ -317,6 +318,13 @@ def _swap(folder: Path, before: bytes, after: bytes) -> None:
     forge(folder, data.replace(before, after, 1))
 
 
+def _spoil(folder: Path) -> None:
+    """One weight becomes NaN."""
+    tensors = weights(folder)
+    next(tensor for tensor in tensors.values() if tensor.is_floating_point()).view(-1)[0] = float("nan")
+    forge(folder, save(tensors))
+
+
 def _set_spec(folder: Path, **values: Any) -> None:
     edit(folder, lambda document: document["spec"].update(values))
 
@@ -361,17 +369,10 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absurd shape": (lambda folder: forge(folder, raw({"g.w": entry(shape=[2**62, 2])}, bytes(8))), "impossible shape"),
     "absurd header": (lambda folder: forge(folder, raw({"g.w": entry()}, bytes(8), length=2**63)), "no header"),
     "foreign tensors": (lambda folder: forge(folder, raw({"g.w": entry()}, bytes(8))), "is missing"),
-    "renamed tensor": (
-        lambda folder: _swap(folder, b"generator.project.weight", b"generator.project.WEIGHT"),
-        "missing",
-    ),
-    "NaN weights": (lambda folder: _swap(folder, _some_weight(folder), b"\x00\x00\xc0\x7f"), "NaN"),
+    "renamed tensor": (lambda folder: _swap(folder, b'"generator.', b'"generatoR.'), "is missing"),
+    "NaN weights": (_spoil, "NaN"),
     "link out of the folder": (_link_out, "symbolic link"),
 }
-
-
-def _some_weight(folder: Path) -> bytes:
-    return Detector.load(folder).method.networks["generator"].project.weight.detach().numpy().tobytes()[:4]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links take rights there")

@@ -101,7 +101,7 @@ def test_each_network_learns_against_a_fixed_other(norm: str) -> None:
 
     trainer = untrained("anogan", *overrides).trainer()
     stop(trainer, "generator")
-    rows = steps(trainer, batch(), 12)
+    rows = steps(trainer, batch(), 24)
     assert rows[-1]["loss_d"] < rows[0]["loss_d"] - 0.1
     assert rows[-1]["logit_gap"] > rows[0]["logit_gap"] + 0.1
 

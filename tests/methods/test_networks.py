@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from anotwin.errors import SettingsError
 from anotwin.methods.networks import Discriminator, Encoder, Generator, feature_block, widths
 from anotwin.records import ImageSpec
 from anotwin.settings import SIZES, NetworkSettings
@@ -149,5 +150,5 @@ def test_feature_block_counts_from_both_ends(blocks: int, layer: int, index: int
 
 @pytest.mark.parametrize("layer", [-5, 4, 99])
 def test_feature_block_out_of_range(layer: int) -> None:
-    with pytest.raises(IndexError, match=rf"feature_layer={layer}: .*-4\.\.3"):
+    with pytest.raises(SettingsError, match=rf"feature_layer={layer}: .*-4\.\.3"):
         feature_block(4, layer)

@@ -1,5 +1,6 @@
 """The moving average against its closed form."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -11,13 +12,14 @@ def _pair() -> tuple[nn.Module, nn.Module]:
     return average, network
 
 
-def test_a_constant_network_is_approached_by_the_product_of_the_decays() -> None:
+@pytest.mark.parametrize("steps", [1, 3, 30])
+def test_a_constant_network_is_approached_by_the_product_of_the_decays(steps: int) -> None:
     average, network = _pair()
     start = average[0].weight.detach().clone()
     left = 1.0
-    for step in range(50):
-        update_average(average, network, 0.9, step)
-        left *= min(0.9, (1 + step) / (10 + step))
+    for step in range(steps):
+        update_average(average, network, 0.5, step)
+        left *= min(0.5, (1 + step) / (10 + step))
     expected = left * start + (1 - left) * network[0].weight
     torch.testing.assert_close(average[0].weight, expected.detach())
 

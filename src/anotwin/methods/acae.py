@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from anotwin.errors import SettingsError
-from anotwin.methods.losses import discriminator_loss, generator_loss, r1_penalty
-from anotwin.methods.networks import Discriminator, Encoder, Generator
+from anotwin.methods.adversary import adam, train_discriminator
+from anotwin.methods.losses import generator_loss
+from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Counterpart, ImageSpec, Status
 from anotwin.search.objective import blend, feature_matching_loss, residual_loss, sigmoid_loss
@@ -37,15 +38,11 @@ class ACAE:
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
         self.spec = spec
         self.settings = settings
-        try:
-            discriminator = Discriminator(spec, settings.networks)
-        except IndexError as error:
-            raise SettingsError(str(error)) from None
         self.networks = nn.ModuleDict(
             {
                 "encoder": Encoder(spec, settings.networks),
                 "decoder": Generator(spec, settings.networks),
-                "discriminator": discriminator,
+                "discriminator": Discriminator(spec, settings.networks),
             }
         )
         freeze(self.networks)
@@ -70,12 +67,10 @@ class ACAE:
         return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return self.networks["discriminator"](images.to(device_of(self.networks))).features  # type: ignore[no-any-return]
+        return judge(self.networks, images).features
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return self.networks["discriminator"](images.to(device_of(self.networks))).logits  # type: ignore[no-any-return]
+        return judge(self.networks, images).logits
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
         del count, seed
@@ -90,17 +85,15 @@ class ACAETrainer:
     def __init__(self, method: ACAE) -> None:
         self.settings = settings = method.settings.training
         self.networks = method.networks.train().requires_grad_(True)
-        coder = [*self.networks["encoder"].parameters(), *self.networks["decoder"].parameters()]
-        betas = (settings.beta1, settings.beta2)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "coder": torch.optim.Adam(coder, lr=settings.learning_rate, betas=betas),
-            "discriminator": torch.optim.Adam(
-                self.networks["discriminator"].parameters(), lr=settings.learning_rate, betas=betas
-            ),
+        coder = nn.ModuleDict({name: self.networks[name] for name in ("encoder", "decoder")})
+        self.optimizers = {
+            "coder": adam(coder, settings),
+            "discriminator": adam(self.networks["discriminator"], settings),
         }
 
     def _reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        return self.networks["decoder"](self.networks["encoder"](images))  # type: ignore[no-any-return]
+        reconstructions: torch.Tensor = self.networks["decoder"](self.networks["encoder"](images))
+        return reconstructions
 
     def step(
         self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
@@ -119,17 +112,8 @@ class ACAETrainer:
         d.requires_grad_(True)
 
         # D: min softplus(-D(x)) + softplus(D(Dec(E(x)))), lazily + gamma/2 |grad_x D(x)|^2
-        penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
-        images = images.detach().requires_grad_(penalise)
-        real_logits = d(images).logits
-        loss_d = discriminator_loss(real_logits, d(fakes.detach()).logits)
-        total = loss_d
-        if penalise:
-            total = loss_d + settings.r1_every * settings.r1_gamma / 2 * r1_penalty(real_logits, images)
-        self.optimizers["discriminator"].zero_grad(set_to_none=True)
-        backward(total)
-        self.optimizers["discriminator"].step()
-        return {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach(), "loss_d": loss_d.detach()}
+        logged = train_discriminator(d, self.optimizers["discriminator"], images, fakes, step, settings, backward)
+        return logged | {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach()}
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:
         self.networks.eval()

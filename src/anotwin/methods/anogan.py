@@ -23,9 +23,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.errors import SettingsError
-from anotwin.methods.losses import discriminator_loss, generator_loss, r1_penalty
-from anotwin.methods.networks import Discriminator, Generator
+from anotwin.methods.adversary import adam, train_discriminator
+from anotwin.methods.losses import generator_loss
+from anotwin.methods.networks import Discriminator, Generator, judge
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Counterpart, ImageSpec, Trace
 from anotwin.search.descent import descend
@@ -43,14 +43,10 @@ class AnoGAN:
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
         self.spec = spec
         self.settings = settings
-        try:
-            discriminator = Discriminator(spec, settings.networks)
-        except IndexError as error:
-            raise SettingsError(str(error)) from None
         self.networks = nn.ModuleDict(
             {
                 "generator": Generator(spec, settings.networks),
-                "discriminator": discriminator,
+                "discriminator": Discriminator(spec, settings.networks),
             }
         )
         freeze(self.networks)
@@ -79,12 +75,10 @@ class AnoGAN:
         return Counterpart(images, found.latents, found.terms._asdict(), found.steps, found.status, trace)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return self.networks["discriminator"](images.to(device_of(self.networks))).features  # type: ignore[no-any-return]
+        return judge(self.networks, images).features
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return self.networks["discriminator"](images.to(device_of(self.networks))).logits  # type: ignore[no-any-return]
+        return judge(self.networks, images).logits
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
         settings = self.settings.networks
@@ -111,12 +105,7 @@ class AnoGANTrainer:
                 "discriminator": discriminator.train().requires_grad_(True),
             }
         )
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(
-                self.networks[name].parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2)
-            )
-            for name in ("generator", "discriminator")
-        }
+        self.optimizers = {name: adam(self.networks[name], settings) for name in ("generator", "discriminator")}
 
     def _latents(self, count: int, rng: torch.Generator) -> torch.Tensor:
         networks = self.method.settings.networks
@@ -126,23 +115,11 @@ class AnoGANTrainer:
         self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
     ) -> dict[str, torch.Tensor]:
         settings, g, d = self.settings, self.networks["generator"], self.networks["discriminator"]
-        logged: dict[str, torch.Tensor] = {}
 
-        # D: min softplus(-D(x)) + softplus(D(G(z))), every r1_every steps + r1_every gamma/2 |grad_x D(x)|^2
-        penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
-        images = images.detach().requires_grad_(penalise)
+        # D: min softplus(-D(x)) + softplus(D(G(z))), lazily + gamma/2 |grad_x D(x)|^2
         with torch.no_grad():
             fakes = g(self._latents(len(images), rng))
-        real_logits, fake_logits = d(images).logits, d(fakes).logits
-        loss_d = discriminator_loss(real_logits, fake_logits)
-        logged |= {"loss_d": loss_d.detach(), "logit_gap": (real_logits.mean() - fake_logits.mean()).detach()}
-        if penalise:
-            penalty = r1_penalty(real_logits, images)
-            loss_d = loss_d + settings.r1_every * settings.r1_gamma / 2 * penalty
-            logged["r1"] = penalty.detach()
-        self.optimizers["discriminator"].zero_grad(set_to_none=True)
-        backward(loss_d)
-        self.optimizers["discriminator"].step()
+        logged = train_discriminator(d, self.optimizers["discriminator"], images, fakes, step, settings, backward)
 
         # G: min softplus(-D(G(z)))
         d.requires_grad_(False)
@@ -157,4 +134,5 @@ class AnoGANTrainer:
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            return self.networks["average"](self._latents(len(images), generator(0, "preview")))  # type: ignore[no-any-return]
+            samples: torch.Tensor = self.networks["average"](self._latents(len(images), generator(0, "preview")))
+        return samples

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from anotwin.errors import SettingsError
 from anotwin.records import ImageSpec
 from anotwin.settings import NetworkSettings
 
@@ -112,10 +113,18 @@ class Encoder(nn.Module):
         return codes
 
 
+def judge(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:
+    """What the "discriminator" of a method's networks says of images (B, C, S, S), wherever they are; no gradients."""
+    discriminator = networks["discriminator"]
+    with torch.no_grad():
+        critique: Critique = discriminator(images.to(next(discriminator.parameters()).device))
+    return critique
+
+
 def feature_block(blocks: int, layer: int) -> int:
-    """Index of the block that `networks.feature_layer` names, negative counts from the end; IndexError if none."""
+    """Index of the block that `networks.feature_layer` names, negative counts from the end; SettingsError if none."""
     if not -blocks <= layer < blocks:
-        raise IndexError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
+        raise SettingsError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
     return layer % blocks
 
 
