@@ -40,9 +40,9 @@ class ACAE:
         self.settings = settings
         self.networks = nn.ModuleDict(
             {
+                "discriminator": Discriminator(spec, settings.networks),
                 "encoder": Encoder(spec, settings.networks),
                 "decoder": Generator(spec, settings.networks),
-                "discriminator": Discriminator(spec, settings.networks),
             }
         )
         freeze(self.networks)

@@ -45,8 +45,8 @@ class AnoGAN:
         self.settings = settings
         self.networks = nn.ModuleDict(
             {
-                "generator": Generator(spec, settings.networks),
                 "discriminator": Discriminator(spec, settings.networks),
+                "generator": Generator(spec, settings.networks),
             }
         )
         freeze(self.networks)
