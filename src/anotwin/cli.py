@@ -59,7 +59,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    method: Annotated[str, typer.Option(help="anogan or acae.")] = "anogan",
+    method: Annotated[str | None, typer.Option(help="anogan (default) or acae.", show_default=False)] = None,
     layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
@@ -191,7 +191,10 @@ def info(model: Model, as_json: Json = False) -> None:
 @app.command()
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="MNIST as idx files; the digits of scikit-learn if not given.")
+        Path | None,
+        typer.Option(
+            help="A folder with MNIST's idx files, or digits: those of scikit-learn. Not given: MNIST if found."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
 ) -> None:

@@ -32,7 +32,7 @@ from anotwin.data.open import open_source
 from anotwin.data.split import split_holdout
 from anotwin.errors import DataError, SettingsError, TrainingDiverged
 from anotwin.methods.protocol import Method, device_of, freeze
-from anotwin.methods.registry import create, expected_tensors
+from anotwin.methods.registry import DEFAULT_METHOD, create, expected_tensors
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.inspect import infer_spec
 from anotwin.records import Calibration, Finding, ImageSource, Trace
@@ -80,7 +80,7 @@ class Detector:
         data: Any,
         out: str | Path | None = None,
         *,
-        method: str = "anogan",
+        method: str | None = None,
         settings: Settings | None = None,
         resume: bool = False,
         device: str = "auto",
@@ -96,9 +96,11 @@ class Detector:
         if resume and out is None:
             raise SettingsError("resume needs the folder of the run: give out=")
         if resume and out is not None:
-            method = str(RunFolder.latest(Path(out)).description().get("method", method))
-            settings = settings or cls.settings_of_run(out)
-        settings = settings or Settings()
+            begun = str(RunFolder.latest(Path(out)).description().get("method"))
+            if method not in (None, begun):
+                raise SettingsError(f"{out}: its last run is {begun}, not {method}; start anew without --resume")
+            method, settings = begun, settings or cls.settings_of_run(out)
+        method, settings = method or DEFAULT_METHOD, settings or Settings()
         source = open_source(data, "train", settings.data.layout, settings.data.normal)
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)

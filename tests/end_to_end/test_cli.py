@@ -372,7 +372,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 @pytest.mark.slow
 def test_the_demo(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    outcome = good("demo", "--out", out)
+    outcome = good("demo", "--data", "digits", "--out", out)
     assert "AUROC" in outcome.out or "auroc" in outcome.out
-    for name in ("figure.png", "roc.png", "search.png", "scores/scores.csv", "model/bundle.json"):
+    for name in ("figure.png", "evaluation/roc.png", "search.png", "scores/scores.csv", "model/bundle.json"):
         assert (out / name).is_file(), name

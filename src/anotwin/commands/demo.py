@@ -35,8 +35,11 @@ Watch = Callable[[Update], None]
 
 
 def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
-    """Train, calibrate, score and evaluate below `out`; {"what", "numbers"} for the closing table."""
-    mnist = data or find_mnist()
+    """Train, calibrate, score and evaluate below `out`; {"what", "numbers"} for the closing table.
+
+    `data` is a folder with MNIST's idx files, or "digits" for scikit-learn's digits even where MNIST is at hand.
+    """
+    mnist = None if data == Path("digits") else data or find_mnist()
     kind = "mnist" if mnist else "digits"
     what = "MNIST, normal = 0" if mnist else "handwritten digits of scikit-learn (8 x 8), normal = 0"
     watch(Update("note", detail=f"{what}: {mnist or 'bundled, no download'}"))
@@ -51,8 +54,7 @@ def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
     score_folder(detector, few, out / "scores", layout="folder", pictures=True, watch=watch)
     for name in ("figure.png", "search.png"):
         shutil.copyfile(out / "scores" / name, out / name)
-    numbers = evaluate(detector, root, out, limit=EVALUATED[kind], watch=watch)
-    shutil.copyfile(out / "scores" / "figure.png", out / "figure.png")
+    numbers = evaluate(detector, root, out / "evaluation", limit=EVALUATED[kind], watch=watch)
     return {"what": what, "numbers": numbers}
 
 

@@ -70,6 +70,8 @@ def evaluate(
     labels = {item.normal for item in source.items}
     if not {True, False} <= labels:
         raise DataError(_unlabelled(source))  # before an hour of scoring, not after it
+    if not {True, False} <= {source.items[index].normal for index in indices}:
+        raise SettingsError(f"--limit {limit}: drew only one kind of image, normal or abnormal; raise it")
     position = {item.id: index for index, item in enumerate(source.items)}
     masked = any(item.mask for item in source.items)
     trained_on = frozenset(detector.fingerprints["train"].tolist()) if "train" in detector.fingerprints else frozenset()

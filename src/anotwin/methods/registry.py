@@ -15,6 +15,7 @@ from anotwin.seeding import derive
 from anotwin.settings import Settings
 
 METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN}
+DEFAULT_METHOD = "anogan"
 
 
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
