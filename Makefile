@@ -1,4 +1,4 @@
-# make setup | demo | test | check | ci. Each sets up what it needs, from nothing but Python >= 3.11 and make.
+# make setup | demo | test | check | slow | bench-quick. Each sets up what it needs, from nothing but Python >= 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test processes or helpers on few cores must not spin while they wait for each other.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup demo test check ci slow bench-quick clean
+.PHONY: setup demo test check slow bench-quick clean
 
 setup: $(STAMP)
 
@@ -35,8 +35,7 @@ check: setup
 bench-quick: setup
 	$(BIN)/python benchmarks/oneclass.py --quick --json build/oneclass-quick.json
 	$(BIN)/python benchmarks/anogan_mnist.py --quick --json build/anogan-quick.json
-
-ci: check test slow bench-quick
+	$(BIN)/python benchmarks/stabilisers.py --quick --json build/stabilisers-quick.json
 
 clean:
 	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -187,12 +187,9 @@ class Detector:
         trainer = self.method.trainer()
 
         def show(progress: Progress) -> None:
-            losses = " ".join(f"{key.removeprefix('loss_')} {value:.3f}" for key, value in progress.losses.items())
-            watch(
-                Update(
-                    "training", progress.step, progress.steps, f"{progress.images_per_second:,.0f} images/s  {losses}"
-                )
-            )
+            losses = [f"{key[5:]} {value:.2f}" for key, value in progress.losses.items() if key.startswith("loss_")]
+            detail = f"{progress.images_per_second:,.0f} images/s  loss {' '.join(losses)}"
+            watch(Update("training", progress.step, progress.steps, detail))
 
         def grid(pictures: torch.Tensor, step: int) -> None:
             save_grid(pictures.numpy(), run.path / f"samples-{step:06d}.png")

@@ -156,9 +156,7 @@ class Finding:
     query: Array | None = field(default=None, repr=False)  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
-    heatmap: Array | None = field(
-        default=None, repr=False
-    )  # (H, W) float32 >= 0; 1 = the loudest 0.5 % of normal pixels
+    heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1: loudest 0.5 % of normal pixels
 
 
 @dataclass(frozen=True)

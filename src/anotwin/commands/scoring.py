@@ -56,10 +56,8 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
         wanted = [index for index, item in enumerate(source.items) if item.id not in writer.done]
         done = len(source.items) - len(wanted)
         for finding in detector.findings(source, wanted, pictures=pictures):
-            if pictures:
-                save_pictures(
-                    finding, out, names[finding.id], window
-                )  # pictures first: a row says that its pictures are there
+            if pictures:  # before the row, which says that they are there
+                save_pictures(finding, out, names[finding.id], window)
             writer.write([finding])
             done += 1
             watch(Update("scoring", done, len(source.items)))

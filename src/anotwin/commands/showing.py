@@ -24,11 +24,11 @@ console = Console(highlight=False, soft_wrap=True)
 @contextmanager
 def bars() -> Iterator[Callable[[Update], None]]:
     """A bar a stage, on stderr so that stdout stays for results; notes are printed above the bars."""
-    columns = (
+    columns = (  # 80 columns hold all of it
         TextColumn("{task.description:<11}"),
-        BarColumn(24),
+        BarColumn(10),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
