@@ -61,9 +61,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 
-    Writes roc.png, histogram.png, figure.png and features.png into `out` if given. `limit` draws that many images at
-    random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the model was trained
-    on.
+    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given. `limit` draws that
+    many images at random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the
+    model was trained on.
     """
     source = detector.open(data, layout)
     indices = _subset(source, limit)
@@ -125,7 +125,7 @@ def _draw(
     counterpart_figure(chooser.chosen, out / "figure.png", window=display_range(detector))
     position = {item.id: index for index, item in enumerate(source.items)}
     groups = {position[id_]: "query: normal" if is_normal else "query: abnormal" for id_, is_normal, _ in seen}
-    draw_features(detector, source, groups, out / "features.png")
+    draw_features(detector, source, groups, {"pca": out / "features.png", "tsne": out / "features-tsne.png"})
 
 
 def _subset(source: ImageSource, limit: int | None) -> list[int]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
     draw_search(detector, source, chosen[:TRACED], out / "search.png")
     groups = {True: "query: anomalous", False: "query: normal", None: "query"}
     labels = {position[row["image"]]: groups[row["anomalous"]] for row in good}
-    draw_features(detector, source, labels, out / "features.png")
+    draw_features(detector, source, labels, {"pca": out / "features.png"})
     return Summary(rows, detector.calibration is not None)
 
 
@@ -104,8 +105,13 @@ def draw_search(detector: Detector, source: ImageSource, indices: Sequence[int],
     search_figure(trace.images.cpu().numpy(), queries.numpy(), trace.steps, trace.losses.cpu().numpy(), path)
 
 
-def draw_features(detector: Detector, source: ImageSource, groups: dict[int, str], path: Path) -> None:
-    """The paper's Fig. 2b: the discriminator's features of queries, beside those of samples drawn from the model."""
+def draw_features(
+    detector: Detector, source: ImageSource, groups: dict[int, str], paths: dict[Literal["pca", "tsne"], Path]
+) -> None:
+    """The paper's Fig. 2b: the discriminator's features of queries, beside those of samples drawn from the model.
+
+    `groups` names the group of each image to show, `paths` a file for each kind of map.
+    """
     method = detector.method
     names = sorted(set(groups.values()))
     wanted = sorted(index for name in names for index in [i for i, own in groups.items() if own == name][:MAPPED])
@@ -120,7 +126,8 @@ def draw_features(detector: Detector, source: ImageSource, groups: dict[int, str
         features.insert(0, method.features(samples).cpu())
         labels = ["generated normal"] * len(samples) + labels
     if len(labels) >= 3:
-        feature_figure(torch.cat(features).float().numpy(), labels, path)
+        for how, path in paths.items():
+            feature_figure(torch.cat(features).float().numpy(), labels, path, how)
 
 
 def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
