@@ -61,9 +61,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 
-    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given. `limit` draws that
-    many images at random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the
-    model was trained on.
+    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given. `limit` draws
+    that many images at random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images
+    the model was trained on.
     """
     source = detector.open(data, layout)
     indices = _subset(source, limit)
