@@ -131,7 +131,7 @@ def test_train_on_mvtec_and_measure_with_masks(tmp_path: Path, mvtec: Path) -> N
     assert numbers["auroc_low"] <= numbers["auroc"] <= numbers["auroc_high"]
     assert f"{numbers['auroc']:.4f}" in outcome.out
     pictures = sorted(path.name for path in (tmp_path / "numbers").iterdir())
-    assert pictures == ["features.png", "figure.png", "histogram.png", "roc.png"]
+    assert pictures == ["features-tsne.png", "features.png", "figure.png", "histogram.png", "roc.png"]
 
 
 def test_numbers_are_those_of_the_scores(tmp_path: Path, model: Path, query_folder: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from anotwin.detector import Detector, Update
-from anotwin.errors import DataError
+from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native, to_model
 from anotwin.prepare.stream import stream
@@ -113,15 +114,15 @@ def draw_features(
     `groups` names the group of each image to show, `paths` a file for each kind of map.
     """
     method = detector.method
-    names = sorted(set(groups.values()))
-    wanted = sorted(index for name in names for index in [i for i, own in groups.items() if own == name][:MAPPED])
+    names = sorted(set(groups.values()), reverse=True)  # normal before abnormal: a group's colour is its place
+    wanted = [index for name in names for index in sorted(i for i, own in groups.items() if own == name)[:MAPPED]]
     features: list[torch.Tensor] = []
     labels: list[str] = []
     for prepared in stream(source, wanted, method.spec, 256, keep_pixels=False):
         if prepared.indices:
             features.append(method.features(prepared.images).cpu())
             labels += [groups[index] for index in prepared.indices]
-    if method.name != "acae":  # an autoencoder draws no samples
+    with suppress(SettingsError):  # an autoencoder draws no samples
         samples = detector.sample(min(MAPPED, max(len(labels), 32)))
         features.insert(0, method.features(samples).cpu())
         labels = ["generated normal"] * len(samples) + labels
