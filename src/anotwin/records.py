@@ -66,8 +66,7 @@ class ImageSource(Protocol):
         ...
 
     def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
-        """(H, W) True where abnormal; None if the layout has no mask for it. A normal image with masks beside it:
-        zeros."""
+        """(H, W) True where abnormal, zeros for a normal image of a set with masks; None if no mask is known."""
         ...
 
 

@@ -1,5 +1,4 @@
-"""Pixel by pixel: the query minus its counterpart. Tensors in, tensors out; pixels in [-1, 1] unless it says
-otherwise."""
+"""Pixel by pixel: the query minus its counterpart. Tensors in, tensors out; pixels are in [-1, 1]."""
 
 from __future__ import annotations
 

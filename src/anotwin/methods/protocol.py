@@ -59,8 +59,7 @@ class Trainer(Protocol):
     def step(
         self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
     ) -> dict[str, torch.Tensor]:
-        """One optimisation step on images (B, C, S, S); detached scalars to log, "loss_..." ones watched for
-        divergence."""
+        """One optimisation step on images (B, C, S, S); detached scalars to log and to watch for divergence."""
         ...
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:

@@ -65,8 +65,7 @@ def anogan_objective(
     weight: float = 0.1,
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching",
 ) -> Objective:
-    """L(z) for a batch of queries (B, C, S, S); `weight` is lambda in [0, 1]. The query's features are computed
-    once."""
+    """L(z) for queries (B, C, S, S); `weight` is lambda in [0, 1]. The queries' features are computed once."""
     with torch.no_grad():
         query_features = critic(queries)[1]
 

@@ -5,8 +5,7 @@ normals T, and each beside the answer that real images would get, so that no abs
 
     diversity   mean distance between two samples / the same between two held-out normals        collapse: near 0
     coverage    share of H that has a sample inside its 5-nearest-neighbour ball (Naeem et al. 2020, "Reliable
-    fidelity and
-                diversity metrics", eq. 11)  / the same share for T in place of S                  gaps: low
+                fidelity and diversity metrics", eq. 11) / the same share for T in place of S      gaps: low
     copying     median distance of a sample to T / median distance of a held-out normal to T     memorised: near 0
 """
 
