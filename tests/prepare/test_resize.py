@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.transform import downscale_local_mean
 
 from anotwin.errors import DataError
-from anotwin.prepare.resize import image_to_native, map_to_native, to_model
+from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native, to_model
 from anotwin.records import Geometry, ImageSpec
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=80)
@@ -206,3 +206,28 @@ def test_the_query_is_not_touched():
     before = pixels.copy()
     to_model(pixels, spec())[0].zero_()
     np.testing.assert_array_equal(pixels, before)
+
+
+@SETTINGS
+@given(st.integers(2, 64), st.integers(2, 64), FITS, st.booleans(), st.integers(0, 99))
+def test_enlarging_is_undone_exactly(height, width, fit, colour, seed):
+    """Small images come back as they were, not blurred twice."""
+    shape = (height, width, 3) if colour else (height, width)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    spec_ = spec(3 if colour else 1, 64, fit=fit)
+    image, geometry = to_model(pixels, spec_)
+    assert np.array_equal(image_to_native(image, geometry, spec_, pixels), pixels)
+
+
+@SETTINGS
+@given(st.integers(2, 150), st.integers(2, 150), SIZES, FITS, st.integers(0, 99))
+def test_difference_is_query_minus_counterpart(height, width, size, fit, seed):
+    """In native pixels, of what the model sees of the query."""
+    rng = np.random.default_rng(seed)
+    spec_ = spec(1, size, pixel_type="float32", black=-1.0, white=1.0, fit=fit)
+    query = rng.uniform(-1, 1, (height, width)).astype(np.float32)
+    image, geometry = to_model(query, spec_)
+    counterpart = torch.from_numpy(rng.uniform(-1, 1, (1, size, size)).astype(np.float32))
+    seen, ought = (image_to_native(each, geometry, spec_, query) for each in (image, counterpart))
+    difference = difference_to_native((image - counterpart)[0], geometry)
+    assert np.allclose(difference, seen - ought, atol=1e-4)

@@ -6,6 +6,7 @@ all training images stays so: values are limited to [-3, 3] and not to [-1, 1], 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,22 @@ def map_to_native(heat: torch.Tensor | npt.NDArray[Any], geometry: Geometry) -> 
     return native
 
 
+def difference_to_native(difference: torch.Tensor, geometry: Geometry) -> npt.NDArray[np.float32]:
+    """A signed difference (S, S) in the native image: (H, W) float32; query minus `image_to_native` of its counterpart.
+
+    Where the model is coarser than the image, that holds for what the model sees of it.
+    """
+    native: npt.NDArray[np.float32] = _invert(difference.detach().to("cpu", torch.float32)[None], geometry)[0].numpy()
+    return native
+
+
 def image_to_native(image: torch.Tensor, geometry: Geometry, spec: ImageSpec, like: Array) -> Array:
     """A model image (C, S, S), usually a counterpart, in the pixels of the native query `like`: same shape and type.
 
-    The inverse of `to_model` with the type and colours of `like`; integers are rounded and clipped to their range.
+    The inverse of `to_model` with the type and colours of `like`, exact for images no larger than the model's square;
+    integers are rounded and clipped to their range.
     """
-    values = _back(image.detach().to("cpu", torch.float32), geometry)
+    values = _invert(image.detach().to("cpu", torch.float32), geometry)
     values = _channels(values, 1 if like.ndim == 2 else 3)
     black, white = _range(like, spec)
     native = (values.double().numpy() + 1) / 2 * (white - black) + black
@@ -133,6 +144,28 @@ def _resample(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     if image.shape[1:] == (height, width):
         return image
     return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _invert(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+    """Undo the resizing of (C, S, S), axis by axis: (C, H, W). Interpolating back instead would blur a second time."""
+    top, left, height, width = _inner(geometry)
+    rows, columns = _inverse(geometry.height, height), _inverse(geometry.width, width)
+    return rows @ image[:, top : top + height, left : left + width] @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _inverse(native: int, inner: int) -> torch.Tensor:
+    """(native, inner): least-squares inverse of enlarging `native` pixels to `inner`; interpolation if `inner` is less.
+
+    Bilinear enlarging loses nothing and its inverse is tame (condition number about 2), so it can be undone exactly.
+    """
+    if native == inner:
+        return torch.eye(native)
+    if native < inner:
+        enlarge = _resample(torch.eye(native)[None], inner, native)[0]  # (inner, native)
+        inverse: torch.Tensor = torch.linalg.pinv(enlarge.double()).float()
+        return inverse
+    return _resample(torch.eye(inner)[None], native, inner)[0]
 
 
 def _back(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:

@@ -19,7 +19,7 @@ from anotwin.calibrate.threshold import decide
 from anotwin.compare.score import compare
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Method
-from anotwin.prepare.resize import image_to_native, map_to_native
+from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
 from anotwin.prepare.stream import PreparedBatch, stream
 from anotwin.records import Batch, Calibration, Comparison, Counterpart, Finding, ImageSource, Status, Trace
 
@@ -180,7 +180,7 @@ def _with_pictures(
         finding,
         query=pixels,
         counterpart=image_to_native(counterpart.images[row].cpu(), geometry, method.spec, pixels),
-        difference=map_to_native(difference, geometry),
+        difference=difference_to_native(difference, geometry),
         heatmap=map_to_native(comparison.heatmap[row].cpu() / scale, geometry),
     )
 
