@@ -69,7 +69,7 @@ def find_mnist() -> Path | None:
 
 
 def write_digits(folder: Path) -> Path:
-    """scikit-learn's digits as PNG files: train/0 (140 zeros), test/0 (the other 38), test/1 ... test/9 (50 of each)."""
+    """scikit-learn's digits as PNG files: train/0 (140 zeros), test/0 (the other 38), test/1 to test/9 (50 each)."""
     digits = load_digits()
     seen: Counter[int] = Counter()
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
