@@ -83,9 +83,7 @@ class SearchSettings(_Stage):
     """The way from a query to its counterpart."""
 
     steps: int = Field(500, ge=0)  # as in the paper
-    learning_rate: float = Field(
-        0.01, gt=0
-    )  # Adam on z; the paper does not say. Faster leaves the prior sooner
+    learning_rate: float = Field(0.01, gt=0)  # Adam on z; the paper does not say. Faster leaves the prior sooner
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
     batch_size: int = Field(64, ge=1, le=65536)  # images searched at once; the results do not depend on it
