@@ -127,9 +127,7 @@ class Comparison:
     discrimination: torch.Tensor  # (B,) D(x), sum over features of |f(x) - f(G(z))|
     discriminator: torch.Tensor  # (B,) P_D: minus the discriminator's logit of x
     mean_residual: torch.Tensor  # (B,) mean |x - G(z)| a pixel, pixels in [0, 1]
-    difference: (
-        torch.Tensor
-    )  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than it ought to be
+    difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than normal
     heatmap: torch.Tensor  # (B, S, S) >= 0, smoothed |x - G(z)| in units of pixels in [0, 1]
 
 

@@ -70,9 +70,7 @@ class TrainingSettings(_Stage):
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
-    r1_every: int = Field(
-        8, ge=1
-    )  # lazy: every so many steps, times as strong (StyleGAN2); the double backward is dear
+    r1_every: int = Field(8, ge=1)  # lazy (StyleGAN2): every so many steps and times as strong; it is dear
     ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
     snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
     sample_every: int = Field(500, ge=1)  # steps between sample grids
