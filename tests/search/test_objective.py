@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from anotwin.compare.features import discrimination_score, reference_score
+from anotwin.compare.residual import difference, residual_score
+from anotwin.compare.score import anomaly_score
 from anotwin.methods.networks import Discriminator, Generator
 from anotwin.records import ImageSpec
-from anotwin.search.objective import anogan_objective, blend, feature_matching_loss, residual_loss, sigmoid_loss
+from anotwin.search.objective import anogan_objective
 from anotwin.settings import NetworkSettings
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
@@ -44,16 +47,16 @@ def queries_and_latents(channels: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_residual_in_closed_form() -> None:
     queries = torch.tensor([1.0, -0.5]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    assert residual_loss(queries, torch.zeros(2, 3, 4, 4)).tolist() == [48.0, 24.0]
+    assert residual_score(difference(queries, torch.zeros(2, 3, 4, 4))).tolist() == [48.0, 24.0]
 
 
 def test_sigmoid_loss_in_closed_form() -> None:
     logits = torch.tensor([0.0, 2.0, -2.0, 800.0, -800.0], dtype=torch.float64)
     expected = [math.log(2), math.log1p(math.exp(-2)), 2 + math.log1p(math.exp(-2)), 0.0, 800.0]
-    assert sigmoid_loss(logits).tolist() == pytest.approx(expected, rel=1e-12)
+    assert reference_score(logits).tolist() == pytest.approx(expected, rel=1e-12)
     target = torch.ones_like(logits)
     oracle = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    assert torch.allclose(sigmoid_loss(logits), oracle)
+    assert torch.allclose(reference_score(logits), oracle)
 
 
 @quick
@@ -63,7 +66,7 @@ def test_residual_is_the_brute_force_sum(pair: np.ndarray) -> None:
     expected = [
         math.fsum(abs(x - g) for x, g in zip(q.flat, i.flat, strict=True)) for q, i in zip(queries, images, strict=True)
     ]
-    got = residual_loss(torch.from_numpy(queries), torch.from_numpy(images))
+    got = residual_score(difference(torch.from_numpy(queries), torch.from_numpy(images)))
     assert got.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -71,7 +74,7 @@ def test_residual_is_the_brute_force_sum(pair: np.ndarray) -> None:
 @given(hnp.arrays(np.float64, (2, 3, 7), elements=numbers))
 def test_feature_matching_is_the_brute_force_sum(pair: np.ndarray) -> None:
     expected = [math.fsum(abs(x - g) for x, g in zip(*rows, strict=True)) for rows in zip(*pair, strict=True)]
-    got = feature_matching_loss(torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
+    got = discrimination_score(torch.from_numpy(pair[0]), torch.from_numpy(pair[1]))
     assert got.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -80,9 +83,9 @@ def test_feature_matching_is_the_brute_force_sum(pair: np.ndarray) -> None:
 def test_blend_goes_from_residual_to_discrimination(residual: float, discrimination: float, weight: float) -> None:
     r, d = (torch.tensor([value], dtype=torch.float64) for value in (residual, discrimination))
     expected = residual + weight * (discrimination - residual)
-    assert float(blend(r, d, weight)) == pytest.approx(expected, abs=1e-9)
-    assert float(blend(r, d, 0.0)) == residual
-    assert float(blend(r, d, 1.0)) == discrimination
+    assert float(anomaly_score(r, d, weight)) == pytest.approx(expected, abs=1e-9)
+    assert float(anomaly_score(r, d, 0.0)) == residual
+    assert float(anomaly_score(r, d, 1.0)) == discrimination
 
 
 @pytest.mark.parametrize("mode", ["feature_matching", "sigmoid"])

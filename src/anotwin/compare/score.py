@@ -11,6 +11,15 @@ from anotwin.records import Comparison
 from anotwin.settings import CompareSettings
 
 
+def anomaly_score(residual: torch.Tensor, discrimination: torch.Tensor, weight: float) -> torch.Tensor:
+    """A(x) = (1 - lambda) R(x) + lambda D(x), eq. 6, and L(z), eq. 5: (B,) twice -> (B,); `weight` is lambda.
+
+    >>> anomaly_score(torch.tensor([10.0]), torch.tensor([20.0]), 0.1).tolist()
+    [11.0]
+    """
+    return (1 - weight) * residual + weight * discrimination
+
+
 def compare(
     queries: torch.Tensor,
     counterparts: torch.Tensor,
@@ -34,7 +43,7 @@ def compare(
     else:
         discrimination = reference_score(counterpart_logits)
     scores = {
-        "anomaly": (1 - weight) * residual + weight * discrimination,
+        "anomaly": anomaly_score(residual, discrimination, weight),
         "residual": residual,
         "discrimination": discrimination,
         "discriminator": -query_logits,

@@ -18,13 +18,15 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from anotwin.compare.features import discrimination_score, reference_score
+from anotwin.compare.residual import difference, residual_score
+from anotwin.compare.score import anomaly_score
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, train_discriminator
 from anotwin.methods.losses import generator_loss
 from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Counterpart, ImageSpec, Status
-from anotwin.search.objective import blend, feature_matching_loss, residual_loss, sigmoid_loss
 from anotwin.settings import Settings
 
 RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
@@ -56,12 +58,12 @@ class ACAE:
         with torch.no_grad():
             codes = self.networks["encoder"](queries)
             images = self.networks["decoder"](codes)
-            residual = residual_loss(queries, images)
+            residual = residual_score(difference(queries, images))
             if self.settings.search.discrimination == "sigmoid":
-                discrimination = sigmoid_loss(self.logits(images))
+                discrimination = reference_score(self.logits(images))
             else:
-                discrimination = feature_matching_loss(self.features(queries), self.features(images))
-        total = blend(residual, discrimination, self.settings.search.discrimination_weight)
+                discrimination = discrimination_score(self.features(queries), self.features(images))
+        total = anomaly_score(residual, discrimination, self.settings.search.discrimination_weight)
         status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in total.isfinite().tolist())
         losses = {"total": total, "residual": residual, "discrimination": discrimination}
         return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
