@@ -29,7 +29,7 @@ SCORED = 24  # images that get a row in scores.csv, half of them zeros
 EVALUATED = {"digits": None, "mnist": 200}
 QUICK = {
     "digits": ["training.steps=1500", "networks.base_channels=16", "calibration.false_alarm_rate=0.05"],
-    "mnist": ["training.steps=1200", "networks.base_channels=16", "data.holdout_most=199"],
+    "mnist": ["training.steps=900", "networks.base_channels=16", "data.holdout_most=99"],
 }
 
 Watch = Callable[[Update], None]
