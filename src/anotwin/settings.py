@@ -182,4 +182,4 @@ def _explain(error: ValidationError) -> str:
     got = first.get("input")
     if isinstance(got, float) and not math.isfinite(got):
         return f"{key} must be finite, got {got}"
-    return f"{key}: {first['msg']}, got {got!r}"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}, got {got!r}"
