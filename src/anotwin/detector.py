@@ -168,7 +168,8 @@ class Detector:
             chosen = [images.indices[row] for row in heldout]
         finally:
             images.close()
-        detector._calibrate(source, chosen, settings.calibration.false_alarm_rate, watch, at_least=False)
+        normals = detector._score_normals(source, chosen, watch)
+        detector._set_thresholds(normals, detector._reachable_rate(len(normals.scores), watch), watch)
         if keep:
             detector.save(folder)
         return detector
@@ -231,15 +232,9 @@ class Detector:
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
         source = self._open(data, "train", layout)
-        calibration = self._calibrate(source, _normals(source), rate, watch)
-        assert calibration is not None  # too few normals raise
-        return calibration
+        return self._set_thresholds(self._score_normals(source, _normals(source), watch), rate, watch)
 
-    def _calibrate(
-        self, source: ImageSource, indices: Sequence[int], rate: float, watch: Watch, at_least: bool = True
-    ) -> Calibration | None:
-        """Score normals and set the thresholds; where they are too few for `rate` and `at_least` is off, at the
-        lowest rate that they allow, with a note (None if they allow none)."""
+    def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
         trained_on = frozenset(self.fingerprints.get("train", torch.empty(0)).tolist())
         result: NormalScores | None = None
         workers = self.method.settings.data.workers
@@ -251,24 +246,28 @@ class Detector:
         assert result is not None  # the generator's last value
         for failure in result.failures[:3]:
             watch(Update("note", detail=f"left out: {failure}"))
-        count = len(result.scores)
-        lowest = smallest_rate(count)
-        if lowest > rate and not at_least:
-            note = (
-                f"{count} held-out normals are too few for a false-alarm rate of {rate:g} ({normals_needed(rate)} are "
-                f"needed): calibrated at {lowest:.2%}, the lowest they allow"
-            )
-            watch(Update("note", detail=note))
-            self.history["notes"] = [*self.history.get("notes", []), note]
-            rate = lowest
-        if rate >= 1:
-            return None
-        left_out = f", {result.excluded} left out because the model was trained on them" if result.excluded else ""
+        return result
+
+    def _set_thresholds(self, normals: NormalScores, rate: float, watch: Watch) -> Calibration:
         self.calibration = calibrate(
-            result.scores, result.residuals, result.discriminations, result.heatmap_scale, rate
+            normals.scores, normals.residuals, normals.discriminations, normals.heatmap_scale, rate
         )
-        watch(Update("note", detail=f"calibrated on {count} normals{left_out}"))
+        left_out = f", {normals.excluded} left out because the model was trained on them" if normals.excluded else ""
+        watch(Update("note", detail=f"calibrated on {len(normals.scores)} normals{left_out}"))
         return self.calibration
+
+    def _reachable_rate(self, count: int, watch: Watch) -> float:
+        """The false-alarm rate of the settings or, where `count` normals are too few for it, the lowest they allow."""
+        rate, lowest = self.method.settings.calibration.false_alarm_rate, smallest_rate(count)
+        if lowest <= rate:
+            return rate
+        note = (
+            f"{count} held-out normals are too few for a false-alarm rate of {rate:g} ({normals_needed(rate)} are "
+            f"needed): calibrated at {lowest:.2%}, the lowest they allow"
+        )
+        watch(Update("note", detail=note))
+        self.history["notes"] = [*self.history.get("notes", []), note]
+        return lowest
 
     # -- scoring ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from anotwin.commands.evaluating import evaluate
 from anotwin.commands.scoring import score_folder
 from anotwin.data.idx import find_idx
 from anotwin.data.open import open_source
-from anotwin.detector import Detector, Update
+from anotwin.detector import Detector
 from anotwin.report.overlay import save_png
 from anotwin.seeding import derive
 from anotwin.settings import Settings
+from anotwin.updates import Update, Watch
 
 SCORED = 24  # images that get a row in scores.csv, half of them zeros
 EVALUATED = {"digits": None, "mnist": 200}
@@ -31,8 +31,6 @@ QUICK = {
     "digits": ["training.steps=1500", "networks.base_channels=16", "calibration.false_alarm_rate=0.05"],
     "mnist": ["training.steps=900", "networks.base_channels=16", "data.holdout_most=99"],
 }
-
-Watch = Callable[[Update], None]
 
 
 def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.commands.scoring import display_range, draw_features
-from anotwin.detector import Detector, Update
+from anotwin.detector import Detector
 from anotwin.errors import DataError, SettingsError
 from anotwin.evaluate.run import evaluate_findings
 from anotwin.files import check_writable, write_json_atomic
@@ -20,6 +20,7 @@ from anotwin.report.choose import Chooser
 from anotwin.report.curves import histogram_figure, roc_figure
 from anotwin.report.figure import counterpart_figure
 from anotwin.seeding import derive
+from anotwin.updates import Update, Watch, silent
 
 SHOWN = 10
 SCORE_NAMES = {
@@ -38,7 +39,7 @@ def evaluate_to(
     *,
     layout: str = "auto",
     limit: int | None = None,
-    watch: Callable[[Update], None] = lambda _: None,
+    watch: Watch = silent,
 ) -> dict[str, Any]:
     """`evaluate`, with the numbers in `json_file`, and the pictures in the folder of that name if `out` is None."""
     if json_file.is_dir():
@@ -57,7 +58,7 @@ def evaluate(
     *,
     layout: str = "auto",
     limit: int | None = None,
-    watch: Callable[[Update], None] = lambda _: None,
+    watch: Watch = silent,
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from anotwin.detector import Detector, Update
+from anotwin.detector import Detector
 from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native, to_model
@@ -27,14 +27,13 @@ from anotwin.report.grid import save_grid
 from anotwin.report.overlay import Window, save_pictures, save_png
 from anotwin.report.steps import search_figure
 from anotwin.report.table import Row, ScoresWriter, read_scores
+from anotwin.updates import Update, Watch
 
 SHOWN = 8  # images in figure.png
 TRACED = 3  # rows in search.png
 TRACE_SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1)  # of the search's steps
 MAPPED = 1000  # images of a group in features.png
 PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
-
-Watch = Callable[[Update], None]
 
 
 @dataclass(frozen=True)

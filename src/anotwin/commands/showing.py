@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from anotwin.commands.scoring import Summary
-from anotwin.detector import Detector, Update
+from anotwin.detector import Detector
 from anotwin.report.table import print_table
+from anotwin.updates import Update, Watch
 
 MOST_ROWS = 12
 console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[Update], None]]:
+def bars() -> Iterator[Watch]:
     """A bar a stage, on stderr so that stdout stays for results; notes are printed above the bars."""
     columns = (  # 80 columns hold all of it
         TextColumn("{task.description:<11}"),

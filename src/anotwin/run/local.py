@@ -24,6 +24,7 @@ from anotwin.prepare.stream import PreparedBatch, stream
 from anotwin.records import Batch, Calibration, Comparison, Counterpart, Finding, ImageSource, Status, Trace
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)
+UNCALIBRATED_HEAT = 0.25  # of the pixel range: one scale for all images, or heat could not be compared between them
 HEAT_PIXELS = 4096  # an image, evenly spaced, are enough to know it
 
 
@@ -174,7 +175,7 @@ def _with_pictures(
     calibration: Calibration | None,
 ) -> Finding:
     pixels, geometry = prepared.pixels[row], prepared.geometries[row]
-    scale = calibration.heatmap_scale if calibration else float(comparison.heatmap[row].max().clamp_min(1e-6))
+    scale = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT
     difference = comparison.difference[row].mean(0).cpu() / 2  # pixels in [0, 1]: differences in [-1, 1]
     return replace(
         finding,
