@@ -1,12 +1,13 @@
-# make setup | demo | test | check | slow | bench-quick. Each sets up what it needs, from nothing but Python >= 3.11 and make.
+# make setup | demo | test | check | slow | bench-quick | peers. Each sets up what it needs, from nothing but Python >= 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
 # Two test processes or helpers on few cores must not spin while they wait for each other.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: setup demo test check slow bench-quick clean
+.PHONY: setup demo test check slow bench-quick peers clean
 
 setup: $(STAMP)
 
@@ -37,5 +38,14 @@ bench-quick: setup
 	$(BIN)/python benchmarks/anogan_mnist.py --quick --json build/anogan-quick.json
 	$(BIN)/python benchmarks/stabilisers.py --quick --json build/stabilisers-quick.json
 
+# Other libraries' detectors for benchmarks/oneclass.py, in an environment of their own: about 7 GB, never needed else.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision
+	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision pyod anomalib
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from anotwin.errors import SettingsError
-from anotwin.settings import SIZES, Settings
+from anotwin.settings import SIZES, SearchSettings, Settings
 
 quick = hypothesis_settings(derandomize=True, deadline=None, max_examples=60)
 KEYS = [f"{section}.{key}" for section, values in Settings().model_dump().items() for key in values]
@@ -76,7 +76,7 @@ def test_settings_are_frozen() -> None:
     with pytest.raises(pydantic.ValidationError):
         settings.search.steps = 3  # type: ignore[misc]
     changed = settings.with_overrides(["search.steps=3"])
-    assert (changed.search.steps, settings.search.steps) == (3, 500)
+    assert (changed.search.steps, settings.search.steps) == (3, SearchSettings().steps)
 
 
 def test_later_overrides_win_and_keep_the_others() -> None:
@@ -259,3 +259,55 @@ def test_every_key_is_suggested_for_a_typo_of_it(key: str) -> None:
     section, name = key.split(".")
     message = refusal(lambda: set_(f"{section}.{name}x=1"))
     assert f"did you mean {key!r}?" in message
+
+
+# -- presets of the search --------------------------------------------------------------------------------------------
+
+PAPER = {"steps": 500, "learning_rate": 0.01, "optimizer": "adam", "restarts": 1, "prior_weight": 0.0, "bound": 0.0,
+         "tolerance": 0.0, "patience": 0, "precision": "32"}  # fmt: skip
+
+
+def test_the_paper_preset_is_the_papers_search_and_leaves_the_rest() -> None:
+    search = set_("search.seed=4", "search.discrimination=sigmoid", "search.preset=paper").search
+    assert {key: getattr(search, key) for key in PAPER} == PAPER
+    assert (search.preset, search.seed, search.discrimination) == ("paper", 4, "sigmoid")
+    assert (search.discrimination_weight, search.batch_size) == (0.1, 64)
+
+
+def test_a_preset_counts_at_its_place_in_the_order() -> None:
+    assert set_("search.steps=7", "search.preset=paper").search.steps == 500
+    later = set_("search.preset=paper", "search.steps=7", "search.patience=3").search
+    assert (later.steps, later.patience, later.learning_rate) == (7, 3, 0.01)
+    assert set_("search.preset=paper", "search.preset=engine") == Settings()
+    assert set_("search.preset=engine") == Settings()
+
+
+def test_keys_beside_a_preset_override_it(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[search]\nsteps = 9\npreset = 'paper'\n", encoding="utf-8")
+    assert Settings.load(path) == set_("search.preset=paper", "search.steps=9")
+    path.write_text("[search]\npreset = 'paper'\n", encoding="utf-8")
+    assert Settings.load(path) == set_("search.preset=paper")
+
+
+@pytest.mark.parametrize("assignments", [("search.preset=paper",), ("search.preset=paper", "search.bound=1.5"),
+                                         ("search.steps=12",)])  # fmt: skip
+def test_a_preset_round_trips(tmp_path: Path, assignments: tuple[str, ...]) -> None:
+    settings = set_(*assignments)
+    assert Settings.parse(settings.model_dump()) == settings
+    assert Settings.parse(json.loads(settings.model_dump_json())) == settings
+    assert settings.with_overrides([]) == settings
+    path = tmp_path / "s.toml"
+    path.write_text(toml(settings), encoding="utf-8")
+    assert Settings.load(path) == settings
+
+
+@pytest.mark.parametrize("name", ["papr", "[1]", "3", "none"])
+def test_an_unknown_preset_is_named(name: str) -> None:
+    assert "search.preset" in refusal(lambda: set_(f"search.preset={name}"))
+    assert "search.preset" in refusal(lambda: Settings.parse({"search": {"preset": name}}))
+
+
+def test_a_choice_that_looks_like_a_number_is_a_word() -> None:
+    assert set_("search.precision=32").search.precision == "32"
+    assert set_('search.precision="32"').search.precision == "32"

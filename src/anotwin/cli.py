@@ -53,13 +53,17 @@ Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, m
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget-ms", help="Milliseconds an image: as many steps of search as fit.", show_default=False),
+]
 
 
 @app.command()
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    method: Annotated[str | None, typer.Option(help="anogan (default) or acae.", show_default=False)] = None,
+    method: Annotated[str | None, typer.Option(help="anogan (default), fanogan or acae.", show_default=False)] = None,
     layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
@@ -103,21 +107,24 @@ def calibrate(
         ),
     ] = None,
     overrides: Set = None,
+    budget_ms: Budget = None,
     layout: Layout = "auto",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Set the threshold for a false-alarm rate from normals: the training data (its held-out part) or a folder of them.
 
-    --set changes how this model searches and compares from now on, for example search.discrimination=sigmoid.
+    --set changes how this model searches and compares from now on, for example search.discrimination=sigmoid; so does
+    --budget-ms, whose steps are stored in the model with the threshold that holds for them.
     """
-    from anotwin.commands import showing
+    from anotwin.commands import budget, showing
     from anotwin.detector import Detector
 
     detector = Detector.load(model, device)
     if overrides:
         detector = detector.with_settings(detector.method.settings.with_overrides(overrides))
     with showing.bars() as watch:
+        detector = budget.within_budget(detector, budget_ms, watch)
         detector.calibrate(data, false_alarm_rate, watch=watch, layout=layout)
     detector.save_calibration(model)
     showing.calibrated(detector, as_json)
@@ -130,14 +137,16 @@ def score(
     out: Annotated[Path, typer.Option(help="Folder for scores.csv, counterparts/, heatmaps/, figure.png.")],
     layout: Layout = "auto",
     pictures: Annotated[bool, typer.Option(help="Write a counterpart and a heatmap for every image.")] = True,
+    budget_ms: Budget = None,
     device: Device = "auto",
 ) -> None:
     """Score the images in DATA. A run that was stopped goes on where it was when called again."""
-    from anotwin.commands import scoring, showing
+    from anotwin.commands import budget, scoring, showing
     from anotwin.detector import Detector
 
     detector = Detector.load(model, device)
     with showing.bars() as watch:
+        detector = budget.within_budget(detector, budget_ms, watch)
         summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch)
     showing.scored(summary, out)
 
@@ -151,15 +160,17 @@ def evaluate(
         Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many images, drawn at random with a fixed seed.")] = None,
+    budget_ms: Budget = None,
     layout: Layout = "auto",
     device: Device = "auto",
 ) -> None:
     """Score labelled images and measure: AUROC and the rest, each with a 95 % bootstrap interval."""
-    from anotwin.commands import evaluating, showing
+    from anotwin.commands import budget, evaluating, showing
     from anotwin.detector import Detector
 
     detector = Detector.load(model, device)
     with showing.bars() as watch:
+        detector = budget.within_budget(detector, budget_ms, watch)
         numbers = evaluating.evaluate_to(json_file, detector, data, out, layout=layout, limit=limit, watch=watch)
     showing.evaluated(numbers, json_file)
 

@@ -49,6 +49,8 @@ from anotwin.updates import Update as Update
 from anotwin.updates import Watch as Watch
 from anotwin.updates import silent
 
+SETTLING = 4096  # training normals that a method looks at once more after training
+
 
 class Detector:
     """A method with what it learnt: networks, calibration, which images it has seen.
@@ -210,6 +212,7 @@ class Detector:
             "python": platform.python_version(),
         }
         if diverged is None or steps > 0:
+            self.method.settle(images.batch(training[:SETTLING]))
             health = examine_method(self.method, images.batch, heldout, training)
             self.history["health"] = health.as_dict()
             watch(Update("note", detail=health.advice))

@@ -38,7 +38,7 @@ class ImageSpec:
     fit: Fit = "stretch"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: a source may have a million of them
 class ImageItem:
     """One image of a source before it is read: who it is and, where the layout says so, what it is."""
 
@@ -122,9 +122,9 @@ class Comparison:
     """A batch beside its counterparts. Higher is more abnormal in every field."""
 
     score: torch.Tensor  # (B,) the score that decides: A(x) unless compare.score says otherwise
-    anomaly: torch.Tensor  # (B,) A(x) = (1 - lambda) R(x) + lambda D(x)
-    residual: torch.Tensor  # (B,) R(x), sum over pixels of |x - G(z)|, pixels in [-1, 1]
-    discrimination: torch.Tensor  # (B,) D(x), sum over features of |f(x) - f(G(z))|
+    anomaly: torch.Tensor  # (B,) A(x), what the method makes of its two terms
+    residual: torch.Tensor  # (B,) its term of pixels; AnoGAN: R(x), the sum of |x - G(z)|, pixels in [-1, 1]
+    discrimination: torch.Tensor  # (B,) its term of features; AnoGAN: D(x), the sum of |f(x) - f(G(z))|
     discriminator: torch.Tensor  # (B,) P_D: minus the discriminator's logit of x
     mean_residual: torch.Tensor  # (B,) mean |x - G(z)| a pixel, pixels in [0, 1]
     difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than normal

@@ -49,3 +49,18 @@ def draw_latents(count: int, dim: int, prior: Prior, rng: torch.Generator) -> to
 def image_latents(fingerprints: Sequence[int], dim: int, prior: Prior, seed: int) -> torch.Tensor:
     """One latent per image (B, dim), each from its own generator: the start of an image's search is its own."""
     return torch.cat([draw_latents(1, dim, prior, generator(seed, "search", print_)) for print_ in fingerprints])
+
+
+def search_starts(
+    fingerprints: Sequence[int], dim: int, prior: Prior, seed: int, restarts: int, warm: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Where the searches of each image begin, (B, R, dim): `image_latents`, then other draws that are its own as well.
+
+    `warm` (B, dim), an encoder's guesses, takes the place of the first; it must be on the CPU.
+    """
+    first = image_latents(fingerprints, dim, prior, seed) if warm is None else warm
+    others = [
+        torch.cat([draw_latents(1, dim, prior, generator(seed, "search", print_, again)) for print_ in fingerprints])
+        for again in range(1, restarts)
+    ]
+    return torch.stack([first, *others], 1)

@@ -11,9 +11,9 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from anotwin.errors import SettingsError
 
@@ -57,6 +57,7 @@ class NetworkSettings(_Stage):
     latent_prior: Literal["normal", "uniform"] = "normal"
     base_channels: int = Field(32, ge=1, le=512)  # of the layer next to the image; doubles at each halving, at most 8 x
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"  # as in DCGAN; measured in docs/results.md
+    memory: int = Field(2048, ge=8, le=65536)  # twin: training normals whose features are remembered
     feature_layer: int = -1  # which discriminator block is f(.): -1 the last, 4 x 4 pixels; -2 the one before, 8 x 8
 
 
@@ -66,11 +67,14 @@ class TrainingSettings(_Stage):
     seed: int = Field(0, ge=0)
     steps: int = Field(4000, ge=1)
     batch_size: int = Field(64, ge=2, le=4096)
-    learning_rate: float = Field(2e-4, gt=0)  # Adam, both networks, as in DCGAN
+    learning_rate: float | None = Field(None, gt=0)  # of Adam; None: the method's own (2e-4 as in DCGAN; twin 5e-4)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
     r1_every: int = Field(8, ge=1)  # lazy (StyleGAN2): every so many steps and times as strong; it is dear
+    adversarial: Literal["gan", "wgan-gp"] = "gan"  # wgan-gp: f-AnoGAN's (no batch norm in D, no R1; G every 5th step)
+    encoder_objective: Literal["izi_f", "izi", "ziz"] = "izi_f"  # fanogan: what its encoder learns, see the method
+    encoder_share: float = Field(0.4, gt=0, lt=1)  # fanogan: the last steps, the encoder's; it needs fewer than the GAN
     ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
     snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
     sample_every: int = Field(500, ge=1)  # steps between sample grids
@@ -78,14 +82,46 @@ class TrainingSettings(_Stage):
 
 
 class SearchSettings(_Stage):
-    """The way from a query to its counterpart."""
+    """The way from a query to its counterpart; the defaults are the engine's, `preset = "paper"` is AnoGAN's search.
 
-    steps: int = Field(500, ge=0)  # as in the paper
-    learning_rate: float = Field(0.01, gt=0)  # Adam on z; the paper does not say. Faster leaves the prior sooner
+    A preset sets every key of `PAPER` (or gives the engine's back); keys beside it in a TOML file, and later --set,
+    change single ones. The engine's values were chosen by the loss on held-out normals, without a label:
+    docs/research.md.
+    """
+
+    PAPER: ClassVar[dict[str, Any]] = {
+        "optimizer": "adam", "steps": 500, "learning_rate": 0.01, "restarts": 1, "prior_weight": 0.0, "bound": 0.0,
+        "tolerance": 0.0, "patience": 0, "precision": "32",
+    }  # fmt: skip
+
+    preset: Literal["engine", "paper"] = "engine"
+    optimizer: Literal["adam-axes", "adam"] = "adam-axes"  # axes: the generator's own, the rate falling
+    steps: int = Field(30, ge=0)  # the fewest that reach the loss of the paper's 500
+    learning_rate: float = Field(0.5, gt=0)  # of Adam on z; the paper does not say, 0.01 is the preset's
+    restarts: int = Field(1, ge=1, le=64)  # starts an image, of which the best counts; each costs a search
+    prior_weight: float = Field(0.0, ge=0)  # times -log p(z), beside L(z); raises A's distance from the loss searched
+    bound: float = Field(1.0, ge=0)  # normal prior: |z| <= bound sqrt(Z); uniform: |z_i| <= bound; 0: anywhere
+    tolerance: float = Field(0.01, ge=0, lt=1)  # converged: the best loss fell by less than this share ...
+    patience: int = Field(5, ge=0)  # ... in so many steps; such an image leaves the batch; 0: none does
+    precision: Literal["auto", "32", "bf16"] = "auto"  # of the descent; auto: bf16 where the processor has it
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
     batch_size: int = Field(64, ge=1, le=65536)  # images searched at once; the results do not depend on it
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "preset" not in values:
+            return values
+        return {**cls.preset_values(values["preset"]), **values}
+
+    @classmethod
+    def preset_values(cls, name: Any) -> dict[str, Any]:
+        """The keys that a preset sets, with their values; of an unknown one none, so that its own check names it."""
+        if name == "engine":
+            return {key: cls.model_fields[key].default for key in cls.PAPER}
+        return dict(cls.PAPER) if name == "paper" else {}
 
 
 class CompareSettings(_Stage):
@@ -147,6 +183,8 @@ class Settings(_Stage):
                 raise SettingsError(f"--set {assignment!r}: no setting {path.strip()!r}{_suggest(path.strip())}")
             field = type(getattr(self, section)).model_fields[key]
             values[section][key] = _value(text.strip(), get_args(field.annotation))
+            if (section, key) == ("search", "preset"):  # from here on; a later --set may change single keys
+                values[section] |= SearchSettings.preset_values(values[section][key])
         return type(self).parse(values, where="--set " + " ".join(assignments))
 
 
@@ -158,7 +196,8 @@ def _value(text: str, kinds: tuple[Any, ...]) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text  # a bare word
-    return text if str in kinds and not isinstance(value, str) else value  # a label such as 0, 1e3 or true
+    wants_text = str in kinds or text in kinds  # a label such as 0, 1e3 or true; the word "32" of a choice
+    return text if wants_text and not isinstance(value, str) else value
 
 
 def _all_keys() -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_expit
 
-from anotwin.compare.features import discrimination_score, reference_score
+from anotwin.compare.features import discrimination_score, mean_square_features, reference_score
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 
@@ -21,6 +21,8 @@ def test_closed_form() -> None:
     features = torch.tensor([[1.0, -2.0, 3.0], [0.0, 0.0, 0.0]])
     assert discrimination_score(features, torch.zeros(2, 3)).tolist() == [6.0, 0.0]
     assert discrimination_score(features, features).tolist() == [0.0, 0.0]
+    assert mean_square_features(features, torch.zeros(2, 3)).tolist() == [pytest.approx(14 / 3), 0.0]
+    assert mean_square_features(features, features).tolist() == [0.0, 0.0]
 
 
 @quick

@@ -13,7 +13,13 @@ from anotwin.methods.registry import create
 from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 
-ROUGH = ("networks.base_channels=8", "networks.latent_dim=16", "search.steps=12", "search.learning_rate=0.1")
+ROUGH = (
+    "networks.base_channels=8",
+    "networks.latent_dim=16",
+    "training.steps=4",
+    "search.steps=12",
+    "search.learning_rate=0.1",
+)
 SPECS = [ImageSpec(channels, size) for size, channels in product((16, 32), (1, 3))]
 
 

@@ -184,16 +184,26 @@ def test_the_heatmap_is_hottest_in_the_blob(detector: Detector, unseen: np.ndarr
     assert np.mean(np.greater(inside, outside)) >= 0.95
 
 
-def test_the_score_is_the_papers(detector: Detector, unseen: np.ndarray) -> None:
-    """A(x) = (1 - lambda) R(x) + lambda D(x), from the method's own networks and pictures."""
+def test_the_comparison_is_of_the_query_and_its_counterpart(detector: Detector, unseen: np.ndarray) -> None:
     method, images = detector.method, torch.from_numpy(unseen[:4]).float()[:, None] / 127.5 - 1
     counterpart, comparison = score_batch(method, Batch(images, (1, 2, 3, 4)))
-    residual = (images - counterpart.images).abs().sum((1, 2, 3))
-    discrimination = (method.features(images) - method.features(counterpart.images)).abs().sum(1)
-    weight = method.settings.search.discrimination_weight
-    assert torch.allclose(comparison.score, (1 - weight) * residual + weight * discrimination, rtol=1e-5)
+    assert torch.equal(comparison.difference, images - counterpart.images)
+    assert torch.allclose(comparison.mean_residual, (images - counterpart.images).abs().mean((1, 2, 3)) / 2)
     assert torch.allclose(comparison.discriminator, -method.logits(images))
-    assert torch.allclose(counterpart.losses["total"], comparison.anomaly, rtol=1e-5)
+    assert torch.equal(comparison.score, comparison.anomaly)  # unless compare.score says otherwise
+    for name, term in (("total", "anomaly"), ("residual", "residual"), ("discrimination", "discrimination")):
+        assert torch.allclose(counterpart.losses[name], getattr(comparison, term), rtol=1e-5), name
+
+
+def test_a_perfect_counterpart_is_nothing_abnormal(detector: Detector, unseen: np.ndarray) -> None:
+    """Whatever a method scores by, an image that is its own counterpart scores lowest of all."""
+    method, images = detector.method, torch.from_numpy(unseen[:4]).float()[:, None] / 127.5 - 1
+    counterpart = method.counterpart(Batch(images, (1, 2, 3, 4)))
+    perfect = method.compare(images, dataclasses.replace(counterpart, images=images))
+    found = method.compare(images, counterpart)
+    for name in ("anomaly", "residual", "discrimination", "mean_residual"):
+        assert (getattr(perfect, name) < getattr(found, name)).all(), name
+    assert perfect.residual.tolist() == perfect.heatmap.amax((1, 2)).tolist() == [0.0] * 4
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -203,7 +213,13 @@ def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, 
     spec = ImageSpec(1, 16)
     images = torch.from_numpy(unseen[:32]).float()[:, None] / 127.5 - 1
     settings = Settings().with_overrides(
-        ["networks.base_channels=8", "networks.latent_dim=16", "training.learning_rate=0.001", "search.steps=20"]
+        [
+            "networks.base_channels=8",
+            "networks.latent_dim=16",
+            "training.steps=60",
+            "training.learning_rate=0.001",
+            "search.steps=20",
+        ]
     )
     torch.manual_seed(0)
     method = create(name, spec, settings)

@@ -37,7 +37,7 @@ def test_a_step_is_the_algorithm_written_out(norm: str, gamma: float, step: int)
     entropy = F.binary_cross_entropy_with_logits
     images = batch().requires_grad_(True)
     fakes = g(e(batch()))
-    loss_rec, loss_adv = F.mse_loss(fakes, batch()), entropy(d(fakes).logits, ONE)
+    loss_rec, loss_adv = F.mse_loss(fakes, batch()), entropy(copy.deepcopy(d)(fakes).logits, ONE)
     total_coder = 0.999 * loss_rec + 0.001 * loss_adv
     coder.zero_grad()
     total_coder.backward()
@@ -51,7 +51,7 @@ def test_a_step_is_the_algorithm_written_out(norm: str, gamma: float, step: int)
     total_d.backward()
     critic.step()
 
-    assert backed == pytest.approx([float(total_coder.detach()), float(total_d.detach())], rel=1e-5)
+    assert backed == pytest.approx([float(total_d.detach()), float(total_coder.detach())], rel=1e-5)
     expected = {"loss_rec": loss_rec, "loss_g": loss_adv, "loss_d": loss_d}
     assert {name: float(logged[name]) for name in expected} == pytest.approx(
         {name: float(value.detach()) for name, value in expected.items()}, rel=1e-5
@@ -131,3 +131,17 @@ def test_a_query_that_breaks_the_networks_is_not_found() -> None:
 def test_there_is_nothing_to_sample_from() -> None:
     with pytest.raises(SettingsError, match=r"acae cannot sample.*anogan"):
         untrained("acae").sample(3, seed=0)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 0.7])
+def test_the_score_is_the_papers(weight: float) -> None:
+    """A(x) = (1 - lambda) R(x) + lambda D(x), from the method's own networks and pictures."""
+    method, queries = untrained("acae", f"search.discrimination_weight={weight}"), batch(3)
+    counterpart = method.counterpart(Batch(queries, (1, 2, 3)))
+    comparison = method.compare(queries, counterpart)
+    residual = (queries - counterpart.images).abs().sum((1, 2, 3))
+    discrimination = (method.features(queries) - method.features(counterpart.images)).abs().sum(1)
+    assert torch.allclose(comparison.residual, residual)
+    assert torch.allclose(comparison.discrimination, discrimination)
+    assert torch.allclose(comparison.score, (1 - weight) * residual + weight * discrimination)
+    assert torch.equal(comparison.discriminator, -method.logits(queries))

@@ -30,7 +30,7 @@ ONE, ZERO = torch.ones(8), torch.zeros(8)
 @pytest.mark.parametrize("step", [0, 3, 4])
 @pytest.mark.parametrize("prior", ["normal", "uniform"])
 def test_a_step_is_the_algorithm_written_out(norm: str, gamma: float, step: int, prior: str) -> None:
-    """Goodfellow et al. 2014, algorithm 1, D first; R1 every 4 steps and then 4 times as strong."""
+    """Both losses of Goodfellow et al. 2014 on one set of fakes, then both moves; R1 every 4 steps, 4-fold."""
     method = untrained(
         "anogan",
         f"networks.discriminator_norm={norm}",
@@ -54,22 +54,23 @@ def test_a_step_is_the_algorithm_written_out(norm: str, gamma: float, step: int,
     adams = {n: torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n, net in (("g", g), ("d", d))}
     entropy = F.binary_cross_entropy_with_logits
     images = batch().requires_grad_(True)
-    fakes = g(draw_latents(8, 6, prior, rng)).detach()
+    fakes = g(draw_latents(8, 6, prior, rng))
     real_logits, fake_logits = d(images).logits, d(fakes).logits
-    loss_d = entropy(real_logits, ONE) + entropy(fake_logits, ZERO)
+    loss_d, loss_g = entropy(real_logits, ONE) + entropy(fake_logits, ZERO), entropy(fake_logits, ONE)
     total = loss_d
     penalty = torch.zeros(())
     if gamma and step % 4 == 0:
         (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
         penalty = gradient.square().sum((1, 2, 3)).mean()
         total = loss_d + 4 * gamma / 2 * penalty
-    adams["d"].zero_grad()
-    total.backward()
-    adams["d"].step()
-    loss_g = entropy(d(g(draw_latents(8, 6, prior, rng))).logits, ONE)
-    adams["g"].zero_grad()
-    loss_g.backward()
-    adams["g"].step()
+    moves = {
+        name: torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
+        for name, net, loss in (("d", d, total), ("g", g, loss_g))
+    }
+    for name, net in (("d", d), ("g", g)):
+        for weight, gradient in zip(net.parameters(), moves[name], strict=True):
+            weight.grad = gradient
+        adams[name].step()
 
     total, loss_d, loss_g, penalty, gap = (
         float(value.detach()) for value in (total, loss_d, loss_g, penalty, (real_logits - fake_logits).mean())
@@ -206,10 +207,12 @@ def test_counterpart_is_the_generators_image_at_the_best_latents(mode: str) -> N
     assert torch.allclose(found.losses["total"], 0.7 * residual + 0.3 * discrimination)
     assert found.steps.tolist() == [3, 3, 3]
     assert found.trace is None
+    assert found.images.dtype == found.losses["total"].dtype == torch.float32  # whatever the descent computed in
 
 
 def test_search_starts_where_the_image_says_and_lowers_the_loss() -> None:
-    method = untrained("anogan", "search.steps=30", "search.learning_rate=0.1", "search.seed=4")
+    changed = ("search.preset=paper", "search.steps=30", "search.learning_rate=0.1", "search.seed=4")
+    method = untrained("anogan", *changed)
     found = method.counterpart(Batch(batch(3), (5, 6, 7)), trace_at=(30, 0, 10, 99))
     assert found.trace is not None
     assert found.trace.steps == (0, 10, 30)  # a step that the search never made has no picture
@@ -237,3 +240,17 @@ def test_verdicts_are_the_discriminators() -> None:
     assert torch.equal(method.logits(batch(4, 3)), verdict.logits)
     assert torch.equal(method.features(batch(4, 3)), verdict.features)
     assert not method.logits(batch(4, 3)).requires_grad
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 0.7])
+def test_the_score_is_the_papers(weight: float) -> None:
+    """A(x) = (1 - lambda) R(x) + lambda D(x), from the method's own networks and pictures."""
+    method, queries = untrained("anogan", f"search.discrimination_weight={weight}"), batch(3)
+    counterpart = method.counterpart(Batch(queries, (1, 2, 3)))
+    comparison = method.compare(queries, counterpart)
+    residual = (queries - counterpart.images).abs().sum((1, 2, 3))
+    discrimination = (method.features(queries) - method.features(counterpart.images)).abs().sum(1)
+    assert torch.allclose(comparison.residual, residual)
+    assert torch.allclose(comparison.discrimination, discrimination)
+    assert torch.allclose(comparison.score, (1 - weight) * residual + weight * discrimination)
+    assert torch.equal(comparison.discriminator, -method.logits(queries))

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from anotwin.methods.losses import discriminator_loss, generator_loss, r1_penalty
+from anotwin.methods.losses import (
+    critic_loss,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+    wasserstein_loss,
+)
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 logits = hnp.arrays(np.float64, 5, elements=st.floats(-50, 50))
@@ -42,6 +49,34 @@ def test_losses_stay_finite_and_point_the_right_way() -> None:
     fake = torch.tensor([-20.0], requires_grad=True)
     generator_loss(fake).backward()
     assert float(fake.grad) == pytest.approx(-1)
+
+
+def test_wasserstein_losses_are_means() -> None:
+    real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, -2.0])
+    assert float(critic_loss(real, fake)) == -4.5
+    assert float(wasserstein_loss(fake)) == 0.5
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 3.0])
+def test_gradient_penalty_of_a_linear_critic(slope: float) -> None:
+    weight = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    weight = slope * weight / weight.norm()
+    images = torch.randn(6, 3, 4, 4, requires_grad=True)
+    penalty = gradient_penalty((images * weight).sum((1, 2, 3)) + 5, images)
+    assert float(penalty.detach()) == pytest.approx((slope - 1) ** 2, abs=1e-6)  # least at 1, whatever the direction
+
+
+def test_gradient_penalty_can_be_trained_through_image_by_image() -> None:
+    rng = torch.Generator().manual_seed(0)
+    matrix = torch.randn(16, 16, generator=rng, dtype=torch.float64).requires_grad_(True)
+    images = torch.randn(5, 1, 4, 4, generator=rng, dtype=torch.float64).requires_grad_(True)
+    flat = images.flatten(1)
+    penalty = gradient_penalty(0.5 * (flat @ matrix * flat).sum(1), images)
+    slopes = (flat @ (matrix + matrix.T) / 2).square().sum(1).sqrt()
+    expected = ((slopes - 1) ** 2).mean()
+    assert float(penalty.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    ours, theirs = (torch.autograd.grad(value, matrix, retain_graph=True)[0] for value in (penalty, expected))
+    assert torch.allclose(ours, theirs)
 
 
 def test_r1_of_a_linear_critic_is_its_squared_weight() -> None:

@@ -170,7 +170,7 @@ def test_print_table_has_the_worst_first_and_errors_last():
     assert [line.split()[0] for line in lines] == ["image", "[red]high\\x1b.png", "low.png", "broken.png"]
     assert "ANOMALOUS" in lines[1]
     assert "cannot read" in lines[3]
-    print_table([row(each) for each in findings], Console(file=(short := io.StringIO()), width=120), most=1)
+    print_table([row(findings[0])], Console(file=(short := io.StringIO()), width=120), total=3)
     assert short.getvalue().endswith("... and 2 more\n")
 
 

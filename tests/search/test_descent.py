@@ -1,8 +1,8 @@
-"""The search on problems with known minima, against a hand-written Adam, and image by image."""
+"""The search on problems with known minima, against a hand-written Adam, row by row, with rows leaving."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anotwin.records import Status
-from anotwin.search.descent import descend
+from anotwin.search.adam import Adam
+from anotwin.search.descent import Plan, SearchResult, evaluate
+from anotwin.search.descent import descend as descend_all
 from anotwin.search.objective import Objective, Terms
 
 quick = settings(derandomize=True, deadline=None, max_examples=25)
@@ -18,7 +20,19 @@ CENTRE = torch.tensor([0.5, -1.0, 2.0])
 
 
 def as_objective(total: Callable[[torch.Tensor], torch.Tensor]) -> Objective:
-    return lambda z: Terms(total(z), 2 * total(z), 3 * total(z))  # terms that can be told apart
+    return lambda z, _rows: Terms(total(z), 2 * total(z), 3 * total(z))  # terms that can be told apart
+
+
+def descend(
+    start: torch.Tensor,
+    objective: Objective,
+    *,
+    steps: int = 500,
+    learning_rate: float = 0.03,
+    trace_at: Sequence[int] = (),
+) -> SearchResult:
+    """The paper's search from one start (B, Z) an image."""
+    return descend_all(start[:, None], objective, Plan(steps, Adam(learning_rate)), trace_at)
 
 
 def bowl(z: torch.Tensor) -> torch.Tensor:
@@ -113,13 +127,11 @@ def test_is_the_textbook_loop(name: str, rate: float) -> None:
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("place", [0, 2])
 def test_a_poisoned_image_leaves_its_neighbours_alone(poison: float, place: int) -> None:
-    def poisoned(z: torch.Tensor) -> torch.Tensor:
-        factor = torch.ones(len(z))
-        factor[place] = poison
-        return (ripples(z) + 1) * factor
+    def poisoned(z: torch.Tensor, rows: torch.Tensor) -> Terms:
+        return Terms(*((ripples(z) + 1) * torch.where(rows == place, poison, 1.0),) * 3)
 
-    clean = descend(starts(), as_objective(lambda z: (ripples(z) + 1) * torch.ones(len(z))), steps=40)
-    result = descend(starts(), as_objective(poisoned), steps=40)
+    clean = descend(starts(), lambda z, _rows: Terms(*(ripples(z) + 1,) * 3), steps=40)
+    result = descend(starts(), poisoned, steps=40)
     others = [i for i in range(4) if i != place]
     assert torch.equal(result.latents[others], clean.latents[others])
     for ours, theirs in zip(result.terms, clean.terms, strict=True):
@@ -176,7 +188,7 @@ def test_status_boundary_is_one_percent_of_the_last_tenth() -> None:
         def clockwork(z: torch.Tensor, calls: object = calls, fall: float = fall) -> torch.Tensor:
             return 0 * z.sum(1) + 1 - fall * max(next(calls) - 90, 0)  # type: ignore[call-overload]
 
-        result = descend(torch.zeros(1, 1), lambda z, f=clockwork: Terms(*(f(z),) * 3), steps=100)
+        result = descend(torch.zeros(1, 1), lambda z, _rows, f=clockwork: Terms(*(f(z),) * 3), steps=100)
         assert result.status == (expected,)
 
 
@@ -217,3 +229,160 @@ def test_batch_is_alone_is_shuffled(seed: int, count: int, steps: int, rate: flo
         assert alone.status[0] is together.status[i]
     flipped = descend(start.flip(0), objective, steps=steps, learning_rate=rate)
     assert torch.equal(flipped.latents.flip(0), together.latents)
+
+
+# -- many starts, rows that leave -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_the_best_of_restarts_is_the_best_of_searches_alone(name: str) -> None:
+    begin = torch.stack([starts(3, seed) for seed in range(5)], 1)  # (3, 5, 3)
+    objective, plan = as_objective(PROBLEMS[name]), Plan(40, Adam(0.1))
+    together = descend_all(begin, objective, plan, trace_at=[0, 7, 40])
+    alone = [descend_all(begin[:, r : r + 1], objective, plan, trace_at=[0, 7, 40]) for r in range(5)]
+    totals = torch.stack([result.terms.total for result in alone])  # (5, 3)
+    for image in range(3):
+        winner = alone[int(totals[:, image].argmin())]
+        assert torch.equal(together.latents[image], winner.latents[image])
+        assert [float(term[image]) for term in together.terms] == [float(term[image]) for term in winner.terms]
+        assert together.status[image] is winner.status[image]
+    assert together.trace_losses is not None
+    traces = torch.stack([result.trace_losses for result in alone])  # type: ignore[arg-type]
+    assert torch.equal(together.trace_losses, traces.amin(0))
+
+
+def test_every_row_is_told_which_image_it_belongs_to() -> None:
+    centres = torch.tensor([[1.0, 2.0], [-3.0, 0.5], [0.0, -1.0]])
+
+    def objective(z: torch.Tensor, rows: torch.Tensor) -> Terms:
+        assert rows.dtype == torch.int64
+        return Terms(*((z - centres[rows]).abs().sum(1),) * 3)
+
+    result = descend_all(torch.zeros(3, 2, 2), objective, Plan(300, Adam(0.1), tolerance=0.01, patience=20))
+    assert (result.latents - centres).abs().max() < 0.1
+
+
+def by_hand(problem: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, plan: Plan) -> tuple[float, int, str]:
+    """One row with an early stop, written out with torch's Adam: best loss, steps made, status."""
+    z = start.clone().requires_grad_(True)
+    adam = torch.optim.Adam([z], lr=plan.optimizer.learning_rate)
+    bests = [float(problem(z).detach())]
+    looked = [float("inf")]
+    for step in range(plan.steps):
+        if step and step % plan.patience == 0:
+            if not looked[-1] - bests[-1] > plan.tolerance * abs(bests[-1]):
+                return bests[-1], step, "converged"
+            looked.append(bests[-1])
+        adam.zero_grad()
+        problem(z).sum().backward()
+        adam.step()
+        bests.append(min(bests[-1], float(problem(z).detach())))
+    flat = bests[plan.steps - plan.steps // 10] - bests[-1] <= 0.01 * abs(bests[plan.steps - plan.steps // 10])
+    return bests[-1], plan.steps, "converged" if flat else "budget_spent"
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_each_row_stops_by_itself_as_written_out(name: str) -> None:
+    begin, plan = starts(7, seed=3) * 2, Plan(200, Adam(0.05), tolerance=0.02, patience=10)
+    result = descend_all(begin[:, None], as_objective(PROBLEMS[name]), plan)
+    for i in range(7):
+        best, steps, status = by_hand(PROBLEMS[name], begin[i : i + 1], plan)
+        assert float(result.terms.total[i]) == best
+        assert int(result.steps[i]) == steps
+        assert result.status[i].value == status
+    assert len(set(result.steps.tolist())) > 1  # not all at once: rows left while others moved on
+
+
+def test_rows_that_have_left_cost_nothing_and_keep_a_flat_trace() -> None:
+    seen: list[list[int]] = []
+
+    def objective(z: torch.Tensor, rows: torch.Tensor) -> Terms:
+        seen.append(sorted(set(rows.tolist())))
+        return Terms(*(torch.where(rows == 0, 0 * z.sum(1) + 5, (z + 50).abs().sum(1)),) * 3)
+
+    result = descend_all(torch.zeros(3, 1, 2), objective, Plan(50, Adam(0.3), tolerance=0.01, patience=4), range(51))
+    assert result.steps.tolist() == [8, 50, 50]  # at the first look inf has fallen to 5
+    assert seen[:9] == [[0, 1, 2]] * 9
+    assert seen[9:] == [[1, 2]] * 42
+    assert result.status[0] is Status.CONVERGED
+    assert result.trace_losses is not None
+    assert result.trace_losses.shape == (51, 3)
+    assert (result.trace_losses[:, 0] == 5).all()
+    assert (result.trace_losses[:, 1].diff() < 0).all()
+
+
+def test_a_trace_goes_on_when_all_have_left() -> None:
+    flat = as_objective(lambda z: 0 * z.sum(1) + 7)
+    result = descend_all(torch.zeros(2, 1, 1), flat, Plan(40, tolerance=0.01, patience=5), [0, 3, 30, 40, 41])
+    assert result.steps.tolist() == [10, 10]
+    assert result.trace_losses is not None
+    assert result.trace_losses.tolist() == [[7, 7]] * 4
+
+
+def test_nothing_finite_leaves_at_the_first_look() -> None:
+    result = descend_all(torch.zeros(2, 2, 1), as_objective(lambda z: z.sum(1) * torch.nan), Plan(40, patience=5))
+    assert result.steps.tolist() == [5, 5]
+    assert result.status == (Status.NOT_FOUND,) * 2
+
+
+def test_latents_stay_where_they_are_kept() -> None:
+    plan = Plan(60, Adam(0.2), keep_in=lambda z: z.clamp(-0.7, 0.7))
+    result = descend_all(starts(4)[:, None] * 3, as_objective(bowl), plan, trace_at=range(61))
+    assert result.trace_latents is not None
+    assert result.trace_latents.abs().max() <= 0.7
+    assert torch.allclose(result.latents, CENTRE.clamp(-0.7, 0.7), atol=5e-3)  # the nearest point of the box
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 11])
+@pytest.mark.parametrize("at_once", [1, 4, 8])
+def test_networks_see_powers_of_two_of_rows(count: int, at_once: int) -> None:
+    sizes: list[int] = []
+
+    def objective(z: torch.Tensor, rows: torch.Tensor) -> Terms:
+        assert len(z) == len(rows)
+        sizes.append(len(z))
+        return Terms(*((rows + 1) * bowl(z),) * 3)
+
+    z, rows = starts(count), torch.arange(count).flip(0)
+    terms, gradients = evaluate(objective, z, rows, at_once, gradient=True)
+    assert all(2 <= size <= max(at_once, 2) and size & (size - 1) == 0 for size in sizes)
+    assert torch.equal(terms.total, (rows + 1) * bowl(z))
+    assert torch.allclose(gradients, 2 * (rows + 1)[:, None] * (z - CENTRE))
+
+
+@quick
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 7),
+    restarts=st.integers(1, 3),
+    patience=st.integers(0, 9),
+    name=st.sampled_from(sorted(PROBLEMS)),
+)
+def test_company_changes_nothing_with_rows_leaving(
+    seed: int, count: int, restarts: int, patience: int, name: str
+) -> None:
+    begin = starts(count * restarts, seed).view(count, restarts, 3)
+    plan = Plan(30, Adam(0.2, 0.5, 0.9, decay_over=30), tolerance=0.05, patience=patience, rows_at_once=4)
+    together = descend_all(begin, as_objective(PROBLEMS[name]), plan)
+    order = list(range(count))[::-1]
+    for chosen in (*([i] for i in range(count)), order):
+        apart = descend_all(begin[chosen], as_objective(PROBLEMS[name]), plan)
+        assert torch.equal(apart.latents, together.latents[chosen])
+        assert torch.equal(apart.terms.total, together.terms.total[chosen])
+        assert apart.steps.tolist() == together.steps[chosen].tolist()
+        assert apart.status == tuple(together.status[i] for i in chosen)
+
+
+def test_a_decaying_rate_against_torchs_schedule() -> None:
+    z = starts(1).requires_grad_(True)
+    adam = torch.optim.Adam([z], lr=0.3, betas=(0.5, 0.9))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=20)
+    losses = [float(valley(z).detach())]
+    for _ in range(20):
+        adam.zero_grad()
+        valley(z).sum().backward()
+        adam.step()
+        schedule.step()
+        losses.append(float(valley(z).detach()))
+    result = descend_all(starts(1)[:, None], as_objective(valley), Plan(20, Adam(0.3, 0.5, 0.9, decay_over=20)))
+    assert float(result.terms.total) == pytest.approx(min(losses), rel=1e-4)

@@ -17,8 +17,10 @@ from anotwin.compare.score import anomaly_score
 from anotwin.methods.networks import Discriminator, Generator
 from anotwin.records import ImageSpec
 from anotwin.search.objective import anogan_objective
+from anotwin.search.prior import bounded, prior_penalty
 from anotwin.settings import NetworkSettings
 
+EVERYONE = torch.arange(3)
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 numbers = st.floats(-1e3, 1e3)
 DIM, SIDE, BATCH = 5, 16, 3
@@ -93,7 +95,7 @@ def test_blend_goes_from_residual_to_discrimination(residual: float, discriminat
 def test_terms_against_numpy(mode: str, weight: float) -> None:
     g, d = networks(channels=3)
     queries, latents = queries_and_latents(channels=3)
-    terms = anogan_objective(g, d, queries, weight, mode)(latents)
+    terms = anogan_objective(g, d, queries, weight, mode)(latents, EVERYONE)
     for i in range(BATCH):
         x, image = queries[i].numpy(), g(latents[i : i + 1])[0].numpy()
         f_x, f_g = d(queries[i : i + 1]).features[0].numpy(), d(torch.from_numpy(image)[None]).features[0].numpy()
@@ -108,7 +110,7 @@ def test_terms_against_numpy(mode: str, weight: float) -> None:
 def test_perfect_counterpart_costs_nothing() -> None:
     g, d = networks()
     _, latents = queries_and_latents()
-    terms = anogan_objective(g, d, g(latents))(latents)
+    terms = anogan_objective(g, d, g(latents))(latents, EVERYONE)
     assert terms.total.tolist() == terms.residual.tolist() == terms.discrimination.tolist() == [0.0] * BATCH
 
 
@@ -119,13 +121,15 @@ def test_gradient_by_central_finite_differences(mode: str, norm: str) -> None:
     queries, latents = queries_and_latents()
     objective = anogan_objective(g, d, queries, 0.5, mode)  # an even mix, so that neither term can hide
     moving = latents.clone().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(objective(moving).total.sum(), moving)
+    (gradient,) = torch.autograd.grad(objective(moving, EVERYONE).total.sum(), moving)
     h = 1e-6
     for i in range(BATCH):
         for k in range(DIM):
             step = torch.zeros_like(latents)
             step[i, k] = h
-            numeric = (objective(latents + step).total[i] - objective(latents - step).total[i]) / (2 * h)
+            numeric = (objective(latents + step, EVERYONE).total[i] - objective(latents - step, EVERYONE).total[i]) / (
+                2 * h
+            )
             assert float(gradient[i, k]) == pytest.approx(float(numeric), rel=1e-5, abs=1e-6), (i, k)
     assert float(gradient.abs().min()) > 1e-6  # none of them was trivially zero
 
@@ -137,7 +141,7 @@ def test_no_image_sees_another(mode: str) -> None:
 
     def loss_and_gradient(queries: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         moving = latents.clone().requires_grad_(True)
-        total = anogan_objective(g, d, queries, 0.1, mode)(moving).total
+        total = anogan_objective(g, d, queries, 0.1, mode)(moving, EVERYONE).total
         return total.detach(), torch.autograd.grad(total.sum(), moving)[0]
 
     losses, gradients = loss_and_gradient(queries, latents)
@@ -160,6 +164,79 @@ def test_query_features_are_computed_once_and_without_gradient() -> None:
         return d(images)
 
     objective = anogan_objective(g, critic, queries.requires_grad_(True))
-    objective(latents)
-    assert not objective(latents).discrimination.requires_grad
+    objective(latents, EVERYONE)
+    assert not objective(latents, EVERYONE).discrimination.requires_grad
     assert [images is queries for images in seen] == [True, False, False]
+
+
+@pytest.mark.parametrize("mode", ["feature_matching", "sigmoid"])
+def test_rows_name_the_query(mode: str) -> None:
+    """Any rows in any order, some twice, some not at all: each is as it would be with its own query alone."""
+    g, d = networks()
+    queries, _ = queries_and_latents()
+    rows = torch.tensor([2, 0, 0, 2, 1])
+    many = torch.randn(5, DIM, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    terms = anogan_objective(g, d, queries, 0.3, mode)(many, rows)
+    for place, row in enumerate(rows.tolist()):
+        alone = anogan_objective(g, d, queries[row : row + 1], 0.3, mode)(
+            many[place : place + 1], torch.zeros(1).long()
+        )
+        for ours, theirs in zip(terms, alone, strict=True):
+            assert float(ours[place]) == pytest.approx(float(theirs), rel=1e-12)
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_the_prior_is_a_log_density_and_adds_to_the_total_alone(prior: str) -> None:
+    g, d = networks()
+    queries, latents = queries_and_latents()
+    plain = anogan_objective(g, d, queries)(latents, EVERYONE)
+    held = anogan_objective(g, d, queries, prior=prior, prior_weight=2.5)(latents, EVERYONE)
+    assert torch.equal(held.residual, plain.residual)
+    assert torch.equal(held.discrimination, plain.discrimination)
+    if prior == "normal":
+        density = torch.distributions.Normal(0.0, 1.0).log_prob(latents).sum(1)
+        expected = -density - DIM / 2 * math.log(2 * math.pi)
+    else:
+        expected = torch.zeros(3, dtype=torch.float64)
+    assert torch.allclose(prior_penalty(latents, prior), expected)
+    assert torch.allclose(held.total - plain.total, 2.5 * expected)
+
+
+@quick
+@given(hnp.arrays(np.float64, (4, 3), elements=st.floats(-1e3, 1e3)), st.floats(0.1, 3.0))
+def test_a_bound_is_the_projection(values: np.ndarray, bound: float) -> None:
+    latents = torch.from_numpy(values)
+    inside = bounded(latents, "normal", bound)
+    radius = bound * math.sqrt(3)
+    for point, moved in zip(values, inside.numpy(), strict=True):
+        length = np.linalg.norm(point)
+        expected = point if length <= radius else point / length * radius
+        assert np.allclose(moved, expected, atol=1e-9)
+    assert torch.allclose(bounded(inside, "normal", bound), inside)
+    assert torch.equal(bounded(latents, "uniform", bound), latents.clip(-bound, bound))
+    assert bounded(latents, "normal", 0.0) is latents
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
+def test_a_bound_makes_no_nan_of_zero_and_hides_none(value: float) -> None:
+    moved = bounded(torch.tensor([[value, value], [3.0, 4.0]]), "normal", 1.0)
+    assert moved[0].tolist() == [0.0, 0.0] if value == 0 else not moved[0].isfinite().all()
+    assert torch.allclose(moved[1].norm(), torch.tensor(math.sqrt(2)))
+
+
+def test_bf16_networks_sum_in_float32() -> None:
+    """The sums of what bf16 networks say, in float64, agree with the objective to float32's rounding."""
+    g, d = (network.to(torch.bfloat16) for network in networks())
+    queries, latents = queries_and_latents()
+    queries, latents = queries.float(), latents.float()
+
+    def generate(z: torch.Tensor) -> torch.Tensor:
+        return g(z.bfloat16())
+
+    terms = anogan_objective(generate, lambda x: d(x.bfloat16()), queries)(latents, EVERYONE)
+    assert terms.total.dtype == torch.float32
+    images = generate(latents).double()
+    residual = (queries.double() - images).abs().sum((1, 2, 3))
+    features = d(queries.bfloat16()).features.double() - d(images.bfloat16()).features.double()
+    assert torch.allclose(terms.residual.double(), residual, rtol=1e-5)
+    assert torch.allclose(terms.discrimination.double(), features.abs().sum(1), rtol=1e-5)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,10 @@ from anotwin.report.files import picture_names
 from anotwin.report.grid import save_grid
 from anotwin.report.overlay import Window, save_pictures, save_png
 from anotwin.report.steps import search_figure
-from anotwin.report.table import Row, ScoresWriter, read_scores
+from anotwin.report.table import Row, ScoresWriter, badness, scan_scores
 from anotwin.updates import Update, Watch
 
+LISTED = 12  # images in the terminal
 SHOWN = 8  # images in figure.png
 TRACED = 3  # rows in search.png
 TRACE_SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1)  # of the search's steps
@@ -38,9 +41,12 @@ PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": n
 
 @dataclass(frozen=True)
 class Summary:
-    """What a scoring run found."""
+    """What a scoring run found. The rows themselves stay on disk: memory does not grow with the images."""
 
-    rows: list[Row]
+    images: int
+    flagged: int
+    failed: int  # images with an error
+    worst: list[Row]  # the most anomalous, behind them some that could not be scored
     calibrated: bool
 
 
@@ -52,9 +58,9 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
     source = detector.open(data, layout)
     check_apart(out, data)
     window = display_range(detector)
-    names = picture_names([item.id for item in source.items])
+    names = picture_names([item.id for item in source.items]) if pictures else {}
     with ScoresWriter(out / "scores.csv", key=_key(detector, source, pictures)) as writer:
-        wanted = [index for index, item in enumerate(source.items) if item.id not in writer.done]
+        wanted = array("q", (index for index, item in enumerate(source.items) if item.id not in writer.done))
         done = len(source.items) - len(wanted)
         for finding in detector.findings(source, wanted, pictures=pictures):
             if pictures:  # before the row, which says that they are there
@@ -62,27 +68,56 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
             writer.write([finding])
             done += 1
             watch(Update("scoring", done, len(source.items)))
-        writer.finish()
-    rows = read_scores(out / "scores.csv")
-    good = [row for row in rows if not math.isnan(row["score"])]
-    if not good:
-        raise DataError(f"{source.root}: none of {len(rows)} images could be scored; the first: {rows[0]['error']}")
-    position = {item.id: index for index, item in enumerate(source.items)}
-    chosen = [position[row["image"]] for row in extremes(good, SHOWN)]
+        table = writer.finish()
+    summary = summarise(table, detector.calibration is not None)
+    draw(detector, source, table, out, window)
+    return summary
+
+
+def summarise(table: Path, calibrated: bool) -> Summary:
+    """The numbers of a table of scores; raises DataError if it holds no score at all."""
+    images = flagged = failed = 0
+    for row in scan_scores(table):
+        images, flagged, failed = images + 1, flagged + bool(row["anomalous"]), failed + bool(row["error"])
+    worst = heapq.nsmallest(LISTED, scan_scores(table), key=badness)
+    if math.isnan(worst[0]["score"]):
+        raise DataError(f"{table}: none of {images} images could be scored; one of them: {worst[0]['error']}")
+    return Summary(images, flagged, failed, worst, calibrated)
+
+
+def draw(detector: Detector, source: ImageSource, table: Path, out: Path, window: Window | None) -> None:
+    """figure.png, search.png and features.png of the images in a table of scores."""
+    groups = {True: "query: anomalous", False: "query: normal", None: "query"}
+    ends = [row["image"] for row in extremes(table, SHOWN)]
+    mapped = {row["image"]: groups[row["anomalous"]] for row in some_of_each(table, MAPPED)}
+    position = {item.id: index for index, item in enumerate(source.items) if item.id in mapped or item.id in ends}
+    chosen = [position[name] for name in ends]
     draw_figure(detector, source, chosen, out / "figure.png", window)
     draw_search(detector, source, chosen[:TRACED], out / "search.png")
-    groups = {True: "query: anomalous", False: "query: normal", None: "query"}
-    labels = {position[row["image"]]: groups[row["anomalous"]] for row in good}
+    labels = {position[name]: group for name, group in mapped.items()}
     draw_features(detector, source, labels, {"pca": out / "features.png"})
-    return Summary(rows, detector.calibration is not None)
 
 
-def extremes(rows: Sequence[Row], count: int) -> list[Row]:
-    """The most anomalous half of `count` and then the most normal-looking half, each from loud to quiet."""
-    ordered = sorted(rows, key=lambda row: (-row["score"], row["image"]))
-    if len(ordered) <= count:
-        return ordered
-    return ordered[: count - count // 2] + ordered[len(ordered) - count // 2 :]
+def extremes(table: Path, count: int) -> list[Row]:
+    """The most anomalous half of `count` scored images and then the most normal-looking half, from loud to quiet."""
+    loud = heapq.nsmallest(count + 1, _scored(table), key=badness)
+    if len(loud) <= count:
+        return loud
+    quiet = heapq.nlargest(count // 2, _scored(table), key=badness)
+    return loud[: count - count // 2] + quiet[::-1]
+
+
+def some_of_each(table: Path, most: int) -> list[Row]:
+    """The first `most` scored images of each verdict."""
+    taken: dict[bool | None, list[Row]] = {True: [], False: [], None: []}
+    for row in _scored(table):
+        if len(taken[row["anomalous"]]) < most:
+            taken[row["anomalous"]].append(row)
+    return [row for rows in taken.values() for row in rows]
+
+
+def _scored(table: Path) -> Iterator[Row]:
+    return (row for row in scan_scores(table) if not math.isnan(row["score"]))
 
 
 def draw_figure(

@@ -18,7 +18,6 @@ from anotwin.detector import Detector
 from anotwin.report.table import print_table
 from anotwin.updates import Update, Watch
 
-MOST_ROWS = 12
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -85,12 +84,12 @@ def calibrated(detector: Detector, as_json: bool) -> None:
 
 def scored(summary: Summary, out: Path) -> None:
     """The last lines of score: the worst images and where everything lies."""
-    print_table(summary.rows, console, MOST_ROWS)
-    failed = sum(1 for row in summary.rows if row["error"])
-    flagged = sum(1 for row in summary.rows if row["anomalous"])
-    parts = [f"{len(summary.rows)} images"]
-    parts += [f"{flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
-    parts += [f"{failed} with an error"] if failed else []
+    print_table(summary.worst, console, summary.images)
+    parts = [f"{summary.images} images"]
+    parts += (
+        [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
+    )
+    parts += [f"{summary.failed} with an error"] if summary.failed else []
     console.print(f"{', '.join(parts)} -> {out / 'scores.csv'}, figure.png, counterparts/, heatmaps/", markup=False)
 
 

@@ -11,6 +11,11 @@ def discrimination_score(query_features: torch.Tensor, features: torch.Tensor) -
     return (query_features - features).abs().sum(1)
 
 
+def mean_square_features(query_features: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """A_D(x) of f-AnoGAN (Schlegl et al. 2019): 1/n_d |f(x) - f(G(E(x)))|^2, (B, F) twice -> (B,) >= 0."""
+    return (query_features - features).square().mean(1)
+
+
 def reference_score(logits: torch.Tensor) -> torch.Tensor:
     """D(x) of the reference GAN_R: eq. 3 (Yeh et al. 2016) at the counterpart, -log D(G(z)), logits (B,) -> (B,) >= 0.
 
@@ -20,3 +25,20 @@ def reference_score(logits: torch.Tensor) -> torch.Tensor:
     0.6931
     """
     return F.softplus(-logits)
+
+
+def nearest_distance(features: torch.Tensor, memory: torch.Tensor, neighbours: int, skip: int = 0) -> torch.Tensor:
+    """Mean cosine distance of features (B, F) to the nearest rows of `memory` (M, F), all of length 1: (B,) in [0, 2].
+
+    `skip` leaves out so many of the very nearest: 1 where the features are themselves in the memory. Products are made
+    in double precision and then rounded: a CPU adds in another order for other numbers of rows.
+
+    >>> nearest_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 1).tolist()
+    [0.0]
+    """
+    wanted = min(neighbours + skip, len(memory))
+    parts = [
+        (1 - part.double() @ memory.double().T).topk(wanted, dim=1, largest=False).values[:, skip:].mean(1)
+        for part in torch.split(features, 512)
+    ]
+    return torch.cat(parts).float().clamp_min(0)

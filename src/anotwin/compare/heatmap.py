@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -16,13 +18,22 @@ def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
 
 
 def gaussian(maps: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian smoothing of (B, S, S) maps by `sigma` pixels, cut at 4 sigma (at most S), the border repeated."""
-    radius = min(int(4 * sigma + 0.5), maps.shape[-1])
+    """Gaussian smoothing of (B, S, S) maps by `sigma` pixels, cut at 4 sigma (at most S), the border repeated.
+
+    Sums of shifted maps, because a convolution adds in another order for one map than for two on some processors, and
+    a heatmap must not depend on its batch.
+    """
+    side = maps.shape[-1]
+    radius = min(int(4 * sigma + 0.5), side)
     if radius == 0:
         return maps
-    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).view(1, 1, -1)
-    smooth = F.pad(maps[:, None], (radius, radius, radius, radius), mode="replicate")
-    smooth = F.conv2d(smooth, kernel[:, :, None, :])  # along rows
-    return F.conv2d(smooth, kernel[:, :, :, None])[:, 0]  # along columns
+    weights = [math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-radius, radius + 1)]
+    shares = [weight / sum(weights) for weight in weights]
+    wide = F.pad(maps[:, None], (radius, radius, radius, radius), mode="replicate")[:, 0]
+    rows = torch.zeros_like(wide[:, :, :side])
+    for i, share in enumerate(shares):
+        rows += share * wide[:, :, i : i + side]  # along rows
+    smooth = torch.zeros_like(maps)
+    for i, share in enumerate(shares):
+        smooth += share * rows[:, i : i + side]  # along columns
+    return smooth

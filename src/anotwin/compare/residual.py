@@ -22,3 +22,12 @@ def residual_score(differences: torch.Tensor) -> torch.Tensor:
 def mean_residual(differences: torch.Tensor) -> torch.Tensor:
     """Mean |x - G(z)| a pixel with pixels in [0, 1] (hence the half): (B, C, S, S) -> (B,) in [0, 1]."""
     return differences.abs().flatten(1).mean(1) / 2
+
+
+def mean_square_residual(differences: torch.Tensor) -> torch.Tensor:
+    """A_R(x) of f-AnoGAN (Schlegl et al. 2019): 1/n |x - G(E(x))|^2, (B, C, S, S) -> (B,) in [0, 4].
+
+    >>> mean_square_residual(torch.full((1, 1, 2, 2), -0.5)).tolist()
+    [0.25]
+    """
+    return differences.square().flatten(1).mean(1)

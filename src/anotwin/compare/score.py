@@ -1,12 +1,11 @@
-"""How much: R, D, A and P_D of the AnoGAN paper for a batch and its counterparts."""
+"""How much: a method's terms for a batch and its counterparts, made into a score, differences and heatmaps."""
 
 from __future__ import annotations
 
 import torch
 
-from anotwin.compare.features import discrimination_score, reference_score
 from anotwin.compare.heatmap import heatmap
-from anotwin.compare.residual import difference, mean_residual, residual_score
+from anotwin.compare.residual import difference, mean_residual
 from anotwin.records import Comparison
 from anotwin.settings import CompareSettings
 
@@ -20,30 +19,33 @@ def anomaly_score(residual: torch.Tensor, discrimination: torch.Tensor, weight: 
     return (1 - weight) * residual + weight * discrimination
 
 
-def compare(
+def fanogan_score(residual: torch.Tensor, features: torch.Tensor, kappa: float = 1.0) -> torch.Tensor:
+    """A(x) = A_R(x) + kappa A_D(x) of f-AnoGAN (Schlegl et al. 2019), mean squares: (B,) twice -> (B,).
+
+    >>> fanogan_score(torch.tensor([0.5]), torch.tensor([2.0])).tolist()
+    [2.5]
+    """
+    return residual + kappa * features
+
+
+def comparison(
     queries: torch.Tensor,
     counterparts: torch.Tensor,
-    query_features: torch.Tensor,
-    features: torch.Tensor,
-    query_logits: torch.Tensor,
-    weight: float,
-    settings: CompareSettings,
     *,
-    counterpart_logits: torch.Tensor | None = None,
+    residual: torch.Tensor,
+    discrimination: torch.Tensor,
+    total: torch.Tensor,
+    query_logits: torch.Tensor,
+    settings: CompareSettings,
 ) -> Comparison:
-    """Compare queries with their counterparts, both (B, C, S, S) in [-1, 1]; features (B, F), logits (B,).
+    """Queries beside their counterparts, both (B, C, S, S) in [-1, 1]; what a method found out about them is (B,) each.
 
-    `weight` is lambda of A(x) = (1 - lambda) R(x) + lambda D(x), eq. 6. Nothing depends on the rest of the batch.
-    `counterpart_logits` (B,), if given, make D(x) the sigmoid loss of eq. 3 in place of feature matching: GAN_R.
+    `residual` and `discrimination` are the method's two terms, `total` what it makes of them, all higher when more
+    abnormal; `query_logits` are the discriminator's, higher when more normal. Nothing depends on the rest of the batch.
     """
     differences = difference(queries, counterparts)
-    residual = residual_score(differences)
-    if counterpart_logits is None:
-        discrimination = discrimination_score(query_features, features)
-    else:
-        discrimination = reference_score(counterpart_logits)
     scores = {
-        "anomaly": anomaly_score(residual, discrimination, weight),
+        "anomaly": total,
         "residual": residual,
         "discrimination": discrimination,
         "discriminator": -query_logits,

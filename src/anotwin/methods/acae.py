@@ -18,15 +18,12 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.compare.features import discrimination_score, reference_score
-from anotwin.compare.residual import difference, residual_score
-from anotwin.compare.score import anomaly_score
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, train_discriminator
-from anotwin.methods.losses import generator_loss
 from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
 from anotwin.methods.protocol import Backward, device_of, freeze
-from anotwin.records import Batch, Counterpart, ImageSpec, Status
+from anotwin.methods.scoring import anogan_comparison, anogan_terms
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
 from anotwin.settings import Settings
 
 RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
@@ -38,6 +35,10 @@ class ACAE:
     name: ClassVar[str] = "acae"
 
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
+        if settings.training.adversarial != "gan":
+            raise SettingsError(
+                f"training.adversarial={settings.training.adversarial}: method acae has its own loss, expected gan"
+            )
         self.spec = spec
         self.settings = settings
         self.networks = nn.ModuleDict(
@@ -58,15 +59,16 @@ class ACAE:
         with torch.no_grad():
             codes = self.networks["encoder"](queries)
             images = self.networks["decoder"](codes)
-            residual = residual_score(difference(queries, images))
-            if self.settings.search.discrimination == "sigmoid":
-                discrimination = reference_score(self.logits(images))
-            else:
-                discrimination = discrimination_score(self.features(queries), self.features(images))
-        total = anomaly_score(residual, discrimination, self.settings.search.discrimination_weight)
-        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in total.isfinite().tolist())
-        losses = {"total": total, "residual": residual, "discrimination": discrimination}
-        return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
+        query, twin = judge(self.networks, queries), judge(self.networks, images)
+        terms = anogan_terms(queries, images, query, twin, self.settings.search)
+        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in terms.total.isfinite().tolist())
+        return Counterpart(images, codes, terms._asdict(), torch.zeros(len(images), dtype=torch.int64), status)
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
+
+    def settle(self, images: torch.Tensor) -> None:
+        del images  # the networks are all there is
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).features
@@ -103,18 +105,15 @@ class ACAETrainer:
         del rng  # nothing random inside a step
         settings, d = self.settings, self.networks["discriminator"]
 
-        # E, Dec: min l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x))))
-        d.requires_grad_(False)
-        fakes = self._reconstruct(images)
+        # D: min softplus(-D(x)) + softplus(D(Dec(E(x)))), lazily + gamma/2 |grad_x D(x)|^2
+        fakes, adam_d = self._reconstruct(images), self.optimizers["discriminator"]
+        logged, loss_adv = train_discriminator(d, adam_d, images, fakes, step, settings, backward)
+
+        # E, Dec: min l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))), D as it saw them
         loss_rec = (images - fakes).square().mean()
-        loss_adv = generator_loss(d(fakes).logits)
         self.optimizers["coder"].zero_grad(set_to_none=True)
         backward(RECONSTRUCTION * loss_rec + ADVERSARIAL * loss_adv)
         self.optimizers["coder"].step()
-        d.requires_grad_(True)
-
-        # D: min softplus(-D(x)) + softplus(D(Dec(E(x)))), lazily + gamma/2 |grad_x D(x)|^2
-        logged = train_discriminator(d, self.optimizers["discriminator"], images, fakes, step, settings, backward)
         return logged | {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach()}
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:

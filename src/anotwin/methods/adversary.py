@@ -5,14 +5,33 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from anotwin.methods.losses import discriminator_loss, r1_penalty
+from anotwin.methods.losses import critic_loss, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from anotwin.methods.protocol import Backward
-from anotwin.settings import TrainingSettings
+from anotwin.settings import NetworkSettings, Settings, TrainingSettings
+
+DCGAN_RATE = 2e-4  # Radford et al. 2016
+CRITIC_STEPS = 5  # of D for each of G: the critic must be near its optimum for its slope to be a distance
+PENALTY_WEIGHT = 10.0  # lambda; both as in Gulrajani et al. 2017, algorithm 1, and in f-AnoGAN
 
 
-def adam(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Adam as DCGAN uses it, over the parameters of one network (or of a ModuleDict of several)."""
-    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
+def adam(network: nn.Module, settings: TrainingSettings, learning_rate: float = DCGAN_RATE) -> torch.optim.Optimizer:
+    """Adam as DCGAN uses it, over the parameters of one network (or of a ModuleDict of several).
+
+    `learning_rate` is the method's own, for where `training.learning_rate` does not say.
+    """
+    betas = (settings.beta1, settings.beta2)
+    return torch.optim.Adam(network.parameters(), lr=settings.learning_rate or learning_rate, betas=betas, fused=True)
+
+
+def critic_networks(settings: Settings) -> NetworkSettings:
+    """The settings that a discriminator is built from: under WGAN-GP one without batch norm.
+
+    The penalty is on the gradient of each image's score by that image; batch norm makes a score depend on the others.
+    """
+    networks = settings.networks
+    if settings.training.adversarial == "wgan-gp" and networks.discriminator_norm == "batch":
+        return networks.model_copy(update={"discriminator_norm": "none"})
+    return networks
 
 
 def train_discriminator(
@@ -23,14 +42,20 @@ def train_discriminator(
     step: int,
     settings: TrainingSettings,
     backward: Backward,
-) -> dict[str, torch.Tensor]:
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """One step of D on real images and fakes, (B, C, S, S) each: min softplus(-D(x)) + softplus(D(fake)).
 
-    Every `r1_every` steps + r1_every gamma/2 |grad_x D(x)|^2: the lazy R1 of StyleGAN2. Returns what is worth logging.
+    Every `r1_every` steps + r1_every gamma/2 |grad_x D(x)|^2: the lazy R1 of StyleGAN2.
+
+    Returns what is worth logging and the loss of whoever made the fakes, softplus(-D(fake)) with D as it was before
+    its step, to call `backward` on: one look at the fakes serves both sides, a twelfth of a DCGAN's step.
     """
     penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
     images = images.detach().requires_grad_(penalise)
-    real_logits, fake_logits = d(images).logits, d(fakes.detach()).logits
+    shown = fakes.detach().requires_grad_(True)
+    real_logits, fake_logits = d(images).logits, d(shown).logits
+    loss_g = generator_loss(fake_logits)
+    (pull,) = torch.autograd.grad(loss_g, shown, retain_graph=True)  # (B, C, S, S), before D's weights move
     loss = discriminator_loss(real_logits, fake_logits)
     logged = {"loss_d": loss.detach(), "logit_gap": (real_logits.mean() - fake_logits.mean()).detach()}
     if penalise:
@@ -40,4 +65,28 @@ def train_discriminator(
     optimizer.zero_grad(set_to_none=True)
     backward(loss)
     optimizer.step()
-    return logged
+    return logged, loss_g.detach() + ((fakes - shown.detach()) * pull).sum()  # + 0, whose gradient is the pull
+
+
+def train_critic(
+    d: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    fakes: torch.Tensor,
+    rng: torch.Generator,
+    backward: Backward,
+) -> dict[str, torch.Tensor]:
+    """One step of a WGAN-GP critic, images and fakes (B, C, S, S): min D(fake) - D(x) + lambda (|grad D(y)| - 1)^2.
+
+    y lies on the line between an image and a fake, at a place of its own for each (`rng`).
+    """
+    share = torch.rand(len(images), 1, 1, 1, generator=rng).to(images.device)
+    between = torch.lerp(images, fakes.detach(), share).requires_grad_(True)
+    real_scores, fake_scores = d(images).logits, d(fakes.detach()).logits
+    penalty = gradient_penalty(d(between).logits, between)
+    loss = critic_loss(real_scores, fake_scores)
+    optimizer.zero_grad(set_to_none=True)
+    backward(loss + PENALTY_WEIGHT * penalty)
+    optimizer.step()
+    gap = (real_scores.mean() - fake_scores.mean()).detach()
+    return {"loss_d": loss.detach(), "logit_gap": gap, "gradient_penalty": penalty.detach()}

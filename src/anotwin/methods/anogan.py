@@ -5,13 +5,16 @@ networks to guide marker discovery", IPMI 2017 (1703.05921). Written from the pa
 
     generator      G       discriminator  D       features   f (an intermediate block of D)
     latents        z       queries        x       weight     lambda = 0.1
-    descend        section 2.2, Gamma = 500 steps; residual R, discrimination D(z), score A: search/objective.py
+    search         section 2.2, Gamma = 500 steps; residual R, discrimination D(z), score A: search/objective.py
 
 Deviations, each measured in docs/results.md or a plain repair:
 - G is the exponential moving average of the trained generator: smoother samples at no cost;
+- G and D move at once, each against the other as it stood, on one set of fakes: a step costs a sixth less;
 - R1, spectral norm and no norm at all can be had for D (training.r1_gamma, networks.discriminator_norm);
+- training.adversarial = "wgan-gp" trains the pair as f-AnoGAN does (Gulrajani et al. 2017), for comparison;
 - the prior on z is a standard normal (networks.latent_prior = "uniform" is the paper's);
-- the search returns the best z seen, not the last; a search's start depends on the image alone, not on its batch.
+- the search returns the best z seen, not the last; a search's start depends on the image alone, not on its batch;
+- by default it is the engine's (search/engine.py); search.preset = "paper" is the paper's: Adam from a random z, alone.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.methods.adversary import adam, train_discriminator
-from anotwin.methods.losses import generator_loss
+from anotwin.methods.adversary import CRITIC_STEPS, adam, critic_networks, train_critic, train_discriminator
+from anotwin.methods.losses import wasserstein_loss
 from anotwin.methods.networks import Discriminator, Generator, judge
-from anotwin.methods.protocol import Backward, device_of, freeze
-from anotwin.records import Batch, Counterpart, ImageSpec, Trace
-from anotwin.search.descent import descend
-from anotwin.search.objective import anogan_objective
-from anotwin.seeding import draw_latents, generator, image_latents
-from anotwin.settings import Settings
+from anotwin.methods.protocol import Backward, Method, device_of, freeze
+from anotwin.methods.scoring import anogan_comparison
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
+from anotwin.search.engine import find_counterparts
+from anotwin.seeding import draw_latents, generator, search_starts
+from anotwin.settings import NetworkSettings, Settings
 from anotwin.training.ema import update_average
 
 
@@ -45,7 +48,7 @@ class AnoGAN:
         self.settings = settings
         self.networks = nn.ModuleDict(
             {
-                "discriminator": Discriminator(spec, settings.networks),
+                "discriminator": Discriminator(spec, critic_networks(settings)),
                 "generator": Generator(spec, settings.networks),
             }
         )
@@ -55,24 +58,25 @@ class AnoGAN:
         return AnoGANTrainer(self)
 
     def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        search, networks = self.settings.search, self.settings.networks
-        device = device_of(self.networks)
-        generate, critic = self.networks["generator"], self.networks["discriminator"]
-        objective = anogan_objective(
-            generate, critic, batch.images.to(device), search.discrimination_weight, search.discrimination
+        search, networks, device = self.settings.search, self.settings.networks, device_of(self.networks)
+        starts = search_starts(
+            batch.fingerprints, networks.latent_dim, networks.latent_prior, search.seed, search.restarts
         )
-        start = image_latents(batch.fingerprints, networks.latent_dim, networks.latent_prior, search.seed)
-        found = descend(
-            start.to(device), objective, steps=search.steps, learning_rate=search.learning_rate, trace_at=trace_at
+        return find_counterparts(
+            self.networks["generator"],
+            self.networks["discriminator"],
+            batch.images.to(device),
+            starts.to(device),
+            search,
+            networks.latent_prior,
+            trace_at,
         )
-        with torch.no_grad():
-            images = generate(found.latents)
-            trace = None
-            if found.trace_latents is not None and found.trace_losses is not None:
-                frames = torch.stack([generate(latents) for latents in found.trace_latents])  # (T, B, C, S, S)
-                reached = tuple(step for step in sorted(set(trace_at)) if 0 <= step <= search.steps)
-                trace = Trace(reached, found.trace_losses, frames)
-        return Counterpart(images, found.latents, found.terms._asdict(), found.steps, found.status, trace)
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
+
+    def settle(self, images: torch.Tensor) -> None:
+        del images  # the networks are all there is
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).features
@@ -81,19 +85,29 @@ class AnoGAN:
         return judge(self.networks, images).logits
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        settings = self.settings.networks
-        latents = draw_latents(count, settings.latent_dim, settings.latent_prior, generator(seed, "sample"))
-        with torch.no_grad():
-            parts = [
-                self.networks["generator"](part.to(device_of(self.networks))) for part in torch.split(latents, 256)
-            ]
-        return torch.cat(parts)
+        return draw_images(self.networks, self.settings.networks, count, seed)
+
+
+def draw_images(networks: nn.ModuleDict, settings: NetworkSettings, count: int, seed: int) -> torch.Tensor:
+    """Images (count, C, S, S) of the "generator" for latents from its prior."""
+    latents = draw_latents(count, settings.latent_dim, settings.latent_prior, generator(seed, "sample"))
+    return paint(networks["generator"], latents)
+
+
+def paint(generate: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+    """G(z) for many latents (N, Z): images (N, C, S, S), on the generator's device."""
+    device = next(generate.parameters()).device
+    with torch.no_grad():
+        return torch.cat([generate(part.to(device)) for part in torch.split(latents, 256)])
 
 
 class AnoGANTrainer:
-    """DCGAN training: D then G, on logits, non-saturating, with lazy R1 and a moving average of G."""
+    """DCGAN training: D then G, on logits, non-saturating, with lazy R1 and a moving average of G.
 
-    def __init__(self, method: AnoGAN) -> None:
+    It trains the "generator" and the "discriminator" of any method, and leaves its other networks alone.
+    """
+
+    def __init__(self, method: Method) -> None:
         settings = method.settings.training
         self.method = method
         self.settings = settings
@@ -115,22 +129,43 @@ class AnoGANTrainer:
         self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
     ) -> dict[str, torch.Tensor]:
         settings, g, d = self.settings, self.networks["generator"], self.networks["discriminator"]
+        if settings.adversarial == "wgan-gp":
+            return self._wasserstein_step(images, step, rng, backward)
 
         # D: min softplus(-D(x)) + softplus(D(G(z))), lazily + gamma/2 |grad_x D(x)|^2
+        fakes, adam_d = g(self._latents(len(images), rng)), self.optimizers["discriminator"]
+        logged, loss_g = train_discriminator(d, adam_d, images, fakes, step, settings, backward)
+
+        # G: min softplus(-D(G(z))), of the same z and the D that saw them
+        return logged | self._train_generator(loss_g, step, backward)
+
+    def _wasserstein_step(
+        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
+    ) -> dict[str, torch.Tensor]:
+        g, d = self.networks["generator"], self.networks["discriminator"]
+
+        # D: min D(G(z)) - D(x) + lambda (|grad_y D(y)| - 1)^2
         with torch.no_grad():
             fakes = g(self._latents(len(images), rng))
-        logged = train_discriminator(d, self.optimizers["discriminator"], images, fakes, step, settings, backward)
+        logged = train_critic(d, self.optimizers["discriminator"], images, fakes, rng, backward)
 
-        # G: min softplus(-D(G(z)))
+        # G, after every fifth: min -D(G(z))
+        if (step + 1) % CRITIC_STEPS:
+            return logged
         d.requires_grad_(False)
-        loss_g = generator_loss(d(g(self._latents(len(images), rng))).logits)
+        logged |= self._train_generator(
+            wasserstein_loss(d(g(self._latents(len(images), rng))).logits), step // CRITIC_STEPS, backward
+        )
+        d.requires_grad_(True)
+        return logged
+
+    def _train_generator(self, loss_g: torch.Tensor, step: int, backward: Backward) -> dict[str, torch.Tensor]:
+        """One step of G, its `step`-th for the moving average."""
         self.optimizers["generator"].zero_grad(set_to_none=True)
         backward(loss_g)
         self.optimizers["generator"].step()
-        d.requires_grad_(True)
-
-        update_average(self.networks["average"], g, settings.ema, step)
-        return logged | {"loss_g": loss_g.detach()}
+        update_average(self.networks["average"], self.networks["generator"], self.settings.ema, step)
+        return {"loss_g": loss_g.detach()}
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import nn
 
-from anotwin.records import Batch, Counterpart, ImageSpec
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 
 Backward = Callable[[torch.Tensor], None]
@@ -35,6 +35,14 @@ class Method(Protocol):
 
     def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
         """The normal images that the batch ought to have been; each depends on its own image and the settings alone."""
+        ...
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        """Queries (B, C, S, S) in [-1, 1] beside their own counterpart: the method's terms and its score."""
+        ...
+
+    def settle(self, images: torch.Tensor) -> None:
+        """Learn from training normals (N, C, S, S) what takes finished networks; called once, after training."""
         ...
 
     def features(self, images: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,14 @@ import torch
 from anotwin.errors import SettingsError
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
+from anotwin.methods.fanogan import FAnoGAN
 from anotwin.methods.protocol import Method
+from anotwin.methods.twin import Twin
 from anotwin.records import ImageSpec
 from anotwin.seeding import derive
 from anotwin.settings import Settings
 
-METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN}
+METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN, "fanogan": FAnoGAN, "twin": Twin}
 DEFAULT_METHOD = "anogan"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,9 +36,13 @@ class PreparedImages:
 
     def batch(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
         """The images at `positions` (B,) of the array as (B, C, S, S) float32 in [-1, 1]."""
-        full = float(np.iinfo(self.array.dtype).max)
-        chosen = self.array[positions].astype(np.float64)
-        return torch.from_numpy((chosen * (2 / full) - 1).astype(np.float32))
+        return torch.from_numpy(self._values[self.array[positions]])
+
+    @cached_property
+    def _values(self) -> npt.NDArray[np.float32]:
+        """What each of the 256 or 65536 levels stands for, computed once in double precision: a batch only looks up."""
+        full = np.iinfo(self.array.dtype).max
+        return (np.arange(full + 1, dtype=np.float64) * (2 / full) - 1).astype(np.float32)
 
     def close(self) -> None:
         """Delete the file, if there is one; the array must not be used after that. Twice does no harm."""

@@ -5,6 +5,7 @@ A bad image becomes a failure with its message and never ends the run. At most a
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -60,10 +61,7 @@ def stream(
     Raises:
         DataError: a worker died (out of memory) or did not start.
     """
-    chosen = [int(index) for index in indices]
-    batches = _Batches(
-        source, spec, [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)], keep_pixels
-    )
+    batches = _Batches(source, spec, indices, batch_size, keep_pixels)
     workers = min(workers, len(batches), _cores())
     if workers == 0:
         for number in range(len(batches)):
@@ -94,15 +92,17 @@ class _Decoded:
 class _Batches(Dataset[_Decoded]):
     source: ImageSource
     spec: ImageSpec
-    indices: list[list[int]]
+    indices: Sequence[int] | npt.NDArray[np.int64]
+    batch_size: int
     keep_pixels: bool
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return math.ceil(len(self.indices) / self.batch_size)
 
     def __getitem__(self, number: int) -> _Decoded:
         decoded = _Decoded()
-        for index in self.indices[number]:
+        begin = number * self.batch_size
+        for index in map(int, self.indices[begin : begin + self.batch_size]):
             name = self.source.items[index].id
             try:
                 pixels = self.source.read(index)

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict
@@ -100,13 +100,11 @@ class ScoresWriter:
             return False
         if stored != {"key": key, "columns": list(COLUMNS)}:
             return False
-        content = content[: _end_of_last_record(content)]
+        os.truncate(self.partial, _end_of_last_record(content))
         try:
-            rows = _parse(content, self.partial)
+            self.done = {entry["image"] for entry in scan_scores(self.partial)}
         except DataError:
             return False
-        self.done = {entry["image"] for entry in rows}
-        os.truncate(self.partial, len(content))
         return True
 
     def _start(self, key: str) -> None:
@@ -153,16 +151,33 @@ class ScoresWriter:
 
 def read_scores(path: str | Path) -> list[Row]:
     """The rows of a table that `ScoresWriter` finished, typed; raises DataError naming the line that is wrong."""
+    return list(scan_scores(path))
+
+
+def scan_scores(path: str | Path) -> Iterator[Row]:
+    """The rows of `read_scores` one by one: a table of a million images need not fit into memory."""
     path = Path(path)
     with disk_errors(path, doing="read"):
-        content = path.read_bytes()
-    return _parse(content, path)
+        file = path.open(encoding="utf-8", errors="surrogateescape", newline="")
+    with file:
+        reader = csv.reader(file, strict=True)
+        try:
+            if tuple(next(reader, [])) != COLUMNS:
+                raise DataError(f"{path}: not a table of scores; expected the columns {', '.join(COLUMNS)}")
+            yield from map(_typed, reader)
+        except (ValueError, KeyError, csv.Error) as error:
+            raise DataError(f"{path}: line {reader.line_num} is not a row of scores ({error}); score again") from None
 
 
-def print_table(rows: Sequence[Row], console: Console, most: int | None = None) -> None:
-    """Print the table, worst images first, images that could not be scored last; `most` limits the lines."""
-    ordered = sorted(rows, key=lambda r: (math.isnan(r["score"]), -r["score"] if r["score"] == r["score"] else 0.0))
-    shown = ordered if most is None else ordered[:most]
+def badness(entry: Row) -> tuple[bool, float, str]:
+    """Sorts rows from the most to the least anomalous, those that could not be scored behind them."""
+    unscored = math.isnan(entry["score"])
+    return unscored, 0.0 if unscored else -entry["score"], entry["image"]
+
+
+def print_table(rows: Sequence[Row], console: Console, total: int | None = None) -> None:
+    """Print rows, worst images first, images that could not be scored last; `total`: of how many, if not all."""
+    shown = sorted(rows, key=badness)
     calibrated = any(entry["anomalous"] is not None for entry in shown)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
@@ -179,8 +194,8 @@ def print_table(rows: Sequence[Row], console: Console, most: int | None = None) 
         cells.append(_printable(entry["error"] or entry["status"]))
         table.add_row(*(Text(cell, style=style) for cell in cells))
     console.print(table)
-    if len(shown) < len(rows):
-        console.print(Text(f"... and {len(rows) - len(shown)} more"))
+    if total is not None and total > len(shown):
+        console.print(Text(f"... and {total - len(shown)} more"))
 
 
 def _short(value: float) -> str:
@@ -223,17 +238,6 @@ def _end_of_last_record(content: bytes) -> int:
         if content.count(b'"', 0, end) % 2 == 0:
             return end + 1
     return 0
-
-
-def _parse(content: bytes, path: Path) -> list[Row]:
-    reader = csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""), strict=True)
-    try:
-        header = next(reader, [])
-        if tuple(header) != COLUMNS:
-            raise DataError(f"{path}: not a table of scores; expected the columns {', '.join(COLUMNS)}")
-        return [_typed(cells) for cells in reader]
-    except (ValueError, KeyError, csv.Error) as error:
-        raise DataError(f"{path}: line {reader.line_num} is not a row of scores ({error}); score again") from None
 
 
 def _typed(cells: Sequence[str]) -> Row:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 
 from anotwin.calibrate.threshold import decide
-from anotwin.compare.score import compare
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Method
 from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
@@ -45,17 +44,7 @@ def score_batch(method: Method, batch: Batch, trace_at: Sequence[int] = ()) -> t
     size = len(batch.fingerprints)
     full = _fill(batch)
     counterpart = method.counterpart(full, trace_at)
-    reference = method.settings.search.discrimination == "sigmoid"  # A(x) = L(z): the loss searched with
-    comparison = compare(
-        full.images.to(counterpart.images.device),
-        counterpart.images,
-        method.features(full.images),
-        method.features(counterpart.images),
-        method.logits(full.images),
-        method.settings.search.discrimination_weight,
-        method.settings.compare,
-        counterpart_logits=method.logits(counterpart.images) if reference else None,
-    )
+    comparison = method.compare(full.images, counterpart)
     return _cut_counterpart(counterpart, size), _cut_comparison(comparison, size)
 
 
@@ -70,14 +59,16 @@ def score_stream(
 ) -> Iterator[Finding]:
     """Findings in the order of the source; an image that cannot be read or scored becomes a finding with its error."""
     wanted = range(len(source.items)) if indices is None else indices
-    place = {index: position for position, index in enumerate(wanted)}
+    taken = 0  # of `wanted`, which comes in slices: nothing else is kept of what is done
     for prepared in stream(source, wanted, method.spec, method.settings.search.batch_size, workers):
         found = dict(zip(prepared.indices, _findings(method, source, calibration, prepared, pictures), strict=True))
         for index, message in prepared.failures:
             item = source.items[index]
             found[index] = Finding(item.id, item.label, item.normal, error=message)
-        for index in sorted(found, key=place.__getitem__):
+        count = len(prepared.indices) + len(prepared.failures)
+        for index in dict.fromkeys(wanted[taken : taken + count]):
             yield found[index]
+        taken += count
 
 
 def normal_scores(

@@ -1,88 +1,154 @@
-"""Gradient descent over latents: a pure function from where to start and what to lower to the best that was seen.
+"""The search: from where to start and what to lower to the best that was seen, for many images and restarts at once.
 
-Paper: Schlegl et al. 2017, section 2.2: z_1 is drawn from the prior and moved for Gamma = 500 steps. Two deviations:
-the result is the best point seen, not the last one (Adam's steps do not fall monotonically), and each search ends
-with a named status. The optimiser is Adam, in which every coordinate moves by its own history alone, so that batching
-images changes nothing about any of them.
+Paper: Schlegl et al. 2017, section 2.2: z_1 is drawn from the prior and moved for Gamma = 500 steps. Deviations: the
+result is the best point seen, not the last one; each search ends with a named status; an image may have several starts
+and gives back the best of them; a row whose loss has stopped falling leaves the batch, so that the cost follows the
+number still moving.
+
+Which rows are left says nothing about any of them: Adam and the objective look at one row at a time, and the
+networks always see a power of two of rows (a CPU's kernels add in another order for other numbers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from anotwin.records import Status
+from anotwin.search.adam import Adam
 from anotwin.search.objective import Objective, Terms
 
+LEAST_ROWS = 2  # through the networks: channels last, the gradient of a single row is added in another order
 SETTLED = 0.01  # converged: the last tenth of the steps lowered the best loss by less than this share
+PAPER = Adam(0.01)  # the paper does not say at which rate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search. `patience` = 0: no row leaves early."""
+
+    steps: int = 500
+    optimizer: Adam = PAPER
+    keep_in: Callable[[torch.Tensor], torch.Tensor] | None = None  # latents (N, Z) -> the nearest that are allowed
+    tolerance: float = 0.01  # a row leaves when its best loss fell by less than this share ...
+    patience: int = 0  # ... over so many steps; looked at every so many steps, because each look waits for the device
+    rows_at_once: int = 64  # through the networks, a power of two: memory does not grow with images x restarts
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best of each search."""
+    """The best of each image's restarts."""
 
     latents: torch.Tensor  # (B, Z)
     terms: Terms  # (B,) each, at `latents`
-    steps: torch.Tensor  # (B,) int64, gradient steps made
-    status: tuple[Status, ...]  # (B,)
-    trace_latents: torch.Tensor | None  # (T, B, Z) best so far at the steps asked for
+    steps: torch.Tensor  # (B,) int64, gradient steps that the winning restart made
+    status: tuple[Status, ...]  # (B,), the winning restart's
+    trace_latents: torch.Tensor | None  # (T, B, Z) best so far, of all restarts, at the steps asked for
     trace_losses: torch.Tensor | None  # (T, B)
 
 
+class _Best:
+    """The best seen of every row, moving or not."""
+
+    def __init__(self, latents: torch.Tensor, restarts: int) -> None:
+        self.latents = latents.clone()  # (N, Z)
+        self.terms = Terms(*(torch.full_like(latents[:, 0], torch.inf) for _ in range(3)))
+        self.restarts = restarts
+
+    def see(self, alive: torch.Tensor, latents: torch.Tensor, terms: Terms) -> None:
+        better = terms.total < self.terms.total[alive]  # False for NaN
+        for known, new in zip(self.terms, terms, strict=True):
+            known[alive] = torch.where(better, new, known[alive])
+        self.latents[alive] = torch.where(better[:, None], latents, self.latents[alive])
+
+    def winners(self) -> torch.Tensor:
+        """The row of each image's best restart, (B,); the first among equals."""
+        totals = self.terms.total.view(-1, self.restarts)
+        return totals.argmin(1) + torch.arange(len(totals), device=totals.device) * self.restarts
+
+
 def descend(
-    start: torch.Tensor,
-    objective: Objective,
-    *,
-    steps: int = 500,
-    learning_rate: float = 0.03,
-    trace_at: Sequence[int] = (),
+    starts: torch.Tensor, objective: Objective, plan: Plan | None = None, trace_at: Sequence[int] = ()
 ) -> SearchResult:
-    """Lower `objective` from `start` (B, Z) by `steps` steps of Adam; return the best latents seen.
+    """Lower `objective` from `starts` (B, R, Z), R restarts an image; return the best latents seen of each image.
 
-    `trace_at` names steps (0 = before the first) at which the best so far is kept. An image whose loss was never finite
-    comes back at its start, with infinite losses and the status NOT_FOUND; it does not disturb its neighbours.
+    The objective is called with latents (N, Z) and, for each, the image 0..B-1 it belongs to (N,). `trace_at` names
+    steps (0 = before the first) at which the best so far is kept; after a row has left, its trace is flat. An image
+    whose loss was never finite comes back at its start, with infinite losses and the status NOT_FOUND; it does not
+    disturb its neighbours.
 
-    >>> bowl = lambda z: Terms(*(1 + z.square().sum(1),) * 3)
-    >>> result = descend(torch.ones(2, 3), bowl, steps=200, learning_rate=0.1)
+    >>> bowl = lambda z, rows: Terms(*(1 + z.square().sum(1),) * 3)
+    >>> result = descend(torch.ones(2, 1, 3), bowl, Plan(steps=200, optimizer=Adam(0.1)))
     >>> bool((result.terms.total < 1.001).all()), result.status[0].value
     (True, 'converged')
     """
-    latents = start.detach().clone().requires_grad_(True)
-    adam = torch.optim.Adam([latents], lr=learning_rate)
-    best_latents = latents.detach().clone()
-    best = Terms(*(torch.full(start.shape[:1], torch.inf, device=start.device) for _ in range(3)))
-    late = best.total  # the best loss at nine tenths of the way
-    wanted = set(trace_at)
+    plan = plan or Plan()
+    keep_in = plan.keep_in or (lambda latents: latents)
+    restarts = starts.shape[1]
+    latents = keep_in(starts.detach().flatten(0, 1))  # (N, Z), N = B R: the rows still moving
+    alive = torch.arange(len(latents), device=starts.device)  # which rows they are
+    best, state = _Best(latents, restarts), [*plan.optimizer.start(latents)]
+    used = torch.full_like(alive, plan.steps)
+    settled = torch.zeros_like(alive, dtype=torch.bool)
+    before = late = best.terms.total.clone()  # the best losses at the last look, and at nine tenths of the way
     trace: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for step in range(steps + 1):
-        last = step == steps
-        with torch.set_grad_enabled(not last):
-            terms = objective(latents)
-        better = terms.total.detach() < best.total  # False for NaN
-        best = Terms(*(torch.where(better, new.detach(), old) for new, old in zip(terms, best, strict=True)))
-        best_latents = torch.where(better[:, None], latents.detach(), best_latents)
-        if step == steps - max(steps // 10, 1):
-            late = best.total
+    wanted = sorted({step for step in trace_at if 0 <= step <= plan.steps})
+    for step in range(plan.steps + 1):
+        last = step == plan.steps
+        terms, gradients = evaluate(objective, latents, alive // restarts, plan.rows_at_once, gradient=not last)
+        best.see(alive, latents, terms)
+        if step == plan.steps - max(plan.steps // 10, 1):
+            late = best.terms.total.clone()
         if step in wanted:
-            trace.append((best_latents, best.total))
-        if not last:
-            (latents.grad,) = torch.autograd.grad(terms.total.sum(), latents)
-            adam.step()
-    status = tuple(_status(then, now) for then, now in zip(late.tolist(), best.total.tolist(), strict=True))
+            trace.append((best.latents[best.winners()], best.terms.total[best.winners()]))
+        if last:
+            break
+        if plan.patience and step and step % plan.patience == 0:
+            now = best.terms.total
+            moving = (before - now > plan.tolerance * now.abs())[alive]  # False where nothing finite was ever seen
+            before = now.clone()
+            if not moving.all():
+                settled[alive[~moving]], used[alive[~moving]] = True, step
+                alive, latents, gradients, *state = (each[moving] for each in (alive, latents, gradients, *state))
+            if not len(alive):
+                break
+        latents, moments = plan.optimizer.move(latents, gradients, (*state,), step)
+        latents, state = keep_in(latents), [*moments]
+    won = best.winners()
+    trace += [(best.latents[won], best.terms.total[won])] * (len(wanted) - len(trace))  # all had left: flat from there
+    totals = best.terms.total
     return SearchResult(
-        latents=best_latents,
-        terms=best,
-        steps=torch.full(start.shape[:1], steps, dtype=torch.int64),
-        status=status,
+        latents=best.latents[won],
+        terms=Terms(*(term[won] for term in best.terms)),
+        steps=used[won].cpu(),
+        status=tuple(map(_status, late[won].tolist(), totals[won].tolist(), settled[won].tolist())),
         trace_latents=torch.stack([point for point, _ in trace]) if trace else None,
         trace_losses=torch.stack([loss for _, loss in trace]) if trace else None,
     )
 
 
-def _status(late: float, final: float) -> Status:
+def evaluate(
+    objective: Objective, latents: torch.Tensor, rows: torch.Tensor, at_once: int, *, gradient: bool
+) -> tuple[Terms, torch.Tensor]:
+    """Terms (N,) and gradients (N, Z) of latents, `at_once` at a time, the last filled up to a power of two."""
+    terms, gradients = [], []
+    for some, of in zip(torch.split(latents, at_once), torch.split(rows, at_once), strict=True):
+        size = len(some)
+        missing = max(1 << (size - 1).bit_length(), LEAST_ROWS) - size
+        filled = torch.cat([some, some[-1:].expand(missing, -1)]).requires_grad_(gradient)
+        with torch.set_grad_enabled(gradient):
+            found = objective(filled, torch.cat([of, of[-1:].expand(missing)]))
+        terms.append([term.detach()[:size] for term in found])
+        if gradient:
+            gradients.append(torch.autograd.grad(found.total.sum(), filled)[0][:size])
+    joined = Terms(*(torch.cat(parts) for parts in zip(*terms, strict=True)))
+    return joined, torch.cat(gradients) if gradient else torch.zeros_like(latents)
+
+
+def _status(late: float, final: float, settled: bool) -> Status:
     if not final < float("inf"):
         return Status.NOT_FOUND
-    settled = late < float("inf") and late - final <= SETTLED * abs(late)  # inf: too few steps to tell
-    return Status.CONVERGED if settled else Status.BUDGET_SPENT
+    flat = late < float("inf") and late - final <= SETTLED * abs(late)  # inf: too few steps to tell
+    return Status.CONVERGED if settled or flat else Status.BUDGET_SPENT

@@ -14,10 +14,12 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     (Karras et al. 2018 use a constant; short trainings cannot afford that). `decay` 0 copies.
     """
     d = min(decay, (1 + step) / (10 + step))
-    for old, new in zip(average.parameters(), network.parameters(), strict=True):
-        old.lerp_(new, 1 - d)
+    moved: list[torch.Tensor] = list(average.parameters())
+    targets: list[torch.Tensor] = list(network.parameters())
     for kept, seen in zip(average.buffers(), network.buffers(), strict=True):
         if kept.is_floating_point():
-            kept.lerp_(seen, 1 - d)
+            moved.append(kept)
+            targets.append(seen)
         else:
             kept.copy_(seen)  # num_batches_tracked
+    torch._foreach_lerp_(moved, targets, 1 - d)  # all tensors in one call: one kernel on a GPU

@@ -1,0 +1,169 @@
+"""f-AnoGAN: a GAN of normal images, and an encoder that finds a query's noise in one pass.
+
+Paper: Schlegl, Seeböck, Waldstein, Langs, Schmidt-Erfurth, "f-AnoGAN: Fast unsupervised anomaly detection with
+generative adversarial networks", Medical Image Analysis 54, 2019. Written from the paper.
+
+    generator  G      discriminator  D      features  f (an intermediate block of D)      encoder  E, codes  z = E(x)
+    KAPPA      kappa  = 1
+    izi_f      L(x) = 1/n |x - G(E(x))|^2 + kappa/n_d |f(x) - f(G(E(x)))|^2        section 2.2, the paper's choice
+    izi        L(x) = 1/n |x - G(E(x))|^2
+    ziz        L(z) = 1/d |z - E(G(z))|^2
+    score      A(x) = A_R(x) + kappa A_D(x), the two terms of izi_f for the query     section 2.3
+
+One run trains both stages: the GAN first, then, for the last `training.encoder_share` of the steps, E with all else
+frozen. Which stage a step belongs to follows from its number alone, so that a run resumes exactly in either (and one
+that is given more steps after its end goes on with the GAN first, then with E).
+
+Deviations:
+- the GAN is the house DCGAN of `anogan`; training.adversarial = "wgan-gp" is the paper's loss, on the same networks and
+  without its residual blocks;
+- G is the moving average of the trained generator, and E is trained against that one: it is what E will be used with;
+- D judges with its running statistics while E is trained, as it does in scoring: E learns the score that it is held to;
+- codes are squashed to where the prior has its mass: 3 tanh(u / 3) for a normal prior, tanh(u) for a uniform one. G was
+  never trained beyond. (The authors' code offers such bounds as options, tanh among them);
+- E is trained by the same Adam as the GAN, not by RMSProp: one optimiser to tune.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from anotwin.compare.features import mean_square_features
+from anotwin.compare.residual import difference, mean_square_residual
+from anotwin.compare.score import comparison, fanogan_score
+from anotwin.methods.adversary import adam, critic_networks
+from anotwin.methods.anogan import AnoGANTrainer, draw_images
+from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge
+from anotwin.methods.protocol import Backward, device_of, freeze
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.search.objective import Terms
+from anotwin.seeding import Prior, draw_latents
+from anotwin.settings import Settings, TrainingSettings
+
+KAPPA = 1.0  # section 3.3 of the paper
+
+
+def squashed(codes: torch.Tensor, prior: Prior) -> torch.Tensor:
+    """Codes (B, Z), any real numbers, brought to where the prior has its mass; near zero nothing changes.
+
+    >>> [round(code, 4) for code in squashed(torch.tensor([[0.01, 100.0]]), "normal")[0].tolist()]
+    [0.01, 3.0]
+    """
+    reach = 3.0 if prior == "normal" else 1.0
+    return reach * torch.tanh(codes / reach)
+
+
+class FAnoGAN:
+    """See the module. `networks` holds "generator", "discriminator" and "encoder"."""
+
+    name: ClassVar[str] = "fanogan"
+
+    def __init__(self, spec: ImageSpec, settings: Settings) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.networks = nn.ModuleDict(
+            {
+                "discriminator": Discriminator(spec, critic_networks(settings)),
+                "encoder": Encoder(spec, settings.networks),
+                "generator": Generator(spec, settings.networks),
+            }
+        )
+        freeze(self.networks)
+
+    def trainer(self) -> FAnoGANTrainer:
+        return FAnoGANTrainer(self)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """E(x): (B, C, S, S) in [-1, 1] -> codes (B, Z), squashed."""
+        return squashed(self.networks["encoder"](images), self.settings.networks.latent_prior)
+
+    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
+        del trace_at  # one pass: there is no way to show
+        queries = batch.images.to(device_of(self.networks))
+        with torch.no_grad():
+            codes = self.encode(queries)
+            images = self.networks["generator"](codes)
+        terms = _terms(queries, images, judge(self.networks, queries), judge(self.networks, images))
+        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in terms.total.isfinite().tolist())
+        return Counterpart(images, codes, terms._asdict(), torch.zeros(len(images), dtype=torch.int64), status)
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        queries, images = queries.to(counterpart.images.device), counterpart.images
+        query = judge(self.networks, queries)
+        terms = _terms(queries, images, query, judge(self.networks, images))
+        return comparison(queries, images, **terms._asdict(), query_logits=query.logits, settings=self.settings.compare)
+
+    def settle(self, images: torch.Tensor) -> None:
+        del images  # the networks are all there is
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return judge(self.networks, images).features
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        return judge(self.networks, images).logits
+
+    def sample(self, count: int, seed: int) -> torch.Tensor:
+        return draw_images(self.networks, self.settings.networks, count, seed)
+
+
+def encoder_start(settings: TrainingSettings) -> int:
+    """The first step that trains the encoder."""
+    return int(settings.steps * (1 - settings.encoder_share))
+
+
+class FAnoGANTrainer:
+    """AnoGAN's training up to `encoder_start`, then the encoder's."""
+
+    def __init__(self, method: FAnoGAN) -> None:
+        self.method = method
+        self.settings = settings = method.settings.training
+        self.gan = AnoGANTrainer(method)
+        encoder = method.networks["encoder"].train().requires_grad_(True)
+        self.networks = nn.ModuleDict({**self.gan.networks, "encoder": encoder})
+        self.optimizers = {**self.gan.optimizers, "encoder": adam(encoder, settings)}
+        self.start = encoder_start(settings)
+
+    def step(
+        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
+    ) -> dict[str, torch.Tensor]:
+        if step < self.start:
+            return self.gan.step(images, step, rng, backward)
+
+        # E: min izi_f, izi or ziz; G and D frozen and in the mode in which they will score
+        self.networks["discriminator"].eval().requires_grad_(False)
+        logged = self._objective(images, rng)
+        self.optimizers["encoder"].zero_grad(set_to_none=True)
+        backward(logged["loss_e"])
+        self.optimizers["encoder"].step()
+        return {name: value.detach() for name, value in logged.items()}
+
+    def _objective(self, images: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
+        generate, d = self.networks["average"], self.networks["discriminator"]
+        networks, objective = self.method.settings.networks, self.settings.encoder_objective
+        if objective == "ziz":
+            latents = draw_latents(len(images), networks.latent_dim, networks.latent_prior, rng).to(images.device)
+            codes = self.method.encode(generate(latents))
+            return {"loss_e": (latents - codes).square().mean()}
+        twins = generate(self.method.encode(images))
+        if objective == "izi":
+            return {"loss_e": mean_square_residual(difference(images, twins)).mean()}
+        terms = _terms(images, twins, d(images), d(twins))
+        return {
+            "loss_e": terms.total.mean(),
+            "residual": terms.residual.mean(),
+            "features": terms.discrimination.mean(),
+        }
+
+    def preview(self, images: torch.Tensor) -> torch.Tensor:
+        return self.gan.preview(images)
+
+
+def _terms(queries: torch.Tensor, images: torch.Tensor, query: Critique, twin: Critique) -> Terms:
+    """izi_f and A(x), (B,) each: what E is trained to make small is what a query is scored by."""
+    residual = mean_square_residual(difference(queries, images))
+    features = mean_square_features(query.features, twin.features)
+    return Terms(fanogan_score(residual, features, KAPPA), residual, features)

@@ -1,0 +1,272 @@
+"""Twin: an encoder and a generator that restore, and a discriminator that has learnt what damage looks like.
+
+AnoTwin's own method and the default of `train`; each piece has its source, and docs/research.md what it brought.
+
+    encoder        E       codes     z = E(x), on the sphere |z| = sqrt(Z), where a normal prior has its mass
+    generator      G       twin      x' = G(E(x)), the counterpart, one pass
+    discriminator  D       features  f_l (block l of D), f (f_l averaged over places); K(x): which damage, 0 for none
+    memory         M       f of training normals                    damage  t_k, k = 1..8, spoil  s: methods/damage.py
+
+    D      min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
+    E, G   min |x - G(E(s(x)))|^2 / |x - mean x|^2  +  mean_l (1 - cos(f_l(x), f_l(x')))  +  1 - cos(z, E(G(z)))
+               + 0.1 (softplus(-D(G(z))) + softplus(-D(x')))
+    R(x)   = |x - x'|^2 / |x - mean x|^2            relative: an image with little ink has little to be wrong about
+    D(x)   = n(log d(x)) + 1/2 n(K(x)),  d(x) = mean cosine distance of f(x) to its 5 nearest in M, K(x) = log odds of
+             damage, n = standardised on training normals
+    A(x)   = D(x) + 1/2 n(log R(x))
+
+- Every z of the sphere is drawn as a normal image, so an anomaly can only be given a normal twin (OCGAN, Perera et al.
+  2019, 1903.08550, bounds the codes likewise); E is trained to see through local damage (denoising, as in DRAEM).
+- A discriminator that only tells real from generated has no reason to know a six from a nine; one that names the damage
+  has (rotations: SS-GAN, Chen et al. 2019, 1811.11212). Nearest normals in such features: as in PatchCore (2106.08265).
+- D has batch norm and averages over places whatever networks.discriminator_norm says; networks.feature_layer says of
+  which block f is.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from anotwin.compare.features import nearest_distance
+from anotwin.compare.relative import cosine_distance, relative_square
+from anotwin.compare.score import comparison
+from anotwin.methods.adversary import adam
+from anotwin.methods.anogan import paint
+from anotwin.methods.damage import KINDS, damage, jitter, spoil
+from anotwin.methods.losses import discriminator_loss, generator_loss
+from anotwin.methods.networks import Encoder, Generator, Inspection, Inspector
+from anotwin.methods.protocol import Backward, device_of, freeze
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.seeding import draw_latents, generator
+from anotwin.settings import Settings
+from anotwin.training.ema import update_average
+
+ADVERSARIAL = 0.1  # weight of D's verdict beside restoring: enough for sharp samples
+DROPPED = 0.3  # of D's last activations while K is trained, or it learns the training images by heart
+NEIGHBOURS = 5
+ODDS = 0.5  # weight of K's log odds in D(x)
+RESIDUAL = 0.5  # weight of the residual in A(x)
+LEARNING_RATE = 5e-4
+MOVING = ("encoder", "generator", "discriminator")
+AT_ONCE = 256  # images through the networks while settling
+
+
+def on_sphere(codes: torch.Tensor) -> torch.Tensor:
+    """Codes (B, Z) scaled to |z| = sqrt(Z), the length of a draw from a standard normal give or take one."""
+    unit: torch.Tensor = F.normalize(codes.float(), dim=1)
+    return unit * math.sqrt(codes.shape[1])
+
+
+class Norms(nn.Module):
+    """What training normals look like to the finished networks: their features, and how their terms are spread."""
+
+    memory: torch.Tensor  # (M, F) unit features
+    centre: torch.Tensor  # (3,) of log R, log d and the odds
+    spread: torch.Tensor  # (3,)
+
+    def __init__(self, rows: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("memory", torch.zeros(rows, features))
+        self.register_buffer("centre", torch.zeros(3))
+        self.register_buffer("spread", torch.ones(3))
+
+
+class Twin:
+    """See the module. `networks` holds "encoder", "generator", "discriminator" and "norms"."""
+
+    name: ClassVar[str] = "twin"
+
+    def __init__(self, spec: ImageSpec, settings: Settings) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.discriminator = Inspector(spec, settings.networks, 1 + len(KINDS))
+        self.encoder = Encoder(spec, settings.networks)
+        self.generator = Generator(spec, settings.networks)
+        self.norms = Norms(settings.networks.memory, self.discriminator.feature_width)
+        names = ("discriminator", "encoder", "generator", "norms")
+        self.networks = nn.ModuleDict({name: getattr(self, name) for name in names})
+        freeze(self.networks)
+
+    def trainer(self) -> TwinTrainer:
+        return TwinTrainer(self)
+
+    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
+        del trace_at  # one pass: there is no way to show
+        queries = batch.images.to(device_of(self.networks))
+        with torch.no_grad():
+            codes = on_sphere(self.encoder(queries))
+            images = self.generator(codes)
+            residual = relative_square(queries, images)
+        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in residual.isfinite().tolist())
+        losses = {"total": residual, "residual": residual, "discrimination": torch.zeros_like(residual)}
+        return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        queries, norms = queries.to(counterpart.images.device), self.norms
+        view = self._view(queries)
+        distance = nearest_distance(view.features, norms.memory, NEIGHBOURS)
+        residual = relative_square(queries, counterpart.images)
+        terms = (_terms(residual, distance, view.kinds) - norms.centre) / norms.spread  # (B, 3)
+        discrimination = terms[:, 1] + ODDS * terms[:, 2]
+        return comparison(
+            queries,
+            counterpart.images,
+            residual=residual,
+            discrimination=discrimination,
+            total=discrimination + RESIDUAL * terms[:, 0],
+            query_logits=view.logits,
+            settings=self.settings.compare,
+        )
+
+    def settle(self, images: torch.Tensor) -> None:
+        """Remember training normals (N, C, S, S) and how their terms are spread, each without itself in the memory."""
+        rows, device = self.settings.networks.memory, device_of(self.networks)
+        rng, norms = generator(0, "settle"), self.norms
+        again = [jitter(images, rng) for _ in range(rows // len(images))] if len(images) < rows else []
+        features, terms = [], []
+        for part in torch.split(torch.cat([images, *again])[:rows].to(device), AT_ONCE):
+            with torch.no_grad():
+                view = self.discriminator.inspect(part)
+                twins = self.generator(on_sphere(self.encoder(part)))
+            features.append(view.features)
+            terms.append((relative_square(part, twins), view.kinds))
+        norms.memory.copy_(torch.cat(features))
+        distance = nearest_distance(norms.memory, norms.memory, NEIGHBOURS, skip=1)
+        residual, kinds = (torch.cat(each) for each in zip(*terms, strict=True))
+        seen = _terms(residual, distance, kinds)[: len(images)]
+        norms.centre.copy_(seen.mean(0))
+        norms.spread.copy_(seen.std(0).clamp_min(1e-3))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return self._view(images).features
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        return self._view(images).logits
+
+    def _view(self, images: torch.Tensor) -> Inspection:
+        with torch.no_grad():
+            return self.discriminator.inspect(images.to(device_of(self.networks)))
+
+    def sample(self, count: int, seed: int) -> torch.Tensor:
+        networks = self.settings.networks
+        latents = draw_latents(count, networks.latent_dim, networks.latent_prior, generator(seed, "sample"))
+        return paint(self.generator, on_sphere(latents))
+
+
+def _terms(residual: torch.Tensor, distance: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+    """log R, log d and the log odds of damage, (B, 3); logarithms, since what counts is how many times as far."""
+    odds = kinds[:, 1:].logsumexp(1) - kinds[:, 0]
+    return torch.stack([residual.clamp_min(1e-6).log(), distance.clamp_min(1e-6).log(), odds], 1)
+
+
+def _apart(features: torch.Tensor, twins: torch.Tensor) -> torch.Tensor:
+    return cosine_distance(features.detach(), twins).mean()
+
+
+class TwinTrainer:
+    """D and K, then E and G; what scores are the moving averages of all three."""
+
+    def __init__(self, method: Twin) -> None:
+        self.method = method
+        self.settings = settings = method.settings.training
+        self.encoder = copy.deepcopy(method.encoder)
+        self.generator = copy.deepcopy(method.generator)
+        self.discriminator = copy.deepcopy(method.discriminator)
+        moving = nn.ModuleDict({name: getattr(self, name) for name in MOVING}).train().requires_grad_(True)
+        averages = {f"average_{name}": method.networks[name] for name in MOVING}
+        self.networks = nn.ModuleDict({**moving, **averages})
+        coder = nn.ModuleDict({"encoder": self.encoder, "generator": self.generator})
+        self.optimizers = {
+            "coder": adam(coder, settings, LEARNING_RATE),
+            "discriminator": adam(self.discriminator, settings, LEARNING_RATE),
+        }
+
+    def step(
+        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
+    ) -> dict[str, torch.Tensor]:
+        self._set_rates(step)
+        normals = jitter(images, rng)
+        logged = self._train_discriminator(images, normals, rng, backward)
+        logged |= self._train_coder(normals, rng, backward)
+        for name in MOVING:
+            update_average(self.networks[f"average_{name}"], self.networks[name], self.settings.ema, step)
+        return logged
+
+    def _train_discriminator(
+        self, images: torch.Tensor, normals: torch.Tensor, rng: torch.Generator, backward: Backward
+    ) -> dict[str, torch.Tensor]:
+        g, d = self.generator, self.discriminator
+
+        # D: min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
+        damaged, kinds = damage(images, rng)
+        with torch.no_grad():
+            fakes = g(self._latents(len(images), rng))
+        # all three in one batch: in batches of their own, batch norm would tell D which is which, and only there
+        everything = torch.cat([normals, damaged, fakes])
+        view = d.inspect(everything, self._kept(len(everything), rng))
+        (real, _, fake), (right, wrong, _) = view.logits.chunk(3), view.kinds.chunk(3)
+        loss_d = discriminator_loss(real, fake)
+        loss_k = (F.cross_entropy(right, torch.zeros_like(kinds)) + F.cross_entropy(wrong, kinds)) / 2
+        self.optimizers["discriminator"].zero_grad(set_to_none=True)
+        backward(loss_d + loss_k)
+        self.optimizers["discriminator"].step()
+        gap = real.mean() - fake.mean()
+        return {"loss_d": loss_d.detach(), "loss_k": loss_k.detach(), "logit_gap": gap.detach()}
+
+    def _train_coder(self, normals: torch.Tensor, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
+        e, g, d = self.encoder, self.generator, self.discriminator
+
+        # E, G: min |x - x'|^2 / |x - mean|^2 + mean_l (1 - cos(f_l(x), f_l(x'))), x' = G(E(s(x))) with s on every other
+        d.requires_grad_(False)
+        half = len(normals) // 2
+        latents = self._latents(len(normals), rng)
+        drawn = g(latents)
+        twins = g(on_sphere(e(torch.cat([spoil(normals[:half], rng), normals[half:]]))))
+        view = d.inspect(torch.cat([normals, twins, drawn]))  # in the company in which D has learnt to judge
+        loss_rec = relative_square(normals, twins).mean()
+        loss_f = torch.stack([_apart(*maps.flatten(1).chunk(3)[:2]) for maps in view.maps]).mean()
+        # + 1 - cos(z, E(G(z))) + 0.1 (softplus(-D(G(z))) + softplus(-D(x')))
+        loss_z = cosine_distance(latents, e(drawn.detach())).mean()
+        _, restored, fake = view.logits.chunk(3)
+        loss_g = generator_loss(fake) + generator_loss(restored)
+        self.optimizers["coder"].zero_grad(set_to_none=True)
+        backward(loss_rec + loss_f + loss_z + ADVERSARIAL * loss_g)
+        self.optimizers["coder"].step()
+        d.requires_grad_(True)
+        losses = {"loss_rec": loss_rec, "loss_f": loss_f, "loss_z": loss_z, "loss_g": loss_g}
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _latents(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        networks = self.method.settings.networks
+        drawn = draw_latents(count, networks.latent_dim, networks.latent_prior, rng)
+        return on_sphere(drawn.to(device_of(self.networks)))
+
+    def _kept(self, count: int, rng: torch.Generator) -> torch.Tensor:
+        """Dropout by `rng`: 0 for D's last activations (B, W, 4, 4) that are dropped, more than 1 for those kept."""
+        shape = (count, self.discriminator.last_width, 4, 4)
+        kept = (torch.rand(shape, generator=rng) >= DROPPED) / (1 - DROPPED)
+        return kept.to(device_of(self.networks))
+
+    def _set_rates(self, step: int) -> None:
+        """Full for the first half, then down to 2 % along a line: the averages settle."""
+        base = self.settings.learning_rate or LEARNING_RATE
+        rate = base * max(0.02, min(1.0, 2 * (1 - step / self.settings.steps)))
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def preview(self, images: torch.Tensor) -> torch.Tensor:
+        """Draws from the prior and, below, twins of `images`: half of the grid each."""
+        half = len(images) // 2
+        method = self.method
+        with torch.no_grad():
+            drawn = method.generator(self._latents(len(images) - half, generator(0, "preview")))
+            twins = method.generator(on_sphere(method.encoder(images[:half])))
+        return torch.cat([drawn, twins])

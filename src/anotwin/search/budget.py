@@ -1,0 +1,51 @@
+"""From milliseconds an image to steps: measured once, so that nothing in a run depends on the clock.
+
+The steps that a budget allows are found before the first image is scored, on made-up images of the model's shape, and
+then hold for the whole run: the same image has the same score in any company, and a run that was stopped goes on with
+the steps that it began with only if it is given them. A threshold holds for the steps that it was calibrated with.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from anotwin.errors import SettingsError
+
+Search = Callable[[int], object]  # searches one full batch with so many steps
+
+SHORT, LONG = 2, 6  # steps; their difference leaves out what a batch costs once
+REPEATS = 3
+
+
+def steps_within(
+    search: Search, images: int, milliseconds: float, clock: Callable[[], float] = time.perf_counter
+) -> tuple[int, float]:
+    """The steps that `milliseconds` an image allow for `search`, which takes `images` at once, and what a step costs.
+
+    Returns (steps >= 1, milliseconds an image-step). The medians of a few short and long searches are compared, after
+    one that is not counted. Raises SettingsError for a budget that does not even allow one step.
+
+    >>> now = iter([0.0, 0.3, 0.0, 0.7] * REPEATS)  # 0.1 s a step and as much besides
+    >>> steps_within(lambda steps: None, 10, 200.0, lambda: next(now))
+    (19, 10.0)
+    """
+    if not milliseconds > 0:
+        raise SettingsError(f"--budget-ms {milliseconds:g}: must be above 0, for example 20")
+
+    def seconds(steps: int) -> float:
+        began = clock()
+        search(steps)
+        return clock() - began
+
+    search(SHORT)  # kernels are chosen, memory is found
+    pairs = [(seconds(SHORT), seconds(LONG)) for _ in range(REPEATS)]
+    short, long = (statistics.median(times) for times in zip(*pairs, strict=True))
+    step = max(long - short, 1e-9) / (LONG - SHORT)
+    once = max(short - SHORT * step, 0.0)
+    steps = int((milliseconds / 1000 * images - once) / step + 1e-6)
+    if steps < 1:
+        least = 1000 * (once + step) / images
+        raise SettingsError(f"--budget-ms {milliseconds:g}: one step of this search takes {least:.3g} ms an image here")
+    return steps, round(1000 * step / images, 6)

@@ -1,0 +1,110 @@
+"""Networks made ready for the search: the same function of the same images, in less time.
+
+Frozen networks in evaluation mode allow what training does not: batch norm is a constant factor and shift, which goes
+into the convolution before it; spectral norm is a constant divisor; weights can lie channels last, as the kernels like
+them, and in bf16, where the processor multiplies bf16. The copies serve the descent alone: what is reported (scores,
+residuals, pictures) comes from the networks themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+
+Precision = Literal["auto", "32", "bf16"]
+WIDEST = 512  # latent dimensions: the axes of more take seconds
+
+
+def search_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type that the descent computes in: "auto" is bf16 only where the processor has instructions for it."""
+    if precision == "auto":
+        precision = "bf16" if _multiplies_bf16(device) else "32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def for_search(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A frozen copy of a network in evaluation mode that computes the same, up to the rounding of `dtype`."""
+    return fold_norms(network).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """A frozen copy in which no batch norm or spectral norm is left: each is in the weights before it.
+
+    Exact to rounding. `network` must be in evaluation mode; only batch norms that follow a convolution (transposed or
+    not) in an `nn.Sequential` are folded.
+    """
+    folded = copy.deepcopy(network).requires_grad_(False)
+    for module in list(folded.modules()):
+        if is_parametrized(module):
+            _bake(module)
+        if isinstance(module, nn.Sequential):
+            for place, (layer, norm) in enumerate(pairwise(list(module))):
+                if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                    fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
+                    module[place], module[place + 1] = fused, nn.Identity()
+    return folded.requires_grad_(False)
+
+
+def _bake(module: nn.Module) -> None:
+    """Make what a parametrisation computes a plain weight of `module`, a copy.
+
+    Not by torch's `remove_parametrizations`: a copy shares its class with the original, which would lose its own.
+    """
+    names = list(module.parametrizations)  # type: ignore[arg-type]
+    weights = {name: getattr(module, name).detach().clone() for name in names}
+    module.__class__ = type_before_parametrizations(module)
+    del module._modules["parametrizations"]
+    for name, weight in weights.items():
+        module.register_parameter(name, nn.Parameter(weight, requires_grad=False))
+
+
+def latent_axes(generator: nn.Module) -> torch.Tensor:
+    """The directions of z that a folded generator tells apart, (Z, Z) orthonormal, one a column.
+
+    They are the left singular vectors of the weights that z meets first. Along them the loss is far less skewed than
+    along the coordinates of z, so that an optimiser with one scale a coordinate (Adam) goes several times as fast.
+    The axes of more than `WIDEST` dimensions are left as they are.
+    """
+    first = _first_layer(generator)
+    weights = first.weight.detach().flatten(1).double()  # (Z, C 4 4)
+    if len(weights) > WIDEST:
+        return torch.eye(len(weights), device=weights.device)
+    axes: torch.Tensor = torch.linalg.eigh(weights @ weights.T).eigenvectors.float()
+    return axes
+
+
+def turn_latents(generator: nn.Module, axes: torch.Tensor) -> nn.Module:
+    """The folded generator y -> G(z), z = `axes` y: a copy, and as fast, for the turn goes into its first weights."""
+    turned = copy.deepcopy(generator)
+    first = _first_layer(turned)
+    weights = first.weight.detach()
+    first.weight = nn.Parameter((axes.T @ weights.flatten(1)).view_as(weights), requires_grad=False)
+    return turned
+
+
+def along(latents: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
+    """Latents (N, Z) in the coordinates of `axes` (Z, Z): `axes`^T z row by row, so that no row sees another.
+
+    `along(y, axes.T)` is the way back.
+    """
+    return torch.stack([(axes * latent[:, None]).sum(0) for latent in latents])
+
+
+def _first_layer(generator: nn.Module) -> nn.ConvTranspose2d:
+    for module in generator.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            return module
+    raise TypeError(f"{type(generator).__name__} has no transposed convolution for z to meet first")
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None), getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and any(bool(ask()) for ask in known if ask is not None)
