@@ -1,4 +1,4 @@
-"""The machine's own limit for `speed.py`, and how times are taken: in turns, because a shared machine is never steady."""
+"""The machine's own limit for `speed.py`, and how times are taken: in turns, since a shared machine is never steady."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 GIGA = 1e9
 SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices: large enough that nothing but arithmetic counts
@@ -47,9 +48,23 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products and convolutions in `work`, backward passes included."""
-    with FlopCounterMode(display=False) as counter:
+    counter = _Counting()
+    with counter:
         work()
-    return int(counter.get_total_flops())
+    return counter.total
+
+
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own is not typed
+    """Torch's own formulas; its FlopCounterMode also follows modules, and fails where a gradient is taken by a leaf."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=out))
+        return out
 
 
 def probes(dtype: torch.dtype, device: torch.device, scale: float = 1.0) -> dict[str, Callable[[], float]]:

@@ -1,7 +1,7 @@
 """What `speed.py` compares with: AnoGAN and DCGAN as public repositories write them, in plain PyTorch.
 
-The same layers and weights as ours, stock modules, float32, contiguous memory. Where repositories differ, the faster way
-is taken: features of the query computed once, networks frozen during the search, data in memory.
+The same layers and weights as ours, stock modules, float32, contiguous memory. Where repositories differ, the faster
+way is taken: features of the query computed once, networks frozen during the search, data in memory.
 """
 
 from __future__ import annotations

@@ -1,236 +1,229 @@
-"""One class normal, all others abnormal: AnoGAN, the references of its paper, and classical methods, in one run.
+"""One class normal, all others abnormal: AnoTwin's methods, their references, and other libraries, in one run.
 
-Every method learns from the same images (those that AnoGAN's training left after its hold-out) and scores the same test
-images. Scores are higher for abnormal images.
+Every method learns from the same images (those that are left after the hold-out, which follows from data, settings and
+seed) and scores the same test images; higher is more abnormal, and labels only measure.
 
-    AnoGAN A, R, D   the paper's score and its two terms, from one search
-    P_D              the discriminator's output, no search
-    GAN_R            same networks, the discrimination loss of Yeh et al. (2016) in the search and in the score
-    aCAE             adversarial convolutional autoencoder, as many steps
-    kNN              mean distance to the 5 nearest training images, pixels
-    PCA              reconstruction error, 60 components, pixels
-    isolation forest scikit-learn's defaults, pixels
+    twin, fanogan, anogan, aCAE   methods of AnoTwin, with R, D, P_D and the decision at their calibrated threshold
+    P_D                           the discriminator of anogan alone, no search
+    GAN_R                         anogan's networks, the discrimination loss of Yeh et al. (2016) in search and score
+    kNN                           mean distance to the 5 nearest training images, pixels
+    PCA                           reconstruction error, 60 components, pixels
+    isolation forest              scikit-learn's defaults, pixels
+    PyOD ..., GANomaly ...        with --peer-minutes M, from `make peers`: see benchmarks/_peers.py
 
-    python benchmarks/oneclass.py --normal 0 8 --seeds 0 1 2 --json oneclass.json
+    python benchmarks/oneclass.py --more-seeds 1 2 --scores scores --json oneclass.json      # twin, all ten digits
+    python benchmarks/oneclass.py --methods all --peer-minutes 5 --scores scores --json oneclass.json
+
+Scores go to --scores as they come: a run that was stopped, or is asked for more, makes only what is not there.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import NearestNeighbors
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from _common import (
     QUICK,
     Cell,
-    Floats,
     Images,
     Report,
     Row,
-    column,
     console,
-    draw,
     find_or_bundled,
-    members,
     options,
     over_seeds,
-    pixels,
     print_head,
     run,
-    score,
 )
-from anotwin import Detector, Settings
+from _oneclass_classical import CLASSICAL
+from _oneclass_kept import Keeper, Outcome
+from _oneclass_methods import METHODS, Case, open_case, outcomes
+from _oneclass_summary import Scored, auroc_table, summary
+from anotwin import Settings
 from anotwin.commands import showing
-from anotwin.detector import Update, Watch
-from anotwin.prepare.stream import stream
-from anotwin.records import ImageSource
+from anotwin.detector import Update
 
 NAME = "oneclass"
 REFERENCE = "kNN"  # its time is the unit of time: a ratio says more about methods than about machines
-COMPONENTS = 60
-SHORT = 0.5  # seconds: what takes less is timed three times, and the least counts
-
-Score = Callable[[Floats], Floats]  # pixels (N, P) -> scores (N,)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one method made of the test images."""
-
-    method: str
-    scores: Floats  # (N,)
-    seconds: float  # for all N together
-    training: float  # seconds
+CLAIMED = "twin"  # the goals are about this method, on MNIST
+MEAN_GOAL = ">= 0.985"  # of the AUROC, all ten digits and the whole test set
+TRAINING_GOAL = "<= 300"  # seconds a digit, on two cores
+DEFAULT = (*CLASSICAL, CLAIMED)
+DIGITS = tuple(map(str, range(10)))
+TERMS = {"residual": "R", "discrimination": "D", "discriminator": "P_D"}
+QUICK_LIMIT = 200
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
-    """All methods on all digits and seeds."""
+    """All methods on all digits and seeds, then what they say together."""
     images = find_or_bundled(arguments)
     settings = settings_of(arguments)
-    changed = [*(QUICK if arguments.quick else ()), *(arguments.set or ())]
-    limit = min(arguments.limit, 200) if arguments.quick else arguments.limit
-    print_head(
-        "One class normal",
-        {
-            "data": f"{images.name}, normal = {', '.join(arguments.normal)}, at most {limit} test images",
-            "protocol": f"all methods on the same training and test images; {settings.training.steps} training steps, "
-            f"search of {settings.search.steps} steps with Adam at {settings.search.learning_rate:g}",
-            "settings": ", ".join(changed) or "the defaults of anotwin train",
-            "seeds": f"training {', '.join(map(str, arguments.seeds))}; search and bootstrap 0",
-        },
-    )
-    report = Report(arguments.json)
-    for normal in arguments.normal:
-        runs = [measure(images, normal, seed, settings, limit, arguments.device, report) for seed in arguments.seeds]
-        if len(runs) > 1:
-            summary = over_seeds(runs, f"normal={normal}")
-            report.add(summary)
-            report.show(summary)
+    limit = arguments.limit
+    if arguments.quick:
+        limit = min(QUICK_LIMIT if limit is None else limit, QUICK_LIMIT)
+    minutes = 0.0 if arguments.quick else arguments.peer_minutes
+    methods, cases = methods_of(arguments), cases_of(arguments)
+    head(arguments, images, settings, limit, methods, minutes)
+    keeper, report = Keeper(arguments.scores), Report(arguments.json)
+    training_goal = TRAINING_GOAL if images.is_mnist else None
+    scored: list[Scored] = []
+    for normal, seed in cases:
+        case = open_case(images, normal, seed, settings, limit, arguments.device, minutes)
+        scored += measure(case, methods, keeper, report, training_goal)
+    spread(cases, report)
+    for seed in dict.fromkeys(seed for _, seed in cases):
+        together([each for each in scored if each.seed == seed], mean_goals(images, limit), report)
+    keeper.close()
     report.close()
 
 
 def measure(
-    images: Images, normal: str, seed: int, settings: Settings, limit: int, device: str, report: Report
-) -> list[Row]:
-    """One digit and one training seed; every method's rows are saved when it is done."""
-    test = images.test(normal)
-    indices = draw(test, limit)
-    truth = np.array([test.items[index].normal is False for index in indices])
-    case = f"normal={normal}, seed={seed}"
-    own = settings.with_overrides([f"training.seed={seed}", f'data.normal="{normal}"'])
-    console.print(f"\n[bold]{case}[/]: {truth.sum()} of {len(truth)} test images are abnormal")
+    case: Case, methods: Sequence[str], keeper: Keeper, report: Report, training_goal: str | None
+) -> list[Scored]:
+    """One digit and one training seed; each row is saved as soon as it is known."""
+    truth, labels = case.truth, tuple(case.labels)
+    console.print(f"\n[bold]{case.name}[/]: {truth.sum()} of {len(truth)} test images are abnormal")
     rows: list[Row] = []
-    unit = float("nan")
+    scored: list[Scored] = []
+    unit = None
     with showing.bars() as watch:
-        for result in results(images.training(normal), test, indices, own, device, watch):
-            if result.method == REFERENCE:
-                unit = result.seconds  # comes first
-            new = rows_of(Cell(NAME, case, result.method), result, truth, unit)
-            report.add(new)
-            rows += new
+        for method, outcome in outcomes(case, methods, keeper, watch):
+            for text in filter(None, (outcome.note, outcome.error and f"no scores: {outcome.error}")):
+                watch(Update("note", detail=f"{method}: {text}"))
+            if outcome.error:
+                continue
+            unit = outcome.seconds if method == REFERENCE else unit  # comes first
+            found = Scored(case.normal, case.seed, method, case.prints, labels, truth, outcome.columns["score"])
+            scored.append(found)
+            goal = training_goal if method == CLAIMED else None
+            for row in rows_of(Cell(NAME, case.name, method), outcome, found, unit, goal):
+                report.add([row])
+                rows.append(row)
     report.show(rows)
-    return rows
+    return scored
 
 
-def results(
-    training: ImageSource, test: ImageSource, indices: Sequence[int], settings: Settings, device: str, watch: Watch
-) -> Iterator[Result]:
-    """All methods, the classical ones first; AnoGAN is trained before them, since its split is theirs."""
-    anogan = fit("anogan", training, settings, device, watch)
-    seen = members(anogan, training, "train")
-    yield from classical(pixels(training, seen), pixels(test, indices), settings.training.seed)
-    yield from anogan_family(anogan, test, indices, settings, watch)
-    acae = fit("acae", training, settings, device, watch)
-    assert members(acae, training, "train") == seen
-    findings, seconds = score(acae, test, indices, watch)
-    yield Result("aCAE", column(findings, "anomaly"), seconds, acae.history["seconds"])
-
-
-def fit(method: str, training: ImageSource, settings: Settings, device: str, watch: Watch) -> Detector:
-    """A trained detector; its calibration, which no metric here needs, is skipped by a search of no steps."""
-    watch(Update("note", detail=f"training {method}"))
-    hasty = settings.with_overrides(["search.steps=0"])
-    return Detector.train(training, method=method, settings=hasty, device=device, watch=watch).with_settings(settings)
-
-
-def anogan_family(
-    detector: Detector, test: ImageSource, indices: Sequence[int], settings: Settings, watch: Watch
-) -> Iterator[Result]:
-    """What the same two networks say: A, R and D from one search, P_D without any, GAN_R with a search of its own."""
-    training = float(detector.history["seconds"])
-    findings, seconds = score(detector, test, indices, watch)
-    for name, term in (("AnoGAN A", "anomaly"), ("AnoGAN R", "residual"), ("AnoGAN D", "discrimination")):
-        yield Result(name, column(findings, term), seconds, training)
-    verdict = timed(lambda: _verdicts(detector, test, indices))[1]
-    yield Result("P_D", column(findings, "discriminator"), verdict, training)
-    watch(Update("note", detail="searching with the discrimination loss of GAN_R"))
-    reference = detector.with_settings(settings.with_overrides(["search.discrimination=sigmoid"]))
-    findings, seconds = score(reference, test, indices, watch)
-    yield Result("GAN_R", column(findings, "anomaly"), seconds, training)
-
-
-def _verdicts(detector: Detector, test: ImageSource, indices: Sequence[int]) -> Floats:
-    parts = stream(test, indices, detector.method.spec, 128, keep_pixels=False)
-    return np.concatenate([-detector.method.logits(part.images).double().cpu().numpy() for part in parts])
-
-
-def classical(training: Floats, queries: Floats, seed: int) -> Iterator[Result]:
-    """Methods without a network, from pixels in [0, 1]."""
-    makers = ((REFERENCE, nearest), ("PCA", reconstruction), ("isolation forest", lambda each: forest(each, seed)))
-    for name, maker in makers:
-        began = time.perf_counter()
-        scorer = maker(training)
-        fitted = time.perf_counter() - began
-        scores, seconds = timed(lambda scorer=scorer: scorer(queries))  # type: ignore[misc]
-        yield Result(name, scores, seconds, fitted)
-
-
-def nearest(training: Floats) -> Score:
-    """Mean distance to the 5 nearest training images."""
-    neighbours = NearestNeighbors(n_neighbors=5).fit(training)
-    return lambda queries: np.asarray(neighbours.kneighbors(queries)[0].mean(axis=1))
-
-
-def reconstruction(training: Floats) -> Score:
-    """Squared error of what the first principal components leave; half of all components where those are fewer."""
-    pca = PCA(min(COMPONENTS, min(training.shape) // 2), random_state=0).fit(training)
-
-    def scores(queries: Floats) -> Floats:
-        return np.asarray(np.square(queries - pca.inverse_transform(pca.transform(queries))).sum(axis=1))
-
-    return scores
-
-
-def forest(training: Floats, seed: int) -> Score:
-    """Isolation forest; scikit-learn's score is higher for normal images."""
-    trees = IsolationForest(random_state=seed).fit(training)
-    return lambda queries: np.asarray(-trees.score_samples(queries))
-
-
-def timed(function: Callable[[], Floats]) -> tuple[Floats, float]:
-    """What it returns, and its seconds: the least of three calls where one is short."""
-    seconds: list[float] = []
-    while len(seconds) < 3 and (not seconds or seconds[0] < SHORT):
-        began = time.perf_counter()
-        value = function()
-        seconds.append(time.perf_counter() - began)
-    return value, min(seconds)
-
-
-def rows_of(cell: Cell, result: Result, truth: npt.NDArray[np.bool_], unit: float) -> list[Row]:
+def rows_of(
+    cell: Cell, outcome: Outcome, scored: Scored, unit: float | None, training_goal: str | None
+) -> Iterator[Row]:
     """A method's numbers; `unit` is the reference's seconds for the same images."""
-    return [
-        cell.auroc("auroc", truth, result.scores),
-        cell.average_precision(truth, result.scores),
-        cell.row("time_per_image", result.seconds / unit, unit=f"x {REFERENCE}"),
-        cell.row("ms_per_image", 1000 * result.seconds / len(truth), unit="ms"),
-        cell.row("training_seconds", result.training, unit="s"),
-    ]
+    truth, columns = scored.truth, outcome.columns
+    yield cell.auroc("auroc", truth, scored.scores)
+    yield cell.average_precision(truth, scored.scores)
+    for column, term in TERMS.items():
+        if column in columns:
+            yield cell.auroc(f"auroc_{term}", truth, columns[column])
+    if "anomalous" in columns:
+        flagged = columns["anomalous"] > 0
+        yield cell.share("detection_rate", flagged[truth])
+        yield cell.share("false_alarm_rate", flagged[~truth])
+    if unit is not None:
+        yield cell.row("time_per_image", outcome.seconds / unit, unit=f"x {REFERENCE}")
+    yield cell.row("ms_per_image", 1000 * outcome.seconds / len(truth), unit="ms")
+    yield cell.row("training_seconds", outcome.training, unit="s", goal=training_goal)
+
+
+def spread(cases: Sequence[tuple[str, int]], report: Report) -> None:
+    """Mean, least and greatest over the seeds of each digit that has several."""
+    for normal in dict.fromkeys(normal for normal, _ in cases):
+        names = [f"normal={normal}, seed={seed}" for digit, seed in cases if digit == normal]
+        if len(names) > 1:
+            rows = over_seeds([[row for row in report.rows if row.case == name] for name in names], f"normal={normal}")
+            report.add(rows)
+            report.show([row for row in rows if row.metric == "auroc"])
+
+
+def together(scored: Sequence[Scored], goals: dict[str, str], report: Report) -> None:
+    """One seed's digits: a table of AUROCs, and the means."""
+    if len({each.normal for each in scored}) < 2:
+        return
+    names = {f"normal={each.normal}, seed={each.seed}" for each in scored}
+    console.print(f"\n[bold]all digits, seed={scored[0].seed}[/]")
+    console.print(auroc_table(scored))
+    complete = {each.normal for each in scored} >= set(DIGITS)
+    rows = summary(NAME, scored, [row for row in report.rows if row.case in names], goals if complete else {})
+    report.add(rows)
+    report.show(rows)
+
+
+def mean_goals(images: Images, limit: int | None) -> dict[str, str]:
+    """By method, of the mean AUROC over ten digits: there is one where the whole test set of MNIST is scored."""
+    return {CLAIMED: MEAN_GOAL} if images.is_mnist and limit is None else {}
+
+
+def cases_of(arguments: argparse.Namespace) -> list[tuple[str, int]]:
+    """Digits with their seeds, each once."""
+    digits = arguments.normal or (("0", "8") if arguments.quick else DIGITS)
+    pairs = [(digit, seed) for digit in digits for seed in arguments.seeds]
+    pairs += [(digit, seed) for digit in arguments.more_normal for seed in arguments.more_seeds]
+    return list(dict.fromkeys(pairs))
+
+
+def methods_of(arguments: argparse.Namespace) -> list[str]:
+    """Those asked for, in the order in which they run."""
+    asked = arguments.methods or (("all",) if arguments.quick else DEFAULT)
+    return [name for name in METHODS if name in asked or "all" in asked]
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The defaults and what the options change."""
+    return Settings().with_overrides(changes(arguments))
+
+
+def changes(arguments: argparse.Namespace) -> list[str]:
+    """What the options change of the defaults, as --set would."""
     given = [*(QUICK if arguments.quick else ()), *(arguments.set or ())]
-    given += [] if arguments.steps is None else [f"training.steps={arguments.steps}"]
-    return Settings().with_overrides(given)
+    return given + ([] if arguments.steps is None else [f"training.steps={arguments.steps}"])
+
+
+def head(
+    arguments: argparse.Namespace,
+    images: Images,
+    settings: Settings,
+    limit: int | None,
+    methods: Sequence[str],
+    minutes: float,
+) -> None:
+    """All that it takes to judge the numbers or to make them again."""
+    cases = cases_of(arguments)
+    by_seed = [
+        f"{seed} on {' '.join(digit for digit, own in cases if own == seed)}"
+        for seed in dict.fromkeys(seed for _, seed in cases)
+    ]
+    print_head(
+        "One class normal",
+        {
+            "data": f"{images.name}, {'the whole test set' if limit is None else f'at most {limit} test images'}",
+            "protocol": f"all methods on the same training and test images; {settings.training.steps} training steps, "
+            f"search of {settings.search.steps} steps, false-alarm rate {settings.calibration.false_alarm_rate:g}",
+            "methods": ", ".join(methods) + (f"; peers, {minutes:g} min of training each" if minutes > 0 else ""),
+            "settings": ", ".join(changes(arguments)) or "the defaults of anotwin train",
+            "seeds": f"training {', '.join(by_seed)}; search and bootstrap 0",
+        },
+    )
 
 
 def parser() -> argparse.ArgumentParser:
     """This benchmark's options."""
     parser = options(str(__doc__))
-    parser.add_argument("--normal", nargs="+", default=["0", "8"], metavar="D", help="normal digits, one after another")
-    parser.add_argument("--limit", type=int, default=1000, help="test images, drawn with a fixed seed")
+    parser.add_argument("--normal", nargs="+", metavar="D", help="normal digits, all ten; with --quick 0 and 8")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="S", help="training seeds")
-    parser.add_argument("--steps", type=int, help="training steps, of AnoGAN and of aCAE")
+    parser.add_argument(
+        "--more-seeds", nargs="+", type=int, default=[], metavar="S", help="further ones, for --more-normal"
+    )
+    parser.add_argument("--more-normal", nargs="+", default=["2", "5", "8"], metavar="D", help="digits: 2 5 8")
+    parser.add_argument("--limit", type=int, help="only so many test images, drawn with a fixed seed")
+    parser.add_argument(
+        "--methods", nargs="+", choices=[*METHODS, "all"], metavar="M", help=f"of {', '.join(METHODS)}, or all"
+    )
+    parser.add_argument(
+        "--peer-minutes", type=float, default=0.0, metavar="M", help="of training for each peer; 0 or --quick: no peers"
+    )
+    parser.add_argument("--steps", type=int, help="training steps of our methods")
     parser.add_argument("--set", action="append", metavar="SECTION.KEY=VALUE", help="any setting; repeatable")
+    parser.add_argument("--scores", type=Path, metavar="DIR", help="keeps the scores there, or uses them again")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What many tests share: one thread, so that numbers are exact; images on disk; one small trained model."""
+"""What many tests share: one thread, so that numbers are exact; images on disk; two small trained models."""
 
 from pathlib import Path
 
@@ -28,9 +28,17 @@ def query_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, normal_folder: Path) -> Path:
-    """A calibrated AnoGAN of `normal_folder`; not to be written to."""
+    """A calibrated model of `normal_folder`, of the default method; not to be written to."""
     folder = tmp_path_factory.mktemp("models") / "model"
     good("train", normal_folder, "--out", folder, *sets())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def searching_model(tmp_path_factory: pytest.TempPathFactory, normal_folder: Path) -> Path:
+    """A calibrated AnoGAN of `normal_folder`, for tests about the search; not to be written to."""
+    folder = tmp_path_factory.mktemp("models") / "searching"
+    good("train", normal_folder, "--out", folder, "--method", "anogan", *sets())
     return folder
 
 

@@ -78,7 +78,8 @@ class TrainingSettings(_Stage):
     ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
     snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
     sample_every: int = Field(500, ge=1)  # steps between sample grids
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    # auto: bf16-mixed where the processor multiplies bf16. float32 gives the same weights on every processor of a kind
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
 
 
 class SearchSettings(_Stage):

@@ -30,10 +30,9 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     try:
         import _common
         import anogan_mnist
-        import oneclass
         import stabilisers
 
-        yield {"common": _common, "anogan_mnist": anogan_mnist, "oneclass": oneclass, "stabilisers": stabilisers}
+        yield {"common": _common, "anogan_mnist": anogan_mnist, "stabilisers": stabilisers}
     finally:
         sys.path.remove(str(BENCHMARKS))
 
@@ -152,19 +151,6 @@ def test_drawing_is_repeatable_and_refuses_a_draw_without_both_kinds(common: Any
             common.draw(source, limit)
 
 
-def test_classical_methods_by_brute_force(scripts: dict[str, ModuleType]) -> None:
-    rng = np.random.default_rng(0)
-    training, queries = rng.random((40, 6)), rng.random((7, 6))
-    distances = np.sort(np.linalg.norm(queries[:, None] - training[None], axis=2), axis=1)
-    np.testing.assert_allclose(scripts["oneclass"].nearest(training)(queries), distances[:, :5].mean(axis=1))
-    centred = training - training.mean(axis=0)
-    basis = np.linalg.svd(centred)[2][:3]  # half of six components
-    rest = (queries - training.mean(axis=0)) @ (np.eye(6) - basis.T @ basis)
-    np.testing.assert_allclose(scripts["oneclass"].reconstruction(training)(queries), np.square(rest).sum(axis=1))
-    far = scripts["oneclass"].forest(training, seed=0)
-    assert far(np.full((1, 6), 5.0))[0] > far(training).max()
-
-
 def test_pasted_patches_come_from_another_image_and_stay_a_square(scripts: dict[str, ModuleType]) -> None:
     paste = scripts["stabilisers"].paste_patches
     levels = np.arange(10, 90, 10, dtype=np.uint8)
@@ -233,24 +219,6 @@ def test_anogan_quick_and_its_model_used_again(
     assert {row["metric"]: row["value"] for row in timeless}.items() <= again.items()
     assert scripts["anogan_mnist"].main([*keep, "--seed", "1"]) == 2
     assert "trained with training.seed=0, asked for 1" in capsys.readouterr().err
-
-
-def test_oneclass_quick(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
-    path = tmp_path / "rows.json"
-    arguments = ["--quick", "--normal", "0", "--seeds", "0", "1", "--json", str(path)]
-    assert scripts["oneclass"].main(arguments) == 0
-    rows = rows_in(path)
-    methods = ["kNN", "PCA", "isolation forest", "AnoGAN A", "AnoGAN R", "AnoGAN D", "P_D", "GAN_R", "aCAE"]
-    for case in ("seed=0", "seed=1", "mean of 2 seeds", "min of 2 seeds", "max of 2 seeds"):
-        own = [row["method"] for row in rows if row["case"] == f"normal=0, {case}" and row["metric"] == "auroc"]
-        assert own == methods
-    value = {(row["case"], row["method"], row["metric"]): row["value"] for row in rows}
-    for method in ("kNN", "PCA", "isolation forest"):
-        assert value["normal=0, min of 2 seeds", method, "auroc"] > 0.9
-    assert value["normal=0, seed=0", "kNN", "time_per_image"] == 1
-    # scores differ: not one search, or one formula, under several names
-    aurocs = [value["normal=0, seed=0", method, "average_precision"] for method in methods[3:]]
-    assert len(set(aurocs)) > 3
 
 
 def test_stabilisers_quick(scripts: dict[str, ModuleType], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from anotwin.compare.relative import (
     relative_features,
     relative_l1,
     relative_l2,
+    relative_square,
     shared_features,
     shared_l1,
     shared_l2,
@@ -154,3 +155,49 @@ def test_rows_are_as_if_alone(function: Callable[..., torch.Tensor]) -> None:
     together = function(*arguments)
     for row in range(8):
         assert torch.equal(function(*(part[row : row + 1] for part in arguments)), together[row : row + 1])
+
+
+def test_relative_square_in_closed_form() -> None:
+    """1: no better than a flat grey; the same mistake in twice the ink is half as bad."""
+    two, four = strokes(0, 1), strokes(0, 1, 4, 5)  # variance 4 p (1 - p) with a share p of white
+    flat = two.mean().expand_as(two)
+    assert relative_square(two, two).tolist() == [0.0]
+    assert relative_square(two, flat).item() == pytest.approx(1, rel=1e-6)
+    assert relative_square(two, strokes(0)).item() == pytest.approx((4 / 8) / (4 * 2 / 8 * 6 / 8), rel=1e-6)
+    assert relative_square(four, strokes(0, 1, 4)).item() == pytest.approx((4 / 8) / (4 / 4), rel=1e-6)
+    for gain, shift in ((0.5, 0.0), (0.5, 0.4), (-1.0, 0.0)):  # the contrast and the ground do not count
+        assert relative_square(gain * two + shift, gain * strokes(0) + shift).item() == pytest.approx(2 / 3, rel=1e-5)
+
+
+@quick
+@given(image_pairs)
+def test_relative_square_against_numpy(pair: np.ndarray) -> None:
+    queries, counterparts = (part.reshape(3, -1) for part in pair)
+    error = np.square(queries - counterparts).mean(1)
+    expected = error / np.maximum(queries.var(1), (2 * FAINT) ** 2)
+    assert np.allclose(relative_square(*map(torch.from_numpy, pair)).numpy(), expected)
+
+
+def test_the_gradient_of_relative_square_is_that_of_finite_differences() -> None:
+    rng = torch.Generator().manual_seed(0)
+    pair = (torch.rand(2, 2, 1, 4, 4, generator=rng, dtype=torch.float64) * 2 - 1).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda pair: relative_square(*pair), pair)
+
+
+@pytest.mark.parametrize("grey", [-1.0, 0.0, 1.0])
+def test_relative_square_of_flat_images_is_finite_and_so_is_its_gradient(grey: float) -> None:
+    flat = torch.full((2, 1, 8, 8), grey)
+    assert relative_square(flat, flat).tolist() == [0.0, 0.0]
+    assert (relative_square(flat, flat + 2e-4) <= 1.01e-4).all()  # (1 % of what counts as faint) squared
+    assert relative_square(flat, -flat).isfinite().all()
+    for moved in (flat.clone().requires_grad_(True), strokes(1).repeat(2, 1, 1, 1).requires_grad_(True)):
+        relative_square(flat, moved).sum().backward()
+        assert moved.grad is not None
+        assert moved.grad.isfinite().all()
+
+
+def test_a_relative_square_does_not_depend_on_company() -> None:
+    queries, others = torch.rand(2, 8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    together = relative_square(queries, others)
+    for row in range(8):
+        assert torch.equal(relative_square(queries[row : row + 1], others[row : row + 1]), together[row : row + 1])

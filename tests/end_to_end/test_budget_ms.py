@@ -35,13 +35,13 @@ def allows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_score_within_a_budget_is_score_with_these_steps(
-    tmp_path: Path, model: Path, query_folder: Path, allows: Callable[[int], None]
+    tmp_path: Path, searching_model: Path, query_folder: Path, allows: Callable[[int], None]
 ) -> None:
     allows(2)
-    outcome = good("score", model, query_folder, "--out", tmp_path / "budget", "--budget-ms", 3)
+    outcome = good("score", searching_model, query_folder, "--out", tmp_path / "budget", "--budget-ms", 3)
     assert "2 steps of search for every image of this run (1.5 ms an image and step, 64 images at once)" in outcome.err
     assert "calibrate with the same --budget-ms" in outcome.err
-    other = shutil.copytree(model, tmp_path / "m")
+    other = shutil.copytree(searching_model, tmp_path / "m")
     detector = Detector.load(other)
     detector.with_settings(detector.method.settings.with_overrides(["search.steps=2"])).save(other)
     good("score", other, query_folder, "--out", tmp_path / "steps")
@@ -50,10 +50,10 @@ def test_score_within_a_budget_is_score_with_these_steps(
 
 
 def test_calibrate_stores_the_steps_with_their_threshold(
-    tmp_path: Path, model: Path, normal_folder: Path, query_folder: Path, allows: Callable[[int], None]
+    tmp_path: Path, searching_model: Path, normal_folder: Path, query_folder: Path, allows: Callable[[int], None]
 ) -> None:
     allows(3)
-    copy = shutil.copytree(model, tmp_path / "m")
+    copy = shutil.copytree(searching_model, tmp_path / "m")
     good("calibrate", copy, normal_folder, "--budget-ms", 5, "--false-alarm-rate", 0.2)
     assert Detector.load(copy).method.settings.search.steps == 3
     outcome = good("score", copy, query_folder, "--out", tmp_path / "same", "--budget-ms", 5)
@@ -63,19 +63,19 @@ def test_calibrate_stores_the_steps_with_their_threshold(
     assert (tmp_path / "same" / "scores.csv").read_bytes() == (tmp_path / "plain" / "scores.csv").read_bytes()
 
 
-def test_evaluate_takes_a_budget_too(tmp_path: Path, model: Path, query_folder: Path) -> None:
+def test_evaluate_takes_a_budget_too(tmp_path: Path, searching_model: Path, query_folder: Path) -> None:
     """For once with the real clock: any machine makes a step in a minute."""
     numbers = tmp_path / "numbers.json"
-    outcome = good("evaluate", model, query_folder, "--json", numbers, "--budget-ms", 4)
+    outcome = good("evaluate", searching_model, query_folder, "--json", numbers, "--budget-ms", 4)
     assert re.search(r"--budget-ms 4: \d+ steps of search", outcome.err)
     assert json.loads(numbers.read_text())["n_normal"] > 0
 
 
-def test_a_budget_for_nothing_is_refused(tmp_path: Path, model: Path, query_folder: Path) -> None:
-    outcome = run("score", model, query_folder, "--out", tmp_path / "o", "--budget-ms", "1e-6")
+def test_a_budget_for_nothing_is_refused(tmp_path: Path, searching_model: Path, query_folder: Path) -> None:
+    outcome = run("score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms", "1e-6")
     assert outcome.code == 2
     assert "one step of this search takes" in outcome.error
-    assert "must be above 0" in run("score", model, query_folder, "--out", tmp_path / "o", "--budget-ms", 0).error
+    assert "must be above 0" in run("score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms", 0).error
 
 
 def test_a_method_that_does_not_search_has_no_budget() -> None:

@@ -104,7 +104,7 @@ def test_the_images_may_have_moved(finished: Path, model: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--set", "training.learning_rate=0.01"], "training.learning_rate was 0.0002 and is now 0.01"),
+        (["--set", "training.learning_rate=0.01"], "training.learning_rate was None and is now 0.01"),
         (["--set", "networks.latent_dim=9"], "networks.latent_dim was 8 and is now 9"),
         (["--seed", "1"], "start anew without --resume"),  # another split: other training images
         (["--image-size", "32"], "data.image_size"),

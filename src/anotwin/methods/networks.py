@@ -198,8 +198,21 @@ class Inspector(nn.Module):
         return Inspection(self.real(last).flatten().float(), kinds, features, tuple(maps))
 
 
+class LookConv(nn.Conv2d):
+    """The 3 x 3 convolution that keeps the side: (B, W, s, s) -> (B, W, s, s)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, 1, 1, bias=False)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if len(input) > 1 or input.is_cuda:
+            return super().forward(input)
+        # PyTorch has another CPU kernel for one small image, which adds in another order: never let it be alone
+        return super().forward(torch.cat([input, input]))[:1]
+
+
 def _look(width: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
+    return LookConv(width), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
 
 
 def judge(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:

@@ -17,7 +17,7 @@ from anotwin.seeding import derive
 from anotwin.settings import Settings
 
 METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN, "fanogan": FAnoGAN, "twin": Twin}
-DEFAULT_METHOD = "anogan"
+DEFAULT_METHOD = "twin"
 
 
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:

@@ -138,11 +138,12 @@ class Twin:
             features.append(view.features)
             terms.append((relative_square(part, twins), view.kinds))
         norms.memory.copy_(torch.cat(features))
-        distance = nearest_distance(norms.memory, norms.memory, NEIGHBOURS, skip=1)
-        residual, kinds = (torch.cat(each) for each in zip(*terms, strict=True))
-        seen = _terms(residual, distance, kinds)[: len(images)]
+        own = torch.arange(rows, device=device) % len(images)  # next to nothing away from it: its jittered copies
+        distance = nearest_distance(norms.memory[: len(images)], norms.memory, NEIGHBOURS, own)
+        residual, kinds = (torch.cat(each)[: len(images)] for each in zip(*terms, strict=True))
+        seen = _terms(residual, distance, kinds)
         norms.centre.copy_(seen.mean(0))
-        norms.spread.copy_(seen.std(0).clamp_min(1e-3))
+        norms.spread.copy_(seen.std(0, correction=0).clamp_min(1e-3))
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return self._view(images).features
