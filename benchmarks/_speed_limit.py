@@ -48,7 +48,7 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
 
 def flops(work: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products and convolutions in `work`, backward passes included."""
-    counter = _Counting()
+    counter = _Counting()  # type: ignore[no-untyped-call]
     with counter:
         work()
     return counter.total

@@ -356,7 +356,8 @@ def test_quick_run_and_going_on_from_its_scores(
     modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained = counted(monkeypatch)
-    keep = [*SHORT, "--scores", str(tmp_path / "scores"), "--peer-minutes", "1"]  # quick: no peers all the same
+    monkeypatch.setattr(modules.methods, "peer_results", None)  # quick: no peers, whatever is asked for
+    keep = [*SHORT, "--scores", str(tmp_path / "scores"), "--peer-minutes", "1"]
     first, again, more = (tmp_path / f"{name}.json" for name in ("first", "again", "more"))
     assert modules.oneclass.main([*keep, "--json", str(first)]) == 0
     assert trained == ["twin", "fanogan", "anogan", "acae"] * 2  # AnoGAN's networks are those of P_D and GAN_R

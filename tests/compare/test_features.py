@@ -1,4 +1,4 @@
-"""The discrimination score, the reference score and the nearest neighbours against closed forms, numpy, scikit-learn."""
+"""The discrimination score, the reference score and nearest neighbours against closed forms, numpy and scikit-learn."""
 
 from __future__ import annotations
 

@@ -15,6 +15,15 @@ def discriminator_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> 
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
+def hinge_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (Lim, Ye 2017, 1705.02894, eq. 13); logits (B,). G's part is -D(G(z)).
+
+    >>> float(hinge_loss(torch.tensor([2.0]), torch.tensor([-0.5])))  # beyond 1 nothing is gained
+    0.5
+    """
+    return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+
+
 def generator_loss(fake_logits: torch.Tensor) -> torch.Tensor:
     """-log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3); logits (B,)."""
     return F.softplus(-fake_logits).mean()

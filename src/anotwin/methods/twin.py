@@ -2,25 +2,28 @@
 
 AnoTwin's own method and the default of `train`; each piece has its source, and docs/research.md what it brought.
 
-    encoder        E       codes     z = E(x), on the sphere |z| = sqrt(Z), where a normal prior has its mass
-    generator      G       twin      x' = G(E(x)), the counterpart, one pass
+    encoder        E       codes     z = E(x), on the sphere |z| = sqrt(Z)
+    generator      G       twin      x' = G(E(x)), the counterpart, one pass;  between: z~, on the way from one normal's
+                                     code to another's, and a little astray
     discriminator  D       features  f_l (block l of D), f (f_l averaged over places); K(x): which damage, 0 for none
     memory         M       f of training normals                    damage  t_k, k = 1..8, spoil  s: methods/damage.py
 
-    D      min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
-    E, G   min |x - G(E(s(x)))|^2 / |x - mean x|^2  +  mean_l (1 - cos(f_l(x), f_l(x')))  +  1 - cos(z, E(G(z)))
-               + 0.1 (softplus(-D(G(z))) + softplus(-D(x')))
+    D      min max(0, 1 - D(x)) + max(0, 1 + D(G(z~))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
+    E, G   min |x - x'|^2 / |x - mean x|^2 + mean_l (1 - cos(f_l(x), f_l(x'))) + 1 - cos(z~, E(G(z~)))
+               - 0.1 (D(G(z~)) + D(x')),    x' = G(E(s(x))) for every other x
     R(x)   = |x - x'|^2 / |x - mean x|^2            relative: an image with little ink has little to be wrong about
     D(x)   = n(log d(x)) + 1/2 n(K(x)),  d(x) = mean cosine distance of f(x) to its 5 nearest in M, K(x) = log odds of
              damage, n = standardised on training normals
     A(x)   = D(x) + 1/2 n(log R(x))
 
-- Every z of the sphere is drawn as a normal image, so an anomaly can only be given a normal twin (OCGAN, Perera et al.
-  2019, 1903.08550, bounds the codes likewise); E is trained to see through local damage (denoising, as in DRAEM).
+- What lies between two normals has to be drawn as a normal (OCGAN, Perera et al. 2019, 1903.08550, asks it of all codes
+  in a box; between codes: Berthelot et al. 2019, 1807.07543), and E sees through local damage (as in DRAEM): the twin
+  of an anomaly is drawn as a normal too. A prior over the whole sphere left holes (docs/research.md).
 - A discriminator that only tells real from generated has no reason to know a six from a nine; one that names the damage
   has (rotations: SS-GAN, Chen et al. 2019, 1811.11212). Nearest normals in such features: as in PatchCore (2106.08265).
-- D has batch norm and averages over places whatever networks.discriminator_norm says; networks.feature_layer says of
-  which block f is.
+- The hinge (Lim, Ye 2017, 1705.02894) keeps D's slope, and with it the weight of its verdict, in bounds.
+- D has batch norm whatever networks.discriminator_norm says, and networks.feature_layer says of which block f is;
+  networks.latent_prior has no part in it.
 """
 
 from __future__ import annotations
@@ -40,15 +43,16 @@ from anotwin.compare.score import comparison
 from anotwin.methods.adversary import adam
 from anotwin.methods.anogan import paint
 from anotwin.methods.damage import KINDS, damage, jitter, spoil
-from anotwin.methods.losses import discriminator_loss, generator_loss
+from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Encoder, Generator, Inspection, Inspector
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
-from anotwin.seeding import draw_latents, generator
+from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 
-ADVERSARIAL = 0.1  # weight of D's verdict beside restoring: enough for sharp samples
+ADVERSARIAL = 0.1  # weight of D's verdict beside restoring; at 1 the twins are no longer those of their queries
+ASTRAY = 0.3  # noise on codes between two normals, as a share of a code's length
 DROPPED = 0.3  # of D's last activations while K is trained, or it learns the training images by heart
 NEIGHBOURS = 5
 ODDS = 0.5  # weight of K's log odds in D(x)
@@ -64,16 +68,26 @@ def on_sphere(codes: torch.Tensor) -> torch.Tensor:
     return unit * math.sqrt(codes.shape[1])
 
 
+def between(codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Codes (B, Z) of images that could be: each somewhere between a given code and another one of them, and astray."""
+    others = codes[torch.randperm(len(codes), generator=rng).to(codes.device)]
+    share = torch.rand(len(codes), 1, generator=rng).to(codes.device)
+    noise = on_sphere(torch.randn(codes.shape, generator=rng)).to(codes.device)
+    return on_sphere(on_sphere(torch.lerp(codes, others, share)) + ASTRAY * noise)
+
+
 class Norms(nn.Module):
-    """What training normals look like to the finished networks: their features, and how their terms are spread."""
+    """What training normals are to the finished networks: features, codes, and how their terms are spread."""
 
     memory: torch.Tensor  # (M, F) unit features
+    codes: torch.Tensor  # (M, Z) on the sphere
     centre: torch.Tensor  # (3,) of log R, log d and the odds
     spread: torch.Tensor  # (3,)
 
-    def __init__(self, rows: int, features: int) -> None:
+    def __init__(self, rows: int, features: int, latents: int) -> None:
         super().__init__()
         self.register_buffer("memory", torch.zeros(rows, features))
+        self.register_buffer("codes", torch.zeros(rows, latents))
         self.register_buffer("centre", torch.zeros(3))
         self.register_buffer("spread", torch.ones(3))
 
@@ -89,7 +103,8 @@ class Twin:
         self.discriminator = Inspector(spec, settings.networks, 1 + len(KINDS))
         self.encoder = Encoder(spec, settings.networks)
         self.generator = Generator(spec, settings.networks)
-        self.norms = Norms(settings.networks.memory, self.discriminator.feature_width)
+        networks = settings.networks
+        self.norms = Norms(networks.memory, self.discriminator.feature_width, networks.latent_dim)
         names = ("discriminator", "encoder", "generator", "norms")
         self.networks = nn.ModuleDict({name: getattr(self, name) for name in names})
         freeze(self.networks)
@@ -130,14 +145,16 @@ class Twin:
         rows, device = self.settings.networks.memory, device_of(self.networks)
         rng, norms = generator(0, "settle"), self.norms
         again = [jitter(images, rng) for _ in range(rows // len(images))] if len(images) < rows else []
-        features, terms = [], []
+        features, codes, terms = [], [], []
         for part in torch.split(torch.cat([images, *again])[:rows].to(device), AT_ONCE):
             with torch.no_grad():
                 view = self.discriminator.inspect(part)
-                twins = self.generator(on_sphere(self.encoder(part)))
+                codes.append(on_sphere(self.encoder(part)))
+                twins = self.generator(codes[-1])
             features.append(view.features)
             terms.append((relative_square(part, twins), view.kinds))
         norms.memory.copy_(torch.cat(features))
+        norms.codes.copy_(torch.cat(codes))
         own = torch.arange(rows, device=device) % len(images)  # next to nothing away from it: its jittered copies
         distance = nearest_distance(norms.memory[: len(images)], norms.memory, NEIGHBOURS, own)
         residual, kinds = (torch.cat(each)[: len(images)] for each in zip(*terms, strict=True))
@@ -156,9 +173,9 @@ class Twin:
             return self.discriminator.inspect(images.to(device_of(self.networks)))
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        networks = self.settings.networks
-        latents = draw_latents(count, networks.latent_dim, networks.latent_prior, generator(seed, "sample"))
-        return paint(self.generator, on_sphere(latents))
+        rng, device = generator(seed, "sample"), device_of(self.networks)
+        drawn = torch.randint(0, len(self.norms.codes), (count,), generator=rng)
+        return paint(self.generator, between(self.norms.codes[drawn.to(device)], rng))
 
 
 def _terms(residual: torch.Tensor, distance: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
@@ -208,12 +225,12 @@ class TwinTrainer:
         # D: min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
         damaged, kinds = damage(images, rng)
         with torch.no_grad():
-            fakes = g(self._latents(len(images), rng))
+            fakes = g(between(on_sphere(self.encoder(normals)), rng))
         # all three in one batch: in batches of their own, batch norm would tell D which is which, and only there
         everything = torch.cat([normals, damaged, fakes])
         view = d.inspect(everything, self._kept(len(everything), rng))
         (real, _, fake), (right, wrong, _) = view.logits.chunk(3), view.kinds.chunk(3)
-        loss_d = discriminator_loss(real, fake)
+        loss_d = hinge_loss(real, fake)
         loss_k = (F.cross_entropy(right, torch.zeros_like(kinds)) + F.cross_entropy(wrong, kinds)) / 2
         self.optimizers["discriminator"].zero_grad(set_to_none=True)
         backward(loss_d + loss_k)
@@ -227,27 +244,23 @@ class TwinTrainer:
         # E, G: min |x - x'|^2 / |x - mean|^2 + mean_l (1 - cos(f_l(x), f_l(x'))), x' = G(E(s(x))) with s on every other
         d.requires_grad_(False)
         half = len(normals) // 2
-        latents = self._latents(len(normals), rng)
-        drawn = g(latents)
+        with torch.no_grad():
+            codes = between(on_sphere(e(normals)), rng)
+        drawn = g(codes)
         twins = g(on_sphere(e(torch.cat([spoil(normals[:half], rng), normals[half:]]))))
         view = d.inspect(torch.cat([normals, twins, drawn]))  # in the company in which D has learnt to judge
         loss_rec = relative_square(normals, twins).mean()
         loss_f = torch.stack([_apart(*maps.flatten(1).chunk(3)[:2]) for maps in view.maps]).mean()
         # + 1 - cos(z, E(G(z))) + 0.1 (softplus(-D(G(z))) + softplus(-D(x')))
-        loss_z = cosine_distance(latents, e(drawn.detach())).mean()
+        loss_z = cosine_distance(codes, e(drawn.detach())).mean()
         _, restored, fake = view.logits.chunk(3)
-        loss_g = generator_loss(fake) + generator_loss(restored)
+        loss_g = -(fake.mean() + restored.mean())
         self.optimizers["coder"].zero_grad(set_to_none=True)
         backward(loss_rec + loss_f + loss_z + ADVERSARIAL * loss_g)
         self.optimizers["coder"].step()
         d.requires_grad_(True)
         losses = {"loss_rec": loss_rec, "loss_f": loss_f, "loss_z": loss_z, "loss_g": loss_g}
         return {name: loss.detach() for name, loss in losses.items()}
-
-    def _latents(self, count: int, rng: torch.Generator) -> torch.Tensor:
-        networks = self.method.settings.networks
-        drawn = draw_latents(count, networks.latent_dim, networks.latent_prior, rng)
-        return on_sphere(drawn.to(device_of(self.networks)))
 
     def _kept(self, count: int, rng: torch.Generator) -> torch.Tensor:
         """Dropout by `rng`: 0 for D's last activations (B, W, 4, 4) that are dropped, more than 1 for those kept."""
@@ -264,10 +277,10 @@ class TwinTrainer:
                 group["lr"] = rate
 
     def preview(self, images: torch.Tensor) -> torch.Tensor:
-        """Draws from the prior and, below, twins of `images`: half of the grid each."""
+        """Draws between codes of one half of `images` and, below, twins of the other half."""
         half = len(images) // 2
         method = self.method
         with torch.no_grad():
-            drawn = method.generator(self._latents(len(images) - half, generator(0, "preview")))
+            drawn = method.generator(between(on_sphere(method.encoder(images[half:])), generator(0, "preview")))
             twins = method.generator(on_sphere(method.encoder(images[:half])))
         return torch.cat([drawn, twins])
