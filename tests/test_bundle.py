@@ -126,8 +126,14 @@ def test_a_label_that_is_not_unicode_survives(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).layout == layout
 
 
+def _written(path: Path) -> tuple[int, int, int]:
+    """Which file and when written: not the time of access, which reading may change."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def test_calibration_is_replaced_alone(model: Path) -> None:
-    weights = (model / "weights.safetensors").stat()
+    weights = _written(model / "weights.safetensors")
     other = dataclasses.replace(CALIBRATION, threshold=9.0, scores=(9.0,))
     save_calibration(model, other)
     assert same(load_bundle(model), example(calibration=other))
@@ -136,7 +142,7 @@ def test_calibration_is_replaced_alone(model: Path) -> None:
     searched = example().settings.with_overrides(["search.steps=7"])
     save_calibration(model, CALIBRATION, searched)
     assert same(load_bundle(model), example(settings=searched))
-    assert (model / "weights.safetensors").stat() == weights
+    assert _written(model / "weights.safetensors") == weights
     before = (model / "bundle.json").read_bytes()
     with pytest.raises(BundleError, match="other networks"):
         save_calibration(model, other, searched.with_overrides(["networks.latent_dim=3"]))

@@ -149,3 +149,11 @@ def test_an_edited_bundle_json_is_refused(model: Path) -> None:
     assert "altered or damaged after it was written (checksum differs)" in refusal(model)
     (model / "bundle.json").write_text(json.dumps(json.loads(text)))  # other spaces, same content
     assert same(load_bundle(model), example())
+
+
+def test_a_model_from_before_presets_searches_as_it_did(model: Path) -> None:
+    old = {"steps": 77, "learning_rate": 0.02, "discrimination_weight": 0.1, "batch_size": 64, "seed": 3}
+    edit(model, lambda document: document["settings"].update(search=old))
+    search = load_bundle(model).settings.search
+    assert (search.preset, search.optimizer, search.bound, search.precision) == ("paper", "adam", 0, "32")
+    assert (search.steps, search.learning_rate, search.seed) == (77, 0.02, 3)

@@ -25,6 +25,11 @@ def detector(model: Path) -> Detector:
     return Detector.load(model)
 
 
+@pytest.fixture(scope="module")
+def searching(searching_model: Path) -> Detector:
+    return Detector.load(searching_model)
+
+
 def numbers(findings: list[Finding]) -> list[tuple[Any, ...]]:
     return [tuple(getattr(finding, name) for name in (*NUMBERS, "flagged_by", "status")) for finding in findings]
 
@@ -227,9 +232,13 @@ def test_the_decision_is_that_of_the_calibration(detector: Detector, query_folde
         expected = decide(detector.calibration, finding.score, finding.residual, finding.discrimination)
         assert (finding.p_value, finding.anomalous, finding.flagged_by) == expected
         assert finding.anomalous == (finding.score > detector.calibration.threshold)
-        weight = detector.method.settings.search.discrimination_weight
+
+
+def test_the_score_of_anogan_blends_its_terms(searching: Detector, query_folder: Path) -> None:
+    weight = searching.method.settings.search.discrimination_weight
+    for finding in searching.score(query_folder):
         blend = (1 - weight) * finding.residual + weight * finding.discrimination
-        assert finding.anomaly == pytest.approx(blend, rel=1e-5)
+        assert finding.score == finding.anomaly == pytest.approx(blend, rel=1e-5)
 
 
 def test_an_uncalibrated_detector_scores_and_does_not_decide(detector: Detector) -> None:
@@ -266,14 +275,14 @@ def test_resume_needs_a_folder() -> None:
         Detector.train(normals(5), resume=True)
 
 
-def test_other_settings_of_search_and_comparison(detector: Detector) -> None:
-    changed = detector.with_settings(
-        detector.method.settings.with_overrides(["search.steps=1", "compare.score=residual"])
+def test_other_settings_of_search_and_comparison(searching: Detector) -> None:
+    changed = searching.with_settings(
+        searching.method.settings.with_overrides(["search.steps=1", "compare.score=residual"])
     )
     finding = changed.score(queries(1))[0]
-    assert finding.score == finding.residual != detector.score(queries(1))[0].residual
-    assert changed.fingerprints is detector.fingerprints
-    assert detector.method.settings.search.steps == 4  # the first is as it was
+    assert finding.score == finding.residual != searching.score(queries(1))[0].residual
+    assert changed.fingerprints is searching.fingerprints
+    assert searching.method.settings.search.steps == 4  # the first is as it was
 
 
 @pytest.mark.parametrize("change", ["training.steps=31", "networks.base_channels=8", "data.image_size=32"])
@@ -282,8 +291,8 @@ def test_settings_that_take_another_training(detector: Detector, change: str) ->
         detector.with_settings(detector.method.settings.with_overrides([change]))
 
 
-def test_a_saved_calibration_brings_the_settings_that_it_holds_for(model: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(model, tmp_path / "model")
+def test_a_saved_calibration_brings_the_settings_that_it_holds_for(searching_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(searching_model, tmp_path / "model")
     changed = Detector.load(folder).with_settings(settings("search.steps=2"))
     changed.calibrate(normals(20, seed=4), 0.1)
     changed.save_calibration(folder)
@@ -309,14 +318,18 @@ def test_no_samples(detector: Detector, count: int) -> None:
         detector.sample(count)
 
 
-def test_a_trace_ends_at_the_counterpart(detector: Detector) -> None:
-    trace = detector.trace(queries(), [1, 3], [0, 2, 4])
+def test_a_trace_ends_at_the_counterpart(searching: Detector) -> None:
+    trace = searching.trace(queries(), [1, 3], [0, 2, 4])
     assert trace is not None
     assert trace.steps == (0, 2, 4)
     assert trace.images.shape == (3, 2, 1, SIDE, SIDE)
     assert (trace.losses[1:] <= trace.losses[:-1]).all()
-    scored = detector.score(queries())
+    scored = searching.score(queries())
     assert trace.losses[-1].tolist() == pytest.approx([scored[1].anomaly, scored[3].anomaly], rel=1e-5)
+
+
+def test_a_method_that_does_not_search_has_no_trace(detector: Detector) -> None:
+    assert detector.trace(queries(), [1, 3], [0, 2, 4]) is None
 
 
 def test_a_folder_without_the_label_of_training_is_scored_and_calibrated_on(tmp_path: Path) -> None:
@@ -334,7 +347,7 @@ def test_a_folder_without_the_label_of_training_is_scored_and_calibrated_on(tmp_
 
 def test_what_info_shows_is_json_of_the_bundle(detector: Detector) -> None:
     described = detector.describe()
-    assert described["method"] == "anogan"
+    assert described["method"] == "twin"
     assert described["spec"] == asdict(detector.method.spec)
     assert described["images"] == {"train": 48, "holdout": 12}
     counted = sum(parameter.numel() for parameter in detector.method.networks["generator"].parameters())

@@ -129,12 +129,20 @@ def parse(document: Any, where: str) -> tuple[Document, Settings]:
     if len(json.dumps(checked.history)) > _MAX_HISTORY:
         raise BundleError(f"{where}: history is longer than {_MAX_HISTORY} characters; {_ADVICE}")
     try:
-        settings = Settings.parse(checked.settings, where=where)
+        settings = Settings.parse(_with_preset(checked.settings), where=where)
     except SettingsError as error:
         raise BundleError(f"{_clip(str(error))}; {_ADVICE}") from None
     if _checksum(document) != checked.checksum:
         raise BundleError(f"{where}: altered or damaged after it was written (checksum differs); {_ADVICE}")
     return checked, settings
+
+
+def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
+    """A model from before there were presets searched as the paper does, and its threshold holds for that search."""
+    search = settings.get("search")
+    if not isinstance(search, dict) or "preset" in search:
+        return settings
+    return {**settings, "search": {"preset": "paper", **search}}
 
 
 def _checksum(document: Mapping[str, Any]) -> str:

@@ -55,7 +55,9 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VAL
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Budget = Annotated[
     float | None,
-    typer.Option("--budget-ms", help="Milliseconds an image: as many steps of search as fit.", show_default=False),
+    typer.Option(
+        "--budget-ms", help="Milliseconds an image, for anogan: as many steps of its search as fit.", show_default=False
+    ),
 ]
 
 
@@ -63,7 +65,9 @@ Budget = Annotated[
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    method: Annotated[str | None, typer.Option(help="anogan (default), fanogan or acae.", show_default=False)] = None,
+    method: Annotated[
+        str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,

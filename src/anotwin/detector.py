@@ -4,11 +4,11 @@
 >>> from anotwin.data.synthetic import textured_discs
 >>> normals, _ = textured_discs(60, size=16, seed=0)
 >>> quick = Settings().with_overrides(
-...     ["training.steps=20", "networks.base_channels=4", "search.steps=5", "calibration.false_alarm_rate=0.2"])
+...     ["training.steps=20", "networks.base_channels=4", "calibration.false_alarm_rate=0.2"])
 >>> detector = Detector.train(normals, settings=quick)
 >>> queries, _ = textured_discs(2, size=16, seed=1, abnormal=True)
->>> [(finding.id, finding.counterpart.shape, finding.score > 0) for finding in detector.score(queries)]
-[('image-00000', (16, 16), True), ('image-00001', (16, 16), True)]
+>>> [(finding.id, finding.counterpart.shape, finding.status) for finding in detector.score(queries)]
+[('image-00000', (16, 16), 'converged'), ('image-00001', (16, 16), 'converged')]
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Batch:
 
 
 class Status(StrEnum):
-    """How a search for a counterpart ended."""
+    """How the way to a counterpart ended; one pass of an encoder has converged."""
 
     CONVERGED = "converged"  # the loss had stopped falling when the search ended
     BUDGET_SPENT = "budget_spent"  # all steps used and the loss was still falling

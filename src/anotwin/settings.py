@@ -99,6 +99,7 @@ class SearchSettings(_Stage):
     optimizer: Literal["adam-axes", "adam"] = "adam-axes"  # axes: the generator's own, the rate falling
     steps: int = Field(30, ge=0)  # the fewest that reach the loss of the paper's 500
     learning_rate: float = Field(0.5, gt=0)  # of Adam on z; the paper does not say, 0.01 is the preset's
+    warm: bool = False  # fanogan: search on from the encoder's guess, instead of taking it
     restarts: int = Field(1, ge=1, le=64)  # starts an image, of which the best counts; each costs a search
     prior_weight: float = Field(0.0, ge=0)  # times -log p(z), beside L(z); raises A's distance from the loss searched
     bound: float = Field(1.0, ge=0)  # normal prior: |z| <= bound sqrt(Z); uniform: |z_i| <= bound; 0: anywhere

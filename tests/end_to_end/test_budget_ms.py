@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anotwin import Detector
+from anotwin import Detector, SettingsError
 from anotwin.commands.budget import within_budget
 from anotwin.methods.registry import create
 from anotwin.records import ImageSpec
@@ -72,14 +72,16 @@ def test_evaluate_takes_a_budget_too(tmp_path: Path, searching_model: Path, quer
 
 
 def test_a_budget_for_nothing_is_refused(tmp_path: Path, searching_model: Path, query_folder: Path) -> None:
-    outcome = run("score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms", "1e-6")
+    words = "score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms"
+    outcome = run(*words, "1e-6")
     assert outcome.code == 2
     assert "one step of this search takes" in outcome.error
-    assert "must be above 0" in run("score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms", 0).error
+    assert "must be above 0" in run(*words, 0).error
 
 
-def test_a_method_that_does_not_search_has_no_budget() -> None:
-    detector = Detector(create("acae", ImageSpec(1, 16), settings()))
+@pytest.mark.parametrize("name", ["acae", "fanogan", "twin"])
+def test_a_method_that_does_not_search_has_no_budget(name: str) -> None:
+    detector = Detector(create(name, ImageSpec(1, 16), settings()))
     assert within_budget(detector, None, silent) is detector
-    with pytest.raises(Exception, match="method acae does not search"):
+    with pytest.raises(SettingsError, match=f"method {name} does not search"):
         within_budget(detector, 10.0, silent)

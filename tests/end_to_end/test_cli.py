@@ -82,7 +82,7 @@ def test_train_on_a_folder_writes_a_model_and_says_where(tmp_path: Path, normal_
     out = tmp_path / "new" / "model"
     outcome = good("train", normal_folder, "--out", out, *sets("training.sample_every=15"))
     assert sorted(path.name for path in out.iterdir()) == ["bundle.json", "runs", "weights.safetensors"]
-    assert sorted(path.name for path in (out / "runs" / "00000-anogan").iterdir()) == [
+    assert sorted(path.name for path in (out / "runs" / "00000-twin").iterdir()) == [
         "run.json",
         "samples-000015.png",
         "samples-000030.png",
@@ -90,7 +90,7 @@ def test_train_on_a_folder_writes_a_model_and_says_where(tmp_path: Path, normal_
         "snapshot-000030.pt",
         "stats.jsonl",
     ]
-    assert "trained anogan: 30 steps" in outcome.out
+    assert "trained twin: 30 steps" in outcome.out
     assert str(out) in outcome.out
     assert "48 to train on, 12 held out" in outcome.err
     assert "20.00%" in outcome.out  # the rate and its bound
@@ -238,10 +238,22 @@ def test_scores_are_a_table_and_pictures_in_native_size(tmp_path: Path, model: P
         shape = (20, 45) if "hoch" in name else (45, 20)
         for kind in ("counterparts", "heatmaps"):
             assert size(out / kind / pictures[name]) == shape, (kind, name)
-    for name in ("figure.png", "search.png", "features.png"):
+    for name in ("figure.png", "features.png"):
         assert min(size(out / name)) > 100
     assert leftovers(out) == []
     assert all(name in outcome.out for name in ("wide.png", "scores.csv", "5 images"))
+
+
+def test_the_search_is_drawn_where_there_is_one(
+    tmp_path: Path, model: Path, searching_model: Path, query_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    good("score", searching_model, query_folder, "--out", out)
+    assert {row["status"] for row in rows(out)} <= {"converged", "budget_spent"}
+    assert min(size(out / "search.png")) > 100
+    good("score", model, query_folder, "--out", out)  # its twins come in one pass
+    assert {row["status"] for row in rows(out)} == {"converged"}
+    assert not (out / "search.png").exists()
 
 
 def test_scoring_without_pictures(tmp_path: Path, model: Path, query_folder: Path) -> None:
@@ -268,8 +280,10 @@ def test_an_uncalibrated_model_scores_and_says_what_is_missing(tmp_path: Path, q
     assert "anotwin calibrate" in outcome.out
 
 
-def test_a_killed_scoring_goes_on_and_ends_like_another(tmp_path: Path, model: Path) -> None:
-    copy, data, out = shutil.copytree(model, tmp_path / "m"), write(tmp_path / "data", queries(6)), tmp_path / "out"
+def test_a_killed_scoring_goes_on_and_ends_like_another(tmp_path: Path, searching_model: Path) -> None:
+    """Of a method that searches: the longer an image takes, the surer it is killed in the middle."""
+    copy, out = shutil.copytree(searching_model, tmp_path / "m"), tmp_path / "out"
+    data = write(tmp_path / "data", queries(6))
     good("calibrate", copy, data, "--false-alarm-rate", 0.2, "--set", "search.batch_size=1", "--set", "search.steps=80")
     process = launch("score", copy, data, "--out", out)
     partial, deadline = out / "scores.csv.partial", time.monotonic() + 120
@@ -341,11 +355,11 @@ def test_an_autoencoder_scores_and_does_not_sample(tmp_path: Path, normal_folder
 
 def test_info_for_people_and_for_programs(model: Path) -> None:
     described = json.loads(good("info", model, "--json").out)
-    assert described["method"] == "anogan"
+    assert described["method"] == "twin"
     assert described["images"] == {"train": 48, "holdout": 12}
     assert described["history"]["health"]["verdict"] == "unknown"  # 12 are too few to judge
     text = good("info", model).out
-    assert all(word in text for word in ("anogan", "calibration", "false_alarm_rate", "train: 48"))
+    assert all(word in text for word in ("twin", "calibration", "false_alarm_rate", "train: 48"))
 
 
 def test_the_version() -> None:
@@ -374,5 +388,5 @@ def test_the_demo(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     outcome = good("demo", "--data", "digits", "--out", out)
     assert "AUROC" in outcome.out or "auroc" in outcome.out
-    for name in ("figure.png", "evaluation/roc.png", "search.png", "scores/scores.csv", "model/bundle.json"):
+    for name in ("figure.png", "evaluation/roc.png", "scores/scores.csv", "model/bundle.json"):
         assert (out / name).is_file(), name

@@ -261,3 +261,16 @@ def test_a_bundle_stores_what_scoring_needs() -> None:
     assert set(trainer.optimizers) == {"generator", "discriminator", "encoder"}
     for ours, theirs in (("generator", "average"), ("discriminator", "discriminator"), ("encoder", "encoder")):
         assert method.networks[ours] is trainer.networks[theirs]
+
+
+def test_a_warm_search_begins_at_the_encoders_guess_and_only_gets_closer() -> None:
+    cold, images = untrained("fanogan"), batch(4)
+    guess = cold.counterpart(Batch(images, (1, 2, 3, 4)))
+    still = untrained("fanogan", "search.warm=true", "search.steps=0", "search.bound=0")
+    at_start = still.counterpart(Batch(images, (1, 2, 3, 4)))
+    assert at_start.latents is not None and guess.latents is not None
+    assert torch.allclose(at_start.latents, guess.latents, atol=1e-5)
+    moved = untrained("fanogan", "search.warm=true", "search.steps=8", "search.bound=0", "search.precision=32")
+    found = moved.counterpart(Batch(images, (1, 2, 3, 4)))
+    assert (found.losses["total"] <= at_start.losses["total"] + 1e-3).all()
+    assert (found.losses["total"] < at_start.losses["total"]).any()

@@ -1,4 +1,4 @@
-"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, search.png, features.png; and samples."""
+"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, features.png, search.png; and samples."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def summarise(table: Path, calibrated: bool) -> Summary:
 
 
 def draw(detector: Detector, source: ImageSource, table: Path, out: Path, window: Window | None) -> None:
-    """figure.png, search.png and features.png of the images in a table of scores."""
+    """figure.png, features.png and, where the method searches, search.png of the images in a table of scores."""
     groups = {True: "query: anomalous", False: "query: normal", None: "query"}
     ends = [row["image"] for row in extremes(table, SHOWN)]
     mapped = {row["image"]: groups[row["anomalous"]] for row in some_of_each(table, MAPPED)}
@@ -130,11 +130,12 @@ def draw_figure(
 
 
 def draw_search(detector: Detector, source: ImageSource, indices: Sequence[int], path: Path) -> None:
-    """How the counterparts of a few images come about; nothing is drawn for methods that do not search."""
+    """How the counterparts of a few images come about; a method that does not search has no such picture."""
     steps = detector.method.settings.search.steps
     marks = sorted({round(share * steps) for share in TRACE_SHARES})
     trace = detector.trace(source, indices, marks)
     if trace is None:
+        path.unlink(missing_ok=True)  # another model's, from an earlier run
         return
     queries = torch.stack([to_model(source.read(index), detector.method.spec)[0] for index in indices])
     search_figure(trace.images.cpu().numpy(), queries.numpy(), trace.steps, trace.losses.cpu().numpy(), path)

@@ -153,6 +153,6 @@ def demonstrated(outcome: dict[str, Any], out: Path) -> None:
     console.print(f"[bold]{outcome['what']}[/]")
     evaluated(outcome["numbers"], None)
     console.print(
-        f"look at {out / 'figure.png'}, {out / 'search.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}",
+        f"look at {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}",
         markup=False,
     )

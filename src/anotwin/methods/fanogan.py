@@ -21,6 +21,7 @@ Deviations:
 - D judges with its running statistics while E is trained, as it does in scoring: E learns the score that it is held to;
 - codes are squashed to where the prior has its mass: 3 tanh(u / 3) for a normal prior, tanh(u) for a uniform one. G was
   never trained beyond. (The authors' code offers such bounds as options, tanh among them);
+- search.warm has AnoGAN's search go on from E(x): closer counterparts, which need not separate better;
 - E is trained by the same Adam as the GAN, not by RMSProp: one optimiser to tune.
 """
 
@@ -40,8 +41,9 @@ from anotwin.methods.anogan import AnoGANTrainer, draw_images
 from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge
 from anotwin.methods.protocol import Backward, device_of, freeze
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.search.engine import find_counterparts
 from anotwin.search.objective import Terms
-from anotwin.seeding import Prior, draw_latents
+from anotwin.seeding import Prior, draw_latents, search_starts
 from anotwin.settings import Settings, TrainingSettings
 
 KAPPA = 1.0  # section 3.3 of the paper
@@ -82,14 +84,25 @@ class FAnoGAN:
         return squashed(self.networks["encoder"](images), self.settings.networks.latent_prior)
 
     def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        del trace_at  # one pass: there is no way to show
         queries = batch.images.to(device_of(self.networks))
         with torch.no_grad():
             codes = self.encode(queries)
+        if self.settings.search.warm:
+            return self._search(batch, codes, trace_at)
+        with torch.no_grad():
             images = self.networks["generator"](codes)
         terms = _terms(queries, images, judge(self.networks, queries), judge(self.networks, images))
         status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in terms.total.isfinite().tolist())
         return Counterpart(images, codes, terms._asdict(), torch.zeros(len(images), dtype=torch.int64), status)
+
+    def _search(self, batch: Batch, codes: torch.Tensor, trace_at: Sequence[int]) -> Counterpart:
+        """AnoGAN's search, the first of its restarts from E(x): the loss searched is AnoGAN's, the score stays A(x)."""
+        search, networks, device = self.settings.search, self.settings.networks, codes.device
+        prior, dim = networks.latent_prior, networks.latent_dim
+        starts = search_starts(batch.fingerprints, dim, prior, search.seed, search.restarts, warm=codes.cpu())
+        generate, critic = self.networks["generator"], self.networks["discriminator"]
+        queries = batch.images.to(device)
+        return find_counterparts(generate, critic, queries, starts.to(device), search, prior, trace_at)
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, images = queries.to(counterpart.images.device), counterpart.images

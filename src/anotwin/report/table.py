@@ -183,7 +183,7 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
     table.add_column("image", overflow="fold")
     for name in ("score", "p", "verdict", "flagged by") if calibrated else ("score",):
         table.add_column(name, justify="right" if name in ("score", "p") else "left", no_wrap=True)
-    table.add_column("search")
+    table.add_column("status")
     for entry in shown:
         style = "bold red" if entry["anomalous"] else "yellow" if entry["error"] else ""
         cells = [_printable(entry["image"]), _short(entry["score"])]

@@ -132,7 +132,7 @@ def _findings(
         item, status = source.items[index], counterpart.status[row]
         values = {name: column[row] for name, column in numbers.items()}
         if status is Status.NOT_FOUND or not np.isfinite(values["score"]):
-            error = f"{item.id}: no counterpart found: the loss of the search was never finite; is the model damaged?"
+            error = f"{item.id}: no counterpart found: its loss was never finite; is the model damaged?"
             yield Finding(item.id, item.label, item.normal, status=Status.NOT_FOUND.value, error=error)
             continue
         p_value, anomalous, flagged_by = decide(

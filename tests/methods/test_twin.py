@@ -1,0 +1,421 @@
+"""Twin: one step against the same step written out; what it remembers and its score, computed by hand; end to end."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+from training_steps import assert_same_weights, backward, batch, changed, parameters_changed, state, steps, untrained
+
+from anotwin import Detector, Settings
+from anotwin.data.synthetic import textured_discs
+from anotwin.methods import twin
+from anotwin.methods.damage import damage, jitter, spoil
+from anotwin.methods.protocol import Trainer
+from anotwin.methods.twin import MOVING, NEIGHBOURS, ODDS, RESIDUAL, Twin, on_sphere
+from anotwin.records import Batch, Comparison, ImageSpec, Status
+from anotwin.seeding import draw_latents, generator
+
+ROWS = "networks.memory=32"
+Z = 6
+
+
+def learnt(*overrides: str, channels: int = 1) -> Twin:
+    """After a few steps: weights and statistics are far from their start."""
+    method = untrained("twin", ROWS, "training.learning_rate=0.002", "training.ema=0.5", *overrides, channels=channels)
+    trainer = method.trainer()
+    for step in range(6):
+        trainer.step(batch(8, channels, seed=step), step, generator(0, step), backward)
+    method.networks.eval()
+    return cast(Twin, method)
+
+
+def settled(count: int = 20, channels: int = 1) -> tuple[Twin, torch.Tensor]:
+    method, images = learnt(channels=channels), batch(count, channels, seed=50)
+    method.settle(images)
+    return method, images
+
+
+def whole(method: Twin, images: torch.Tensor) -> Comparison:
+    return method.compare(images, method.counterpart(Batch(images, tuple(range(len(images))))))
+
+
+def naive_terms(method: Twin, images: torch.Tensor, own: bool = False) -> np.ndarray:
+    """log R, log d and the log odds, (N, 3), image by image; `own`: row i of the memory is of image i % N."""
+    rows, memory = [], method.norms.memory.double().numpy()
+    for place, image in enumerate(images):
+        view = method.discriminator.inspect(image[None])
+        codes = method.encoder(image[None])
+        code = codes / codes.norm() * math.sqrt(Z)
+        x, y = image.double().numpy(), method.generator(code)[0].double().numpy()
+        left = [row for row in range(len(memory)) if not own or row % len(images) != place]
+        neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine").fit(memory[left])
+        distance = neighbours.kneighbors(view.features.double().numpy())[0].mean()
+        kinds = torch.softmax(view.kinds[0].double(), 0)
+        rows.append([np.log(((x - y) ** 2).mean() / x.var()), np.log(distance), torch.log(1 / kinds[0] - 1)])
+    return np.array(rows, float)
+
+
+# -- its own pair ----------------------------------------------------------------------------------------------------
+
+
+def test_the_counterpart_is_drawn_from_the_code_on_the_sphere() -> None:
+    method = learnt()
+    found = method.counterpart(Batch(batch(3), (1, 2, 3)), trace_at=(0, 5))
+    assert found.latents is not None
+    codes = method.networks["encoder"](batch(3))
+    assert torch.allclose(found.latents, codes * (math.sqrt(Z) / codes.norm(dim=1, keepdim=True)), atol=1e-6)
+    assert torch.allclose(found.latents.norm(dim=1), torch.full((3,), math.sqrt(Z)))
+    assert torch.equal(found.images, method.networks["generator"](found.latents))
+    assert found.steps.tolist() == [0, 0, 0]
+    assert found.status == (Status.CONVERGED,) * 3
+    assert found.trace is None
+
+
+def test_on_the_sphere_codes_keep_their_direction() -> None:
+    codes = torch.randn(5, Z, generator=generator(0)) * torch.tensor([1e-3, 0.1, 1, 10, 1e3])[:, None]
+    placed = on_sphere(codes)
+    assert torch.allclose(placed.norm(dim=1), torch.full((5,), math.sqrt(Z)))
+    assert torch.allclose(F.cosine_similarity(codes, placed), torch.ones(5))
+    assert torch.equal(on_sphere(torch.zeros(1, Z)), torch.zeros(1, Z))  # a damaged encoder gives no NaN
+
+
+def test_a_query_that_breaks_the_networks_is_not_found() -> None:
+    images = batch(3)
+    images[1] = torch.nan
+    found = learnt().counterpart(Batch(images, (1, 2, 3)))
+    assert found.status == (Status.CONVERGED, Status.NOT_FOUND, Status.CONVERGED)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_score_by_hand(channels: int) -> None:
+    method, _ = settled(channels=channels)
+    queries = batch(5, channels, seed=99)
+    got = whole(method, queries)
+    raw = naive_terms(method, queries)
+    terms = (raw - method.norms.centre.numpy()) / method.norms.spread.numpy()
+    assert np.allclose(got.residual.numpy(), np.exp(raw[:, 0]), rtol=1e-4)
+    assert np.allclose(got.discrimination.numpy(), terms[:, 1] + ODDS * terms[:, 2], atol=1e-3)
+    expected = terms[:, 1] + ODDS * terms[:, 2] + RESIDUAL * terms[:, 0]
+    assert np.allclose(got.anomaly.numpy(), expected, atol=1e-3)
+    assert torch.equal(got.score, got.anomaly)
+    assert torch.equal(got.discriminator, -method.logits(queries))
+    assert torch.equal(method.features(queries), method.discriminator.inspect(queries).features)
+
+
+def test_each_term_raises_the_score() -> None:
+    """Higher is more abnormal: what differs more, is farther from all that is remembered, or looks damaged."""
+    method, images = settled()
+    counterpart = method.counterpart(Batch(images, tuple(range(20))))
+    before = method.compare(images, counterpart)
+    worse = method.compare(images, counterpart.__class__(-images, *list(vars(counterpart).values())[1:]))
+    assert (worse.anomaly > before.anomaly).all()
+    method.norms.memory.copy_(-method.norms.memory)
+    assert (method.compare(images, counterpart).anomaly > before.anomaly).all()
+    method.norms.memory.copy_(-method.norms.memory)
+    with torch.no_grad():
+        method.discriminator.kinds.bias[0] -= 1
+    assert (method.compare(images, counterpart).discrimination > before.discrimination).all()
+
+
+# -- what it remembers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [9, 20, 32, 50])  # fewer images than rows of the memory, as many, more
+def test_what_is_remembered_by_hand(count: int) -> None:
+    method, images = settled(count)
+    norms, used = method.norms, images[:32]
+    assert norms.memory.shape == (32, method.discriminator.feature_width)
+    assert torch.allclose(norms.memory.norm(dim=1), torch.ones(32), atol=1e-5)
+    assert torch.allclose(norms.memory[: len(used)], method.features(used), atol=1e-5)
+    terms = naive_terms(method, used, own=True)
+    assert np.allclose(norms.centre.numpy(), terms.mean(0), atol=2e-3)
+    assert np.allclose(norms.spread.numpy(), terms.std(0), atol=2e-3)
+
+
+def test_rows_to_spare_hold_the_images_taken_again() -> None:
+    method, images = settled(9)
+    rest = method.norms.memory[9:]
+    gaps = torch.cdist(rest, method.features(images))
+    own = gaps[torch.arange(23), torch.arange(9, 32) % 9]
+    assert (own <= gaps.min(1).values + 1e-6).float().mean() > 0.7  # nearest to the image that they are of
+    assert 0.1 < float((own < 1e-4).float().mean()) < 0.8  # jitter leaves four in ten alone
+
+
+def test_settling_needs_no_chance_and_moves_no_weight() -> None:
+    method, images = learnt(), batch(20, seed=50)
+    before, chance = state(method.networks), torch.get_rng_state()
+    method.settle(images)
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert "norms" in changed(before, state(method.networks))
+    assert parameters_changed(method.networks, before) == set()
+    assert not any(module.training for module in method.networks.modules())
+    once = {name: value.clone() for name, value in method.norms.state_dict().items()}
+    method.settle(images)
+    assert all(torch.equal(once[name], value) for name, value in method.norms.state_dict().items())
+
+
+def test_a_single_image_and_images_all_alike_settle_and_score() -> None:
+    for images in (batch(1), batch(1).repeat(12, 1, 1, 1), torch.full((12, 1, 16, 16), -1.0)):
+        method = learnt()
+        method.settle(images)
+        assert all(value.isfinite().all() for value in method.norms.state_dict().values())
+        assert (method.norms.spread > 0).all()
+        assert whole(method, batch(4)).score.isfinite().all()
+        assert whole(method, images).score.isfinite().all()
+
+
+@pytest.mark.parametrize("count", [60, 400])
+def test_unseen_normals_score_as_the_training_images_did(count: int) -> None:
+    """Also where the memory is filled up with copies: an image is no neighbour of its own."""
+    method = learnt("networks.memory=256")
+    method.settle(batch(count, seed=50))
+    got = whole(method, batch(200, seed=51))
+    for values in (got.discrimination, (got.anomaly - got.discrimination) / RESIDUAL):
+        assert abs(float(values.mean())) < 0.4
+        assert 0.6 < float(values.std()) < 1.6
+
+
+def test_a_bundle_keeps_the_memory(tmp_path: Path) -> None:
+    method, images = settled()
+    Detector(method).save(tmp_path / "model")
+    loaded = cast(Twin, Detector.load(tmp_path / "model", device="cpu").method)
+    assert set(loaded.networks) == {"encoder", "generator", "discriminator", "norms"}
+    for name, value in method.norms.state_dict().items():
+        assert torch.equal(loaded.norms.state_dict()[name], value)
+    assert torch.equal(loaded.norms.memory, loaded.networks["norms"].memory)
+    assert torch.equal(whole(loaded, images).score, whole(method, images).score)
+
+
+# -- training --------------------------------------------------------------------------------------------------------
+
+
+def discriminator_losses(
+    g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Goodfellow's loss of D, and cross entropies of K with dropout, on normals, their damaged likes and draws of G."""
+    damaged, kinds = damage(batch(), rng)
+    z = F.normalize(draw_latents(8, Z, "normal", rng)) * math.sqrt(Z)
+    mask = (torch.rand(24, d.last_width, 4, 4, generator=rng) >= twin.DROPPED) / (1 - twin.DROPPED)
+    view = d.inspect(torch.cat([normals, damaged, g(z).detach()]), mask)
+    entropy = F.binary_cross_entropy_with_logits
+    loss_d = entropy(view.logits[:8], torch.ones(8)) + entropy(view.logits[16:], torch.zeros(8))
+    chances = F.log_softmax(view.kinds, 1)
+    return loss_d, -(chances[:8, 0].mean() + chances[8:16].gather(1, kinds[:, None]).mean()) / 2
+
+
+def coder_losses(
+    e: torch.nn.Module, g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Restoring in pixels, in every block of D, the codes of what is drawn, and D's verdict."""
+    z = F.normalize(draw_latents(8, Z, "normal", rng)) * math.sqrt(Z)
+    drawn = g(z)
+    spoilt = torch.cat([spoil(normals[:4], rng), normals[4:]])
+    twins = g(F.normalize(e(spoilt)) * math.sqrt(Z))
+    view = d.inspect(torch.cat([normals, twins, drawn]))
+    cosines = [1 - F.cosine_similarity(m[:8].detach().flatten(1), m[8:16].flatten(1)).mean() for m in view.maps]
+    real = F.binary_cross_entropy_with_logits
+    return {
+        "loss_rec": (((normals - twins) ** 2).mean((1, 2, 3)) / normals.var((1, 2, 3), correction=0)).mean(),
+        "loss_f": sum(cosines, torch.zeros(())) / len(cosines),
+        "loss_z": 1 - F.cosine_similarity(z, e(drawn.detach())).mean(),
+        "loss_g": real(view.logits[8:16], torch.ones(8)) + real(view.logits[16:], torch.ones(8)),
+    }
+
+
+def test_a_step_is_the_algorithm_written_out() -> None:
+    trainer = untrained("twin", ROWS).trainer()
+    steps(trainer, batch(), 2, same_noise=False)
+    e, g, d = (copy.deepcopy(trainer.networks[name]) for name in MOVING)
+    adams = [torch.optim.Adam([*e.parameters(), *g.parameters()]), torch.optim.Adam(d.parameters())]
+    for adam, name in zip(adams, ("coder", "discriminator"), strict=True):
+        adam.load_state_dict(copy.deepcopy(trainer.optimizers[name].state_dict()))
+    backed: list[float] = []
+
+    def remember(loss: torch.Tensor) -> None:
+        backed.append(float(loss.detach()))
+        loss.backward()
+
+    logged = trainer.step(batch(), 2, generator(9, "noise"), remember)
+
+    rng = generator(9, "noise")
+    normals = jitter(batch(), rng)
+    loss_d, loss_k = discriminator_losses(g, d, normals, rng)
+    adams[1].zero_grad()
+    (loss_d + loss_k).backward()
+    adams[1].step()
+    losses = coder_losses(e, g, d, normals, rng)
+    total = losses["loss_rec"] + losses["loss_f"] + losses["loss_z"] + twin.ADVERSARIAL * losses["loss_g"]
+    adams[0].zero_grad()
+    total.backward()
+    adams[0].step()
+
+    assert backed == pytest.approx([float((loss_d + loss_k).detach()), float(total.detach())], rel=1e-4)
+    losses |= {"loss_d": loss_d, "loss_k": loss_k}
+    expected = {name: float(value.detach()) for name, value in losses.items()}
+    assert {name: float(logged[name]) for name in expected} == pytest.approx(expected, rel=1e-4)
+    assert not any(value.requires_grad for value in logged.values())
+    for name, theirs in zip(MOVING, (e, g, d), strict=True):
+        assert_same_weights(trainer.networks[name], theirs)
+
+
+@pytest.mark.parametrize("step", [0, 5])
+def test_what_scores_are_moving_averages_of_all_three(step: int) -> None:
+    trainer = untrained("twin", ROWS, "training.ema=0.3").trainer()
+    before = state(trainer.networks)
+    trainer.step(batch(), step, generator(0), backward)
+    kept = min(0.3, (1 + step) / (10 + step))
+    for name in MOVING:
+        assert trainer.networks[f"average_{name}"] is not trainer.networks[name]
+        new, old = trainer.networks[name].state_dict(), before[f"average_{name}"]
+        for key, value in trainer.networks[f"average_{name}"].state_dict().items():
+            if value.is_floating_point():
+                assert torch.allclose(value, kept * old[key] + (1 - kept) * new[key], atol=1e-6), key
+    moved = changed(before, state(trainer.networks))
+    assert moved == {*MOVING, *(f"average_{name}" for name in MOVING)}
+
+
+@pytest.mark.parametrize(
+    "stopped, moved", [("coder", {"discriminator"}), ("discriminator", {"encoder", "generator"}), ("", set(MOVING))]
+)
+def test_each_side_moves_its_own_weights(stopped: str, moved: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = untrained("twin", ROWS).trainer()
+    if stopped:
+        monkeypatch.setattr(trainer.optimizers[stopped], "step", lambda: None)
+    before = state(trainer.networks)
+    steps(trainer, batch(), 1)
+    assert parameters_changed(trainer.networks, before) & set(MOVING) == moved
+    assert all(module.training for name in MOVING for module in trainer.networks[name].modules())
+    assert all(weight.requires_grad for name in MOVING for weight in trainer.networks[name].parameters())
+
+
+def test_training_remembers_nothing_yet() -> None:
+    method = cast(Twin, untrained("twin", ROWS))
+    steps(method.trainer(), batch(), 2)
+    assert method.norms.memory.count_nonzero() == 0
+    assert method.norms.spread.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("asked, base", [(None, twin.LEARNING_RATE), (0.003, 0.003)])
+def test_the_learning_rate_falls_in_the_second_half(asked: float | None, base: float) -> None:
+    wish = [f"training.learning_rate={asked}"] if asked else []
+    trainer = untrained("twin", ROWS, "training.steps=100", *wish).trainer()
+    rates = []
+    for step in (0, 20, 50, 60, 75, 90, 99):
+        trainer.step(batch(), step, generator(0), backward)
+        every = {group["lr"] for optimizer in trainer.optimizers.values() for group in optimizer.param_groups}
+        assert len(every) == 1
+        rates.append(every.pop() / base)
+    assert rates == pytest.approx([1, 1, 1, 0.8, 0.5, 0.2, 0.02])
+
+
+def test_a_step_is_its_generators_alone() -> None:
+    ends = []
+    for seed in (0, 1):
+        trainer = untrained("twin", ROWS).trainer()
+        torch.manual_seed(seed)
+        chance = torch.get_rng_state()
+        trainer.step(batch(), 0, generator(0), backward)
+        assert torch.equal(torch.get_rng_state(), chance)
+        ends.append(state(trainer.networks))
+    assert changed(*ends) == set()
+    other = untrained("twin", ROWS).trainer()
+    other.step(batch(), 0, generator(1), backward)
+    assert set(MOVING) <= changed(ends[0], state(other.networks))
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_a_training_taken_up_from_its_state_ends_the_same(cut: int) -> None:
+    """The optimisers and the networks are all that a snapshot holds."""
+
+    def trained(trainer: Trainer, first: int, last: int) -> Trainer:
+        for step in range(first, last):
+            trainer.step(batch(seed=step), step, generator(0, step), backward)
+        return trainer
+
+    def fresh() -> Trainer:
+        return untrained("twin", ROWS, "training.steps=7").trainer()
+
+    straight, begun, taken_up = trained(fresh(), 0, 7), trained(fresh(), 0, cut), fresh()
+    taken_up.networks.load_state_dict(copy.deepcopy(begun.networks.state_dict()))
+    for name, optimizer in taken_up.optimizers.items():
+        optimizer.load_state_dict(copy.deepcopy(begun.optimizers[name].state_dict()))
+    trained(taken_up, cut, 7)
+    assert changed(state(straight.networks), state(taken_up.networks)) == set()
+
+
+def test_it_learns_to_restore_and_to_name_damage() -> None:
+    trainer = untrained("twin", ROWS, "training.learning_rate=0.003", "training.steps=1000").trainer()
+    rows = steps(trainer, batch(16), 50)
+    assert rows[-1]["loss_rec"] < 0.5 * rows[0]["loss_rec"]
+    assert rows[-1]["loss_k"] < 0.7 * rows[0]["loss_k"]
+    assert rows[-1]["loss_z"] < rows[0]["loss_z"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
+    method = learnt()
+    trainer = method.trainer()
+    before = state(trainer.networks)
+    shown = trainer.preview(batch(count))
+    half = count // 2
+    assert shown.shape == (count, 1, 16, 16)
+    if half:
+        twins = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
+        assert torch.allclose(shown[count - half :], twins, atol=1e-6)
+    assert torch.equal(shown[: count - half], trainer.preview(-batch(count))[: count - half])
+    assert changed(before, state(trainer.networks)) == set()
+
+
+def test_samples_are_drawn_from_the_sphere() -> None:
+    method = learnt()
+    samples = method.sample(5, seed=1)
+    z = draw_latents(5, Z, "normal", generator(1, "sample"))
+    expected = method.networks["generator"](math.sqrt(Z) * z / z.norm(dim=1, keepdim=True))
+    assert torch.allclose(samples, expected, atol=1e-6)
+
+
+# -- end to end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    """Trained for seconds on 150 grey discs of 16 pixels."""
+    wishes = [
+        "networks.base_channels=8", "networks.latent_dim=16", "networks.memory=256", "training.steps=150",
+        "training.batch_size=32", "training.learning_rate=0.001", "training.ema=0.98",
+        "calibration.false_alarm_rate=0.1",
+    ]  # fmt: skip
+    normals, _ = textured_discs(150, size=16, seed=0)
+    return Detector.train(normals, method="twin", settings=Settings().with_overrides(wishes), device="cpu")
+
+
+def test_planted_defects_score_above_normals(detector: Detector) -> None:
+    images = [textured_discs(60, size=16, seed=1, abnormal=abnormal)[0] for abnormal in (False, True)]
+    findings = detector.score(np.concatenate(images), pictures=False)
+    labels = [0] * 60 + [1] * 60
+    assert roc_auc_score(labels, [finding.score for finding in findings]) > 0.8
+    assert roc_auc_score(labels, [finding.residual for finding in findings]) > 0.7
+    normals = np.array([finding.score for finding in findings[:60]])
+    assert abs(normals.mean()) < 1.5  # standardised, give or take what a short training overfits
+    assert normals.std() < 4
+
+
+def test_a_training_settles_on_its_training_images_alone(detector: Detector) -> None:
+    method, (normals, _) = cast(Twin, detector.method), textured_discs(150, size=16, seed=0)
+    assert method.spec == ImageSpec(1, 16)
+    prints = [finding.fingerprint for finding in detector.score(normals, pictures=False)]
+    features = method.features(torch.from_numpy(normals).float()[:, None] / 127.5 - 1)
+    gaps = torch.cdist(features.double(), method.norms.memory.double()).min(1).values
+    trained = torch.tensor([print_ in set(detector.fingerprints["train"].tolist()) for print_ in prints])
+    assert trained.sum() == 120
+    assert gaps[trained].max() < 1e-5
+    assert gaps[~trained].min() > 1e-4
