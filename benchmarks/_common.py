@@ -52,6 +52,11 @@ QUICK = (  # a smoke run: everything happens, nothing is learnt well
     "search.steps=20",
     "calibration.false_alarm_rate=0.05",
 )
+PAPER = (  # the protocol of docs/results.md for method anogan, whatever the defaults of train are
+    "search.preset=paper",
+    "training.steps=4000",
+    "training.precision=32-true",
+)
 DIGITS_TRAINED = 0.8  # share of the normal digits of scikit-learn that is training data
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 150)

@@ -1,5 +1,6 @@
 """What each stabiliser of the DCGAN does to the counterparts, judged from normal images alone.
 
+Method anogan with the paper's search, trained for 4,000 steps in float32 unless --steps says otherwise.
 No label is used: a generator is judged by how closely the search comes to normals that it never saw (lower is
 better), by telling these from themselves with a planted defect (AUROC, higher is better), and by the diversity and
 coverage of its samples.
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from _common import (
+    PAPER,
     QUICK,
     Cell,
     Images,
@@ -44,6 +46,7 @@ from anotwin.seeding import derive
 from anotwin.training.run_folder import RunFolder
 
 NAME = "stabilisers"
+METHOD = "anogan"
 HELD_OUT = 128
 LAST = 0.1  # share of the logged steps whose losses are averaged: a single one says little
 TRIALS = 16  # places tried for a pasted patch; the one that changes most is taken, since black on black is no defect
@@ -79,8 +82,8 @@ def benchmark(arguments: argparse.Namespace) -> None:
         "Stabilisers of the DCGAN",
         {
             "data": f"{images.name}, normal = {arguments.normal}, training part alone; at most {HELD_OUT} held out",
-            "protocol": f"{base.training.steps} training steps; search of {base.search.steps} steps with Adam at "
-            f"{base.search.learning_rate:g} ({DEFAULT}: {', '.join(f'{rate:g}' for rate in rates)})",
+            "protocol": f"method {METHOD}, {base.training.steps} training steps; search of {base.search.steps} steps "
+            f"with Adam at {base.search.learning_rate:g} ({DEFAULT}: {', '.join(f'{rate:g}' for rate in rates)})",
             "variants": "; ".join(f"{name} = {MEANING[name]}" for name in arguments.variants),
             "widths": ", ".join(map(str, arguments.widths or [base.networks.base_channels])),
             "seeds": f"training {', '.join(map(str, arguments.seeds))}; search, defects and bootstrap 0",
@@ -116,7 +119,7 @@ def measure(
     hasty = settings.with_overrides(["search.steps=0"])  # its calibration is not needed
     with tempfile.TemporaryDirectory(prefix="anotwin-") as folder, showing.bars() as watch:
         try:
-            detector = Detector.train(source, folder, settings=hasty, device=device, watch=watch)
+            detector = Detector.train(source, folder, method=METHOD, settings=hasty, device=device, watch=watch)
         except TrainingDiverged as error:
             console.print(str(error), markup=False)
             return [cell.row("diverged", 1.0)]
@@ -196,8 +199,8 @@ def paste_patches(images: Pictures, seed: int = 0) -> Pictures:
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The defaults and what the options change."""
-    given = [*(QUICK if arguments.quick else ()), *(arguments.set or ())]
+    """The paper's and what the options change."""
+    given = [*PAPER, *(QUICK if arguments.quick else ()), *(arguments.set or ())]
     given += [] if arguments.steps is None else [f"training.steps={arguments.steps}"]
     return Settings().with_overrides([*given, f"data.holdout_most={HELD_OUT}", f'data.normal="{arguments.normal}"'])
 

@@ -56,7 +56,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Budget = Annotated[
     float | None,
     typer.Option(
-        "--budget-ms", help="Milliseconds an image, for anogan: as many steps of its search as fit.", show_default=False
+        "--budget-ms",
+        help="Milliseconds an image, for a method that searches: as many steps as fit.",
+        show_default=False,
     ),
 ]
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from anotwin.errors import SettingsError
 
 SIZES = (16, 32, 64, 128, 256)
+Damage = Literal["turned", "warped", "stretched", "shuffled", "joined", "blended", "pasted", "erased"]
 
 
 class _Stage(BaseModel):
@@ -75,6 +76,8 @@ class TrainingSettings(_Stage):
     adversarial: Literal["gan", "wgan-gp"] = "gan"  # wgan-gp: f-AnoGAN's (no batch norm in D, no R1; G every 5th step)
     encoder_objective: Literal["izi_f", "izi", "ziz"] = "izi_f"  # fanogan: what its encoder learns, see the method
     encoder_share: float = Field(0.4, gt=0, lt=1)  # fanogan: the last steps, the encoder's; it needs fewer than the GAN
+    # twin: what its discriminator learns to name; leave out what normal images do ("turned", where parts lie any way)
+    damage: list[Damage] = Field(list(get_args(Damage)), min_length=1)
     ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
     snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
     sample_every: int = Field(500, ge=1)  # steps between sample grids

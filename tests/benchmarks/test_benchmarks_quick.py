@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anotwin import DataError, SettingsError
 from anotwin.detector import Detector
+from anotwin.methods.registry import create
+from anotwin.records import ImageSpec
 from anotwin.seeding import fingerprint
 from anotwin.settings import Settings
 
@@ -171,6 +174,17 @@ def test_pasted_patches_come_from_another_image_and_stay_a_square(scripts: dict[
         paste(images[:1])
 
 
+@pytest.mark.parametrize("name", ["anogan_mnist", "stabilisers"])
+def test_the_papers_protocol_does_not_follow_the_defaults_of_train(scripts: dict[str, ModuleType], name: str) -> None:
+    """docs/results.md was measured with it."""
+    settings = scripts[name].settings_of(scripts[name].parser().parse_args([]))
+    paper = Settings().with_overrides(["search.preset=paper"])
+    assert settings.search == paper.search
+    assert (settings.search.optimizer, settings.search.steps, settings.search.learning_rate) == ("adam", 500, 0.01)
+    assert (settings.training.steps, settings.training.precision) == (4000, "32-true")
+    assert scripts[name].METHOD == "anogan"
+
+
 def test_a_model_trained_otherwise_is_refused(scripts: dict[str, ModuleType]) -> None:
     refuse = scripts["anogan_mnist"].refuse_other
     kept = Settings()
@@ -195,6 +209,11 @@ def test_without_mnist_it_says_in_a_line_how_to_get_it(
     assert capsys.readouterr().err.startswith("error: --data nowhere: no train-images-idx3-ubyte")
 
 
+def test_ci_runs_every_benchmark() -> None:
+    called = re.findall(r"benchmarks/(\w+\.py) --quick", (BENCHMARKS.parent / "Makefile").read_text(encoding="utf-8"))
+    assert sorted(called) == sorted(path.name for path in BENCHMARKS.glob("[!_]*.py"))
+
+
 # -- whole scripts ---------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +231,8 @@ def test_anogan_quick_and_its_model_used_again(
     assert [row["metric"] for row in first] == names
     assert all(row["goal"] is None for row in first)  # the goals are MNIST's
 
+    assert json.loads((tmp_path / "model" / "bundle.json").read_text())["method"] == "anogan"
+
     monkeypatch.setattr(Detector, "train", None)  # a second training would fail
     assert scripts["anogan_mnist"].main([*keep, "--json", str(tmp_path / "again.json")]) == 0
     again = {row["metric"]: row["value"] for row in rows_in(tmp_path / "again.json")}
@@ -219,6 +240,10 @@ def test_anogan_quick_and_its_model_used_again(
     assert {row["metric"]: row["value"] for row in timeless}.items() <= again.items()
     assert scripts["anogan_mnist"].main([*keep, "--seed", "1"]) == 2
     assert "trained with training.seed=0, asked for 1" in capsys.readouterr().err
+    other = tmp_path / "other"
+    Detector(create("acae", ImageSpec(1, 16), Settings().with_overrides(["networks.base_channels=4"]))).save(other)
+    assert scripts["anogan_mnist"].main([*short, "--model", str(other)]) == 2
+    assert "holds a model of acae, not anogan" in capsys.readouterr().err
 
 
 def test_stabilisers_quick(scripts: dict[str, ModuleType], tmp_path: Path) -> None:

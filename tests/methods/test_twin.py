@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
 from training_steps import assert_same_weights, backward, batch, changed, parameters_changed, state, steps, untrained
 
 from anotwin import Detector, Settings
@@ -20,9 +19,9 @@ from anotwin.data.synthetic import textured_discs
 from anotwin.methods import twin
 from anotwin.methods.damage import damage, jitter, spoil
 from anotwin.methods.protocol import Trainer
-from anotwin.methods.twin import MOVING, NEIGHBOURS, ODDS, RESIDUAL, Twin, on_sphere
+from anotwin.methods.twin import MOVING, NEIGHBOURS, ODDS, RESIDUAL, Twin, between, on_sphere
 from anotwin.records import Batch, Comparison, ImageSpec, Status
-from anotwin.seeding import draw_latents, generator
+from anotwin.seeding import generator
 
 ROWS = "networks.memory=32"
 Z = 6
@@ -50,15 +49,14 @@ def whole(method: Twin, images: torch.Tensor) -> Comparison:
 
 def naive_terms(method: Twin, images: torch.Tensor, own: bool = False) -> np.ndarray:
     """log R, log d and the log odds, (N, 3), image by image; `own`: row i of the memory is of image i % N."""
-    rows, memory = [], method.norms.memory.double().numpy()
+    rows, memory = [], method.norms.memory.double().numpy()  # of length 1
     for place, image in enumerate(images):
         view = method.discriminator.inspect(image[None])
         codes = method.encoder(image[None])
         code = codes / codes.norm() * math.sqrt(Z)
         x, y = image.double().numpy(), method.generator(code)[0].double().numpy()
         left = [row for row in range(len(memory)) if not own or row % len(images) != place]
-        neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine").fit(memory[left])
-        distance = neighbours.kneighbors(view.features.double().numpy())[0].mean()
+        distance = np.sort(1 - memory[left] @ view.features[0].double().numpy())[:NEIGHBOURS].mean()
         kinds = torch.softmax(view.kinds[0].double(), 0)
         rows.append([np.log(((x - y) ** 2).mean() / x.var()), np.log(distance), torch.log(1 / kinds[0] - 1)])
     return np.array(rows, float)
@@ -86,6 +84,17 @@ def test_on_the_sphere_codes_keep_their_direction() -> None:
     assert torch.allclose(placed.norm(dim=1), torch.full((5,), math.sqrt(Z)))
     assert torch.allclose(F.cosine_similarity(codes, placed), torch.ones(5))
     assert torch.equal(on_sphere(torch.zeros(1, Z)), torch.zeros(1, Z))  # a damaged encoder gives no NaN
+
+
+def test_between_codes_is_near_the_way_from_one_to_another() -> None:
+    codes = on_sphere(torch.randn(500, Z, generator=generator(0)))
+    placed = between(codes, generator(1))
+    assert torch.allclose(placed, between_by_hand(codes, generator(1)), atol=1e-5)
+    assert torch.equal(placed, between(codes, generator(1)))
+    assert torch.allclose(placed.norm(dim=1), torch.full((500,), math.sqrt(Z)))
+    alone = between(codes[:1].repeat(500, 1), generator(1))  # from itself to itself: only astray
+    angle = torch.acos(F.cosine_similarity(alone, codes[:1].expand(500, Z)).clamp(-1, 1))
+    assert 0.05 < float(angle.max()) <= math.asin(twin.ASTRAY) + 1e-3
 
 
 def test_a_query_that_breaks_the_networks_is_not_found() -> None:
@@ -136,6 +145,8 @@ def test_what_is_remembered_by_hand(count: int) -> None:
     assert norms.memory.shape == (32, method.discriminator.feature_width)
     assert torch.allclose(norms.memory.norm(dim=1), torch.ones(32), atol=1e-5)
     assert torch.allclose(norms.memory[: len(used)], method.features(used), atol=1e-5)
+    assert torch.allclose(norms.codes[: len(used)], unit(method.encoder(used)), atol=1e-4)
+    assert torch.allclose(norms.codes.norm(dim=1), torch.full((32,), math.sqrt(Z)), atol=1e-4)
     terms = naive_terms(method, used, own=True)
     assert np.allclose(norms.centre.numpy(), terms.mean(0), atol=2e-3)
     assert np.allclose(norms.spread.numpy(), terms.std(0), atol=2e-3)
@@ -198,16 +209,27 @@ def test_a_bundle_keeps_the_memory(tmp_path: Path) -> None:
 # -- training --------------------------------------------------------------------------------------------------------
 
 
+def unit(codes: torch.Tensor) -> torch.Tensor:
+    return math.sqrt(Z) * codes / codes.norm(dim=1, keepdim=True)
+
+
+def between_by_hand(codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """A point of the way from each code to another, and noise of a share of its length; no gradients."""
+    others = codes[torch.randperm(len(codes), generator=rng)]
+    share = torch.rand(len(codes), 1, generator=rng)
+    noise = torch.randn(codes.shape, generator=rng)
+    return unit(unit((1 - share) * codes + share * others) + twin.ASTRAY * unit(noise)).detach()
+
+
 def discriminator_losses(
-    g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
+    e: torch.nn.Module, g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Goodfellow's loss of D, and cross entropies of K with dropout, on normals, their damaged likes and draws of G."""
+    """The hinge of D, and cross entropies of K with dropout, on normals, their damaged likes and what lies between."""
     damaged, kinds = damage(batch(), rng)
-    z = F.normalize(draw_latents(8, Z, "normal", rng)) * math.sqrt(Z)
+    z = between_by_hand(unit(e(normals)), rng)
     mask = (torch.rand(24, d.last_width, 4, 4, generator=rng) >= twin.DROPPED) / (1 - twin.DROPPED)
     view = d.inspect(torch.cat([normals, damaged, g(z).detach()]), mask)
-    entropy = F.binary_cross_entropy_with_logits
-    loss_d = entropy(view.logits[:8], torch.ones(8)) + entropy(view.logits[16:], torch.zeros(8))
+    loss_d = (1 - view.logits[:8]).clamp_min(0).mean() + (1 + view.logits[16:]).clamp_min(0).mean()
     chances = F.log_softmax(view.kinds, 1)
     return loss_d, -(chances[:8, 0].mean() + chances[8:16].gather(1, kinds[:, None]).mean()) / 2
 
@@ -215,19 +237,18 @@ def discriminator_losses(
 def coder_losses(
     e: torch.nn.Module, g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """Restoring in pixels, in every block of D, the codes of what is drawn, and D's verdict."""
-    z = F.normalize(draw_latents(8, Z, "normal", rng)) * math.sqrt(Z)
+    """Restoring in pixels, in every block of D, the codes of what lies between, and D's verdict."""
+    z = between_by_hand(unit(e(normals)), rng)
     drawn = g(z)
     spoilt = torch.cat([spoil(normals[:4], rng), normals[4:]])
-    twins = g(F.normalize(e(spoilt)) * math.sqrt(Z))
+    twins = g(unit(e(spoilt)))
     view = d.inspect(torch.cat([normals, twins, drawn]))
     cosines = [1 - F.cosine_similarity(m[:8].detach().flatten(1), m[8:16].flatten(1)).mean() for m in view.maps]
-    real = F.binary_cross_entropy_with_logits
     return {
         "loss_rec": (((normals - twins) ** 2).mean((1, 2, 3)) / normals.var((1, 2, 3), correction=0)).mean(),
         "loss_f": sum(cosines, torch.zeros(())) / len(cosines),
         "loss_z": 1 - F.cosine_similarity(z, e(drawn.detach())).mean(),
-        "loss_g": real(view.logits[8:16], torch.ones(8)) + real(view.logits[16:], torch.ones(8)),
+        "loss_g": -view.logits[8:16].mean() - view.logits[16:].mean(),
     }
 
 
@@ -248,7 +269,7 @@ def test_a_step_is_the_algorithm_written_out() -> None:
 
     rng = generator(9, "noise")
     normals = jitter(batch(), rng)
-    loss_d, loss_k = discriminator_losses(g, d, normals, rng)
+    loss_d, loss_k = discriminator_losses(e, g, d, normals, rng)
     adams[1].zero_grad()
     (loss_d + loss_k).backward()
     adams[1].step()
@@ -371,16 +392,19 @@ def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
     if half:
         twins = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
         assert torch.allclose(shown[count - half :], twins, atol=1e-6)
-    assert torch.equal(shown[: count - half], trainer.preview(-batch(count))[: count - half])
+    codes = between(on_sphere(method.encoder(batch(count)[half:])), generator(0, "preview"))
+    assert torch.allclose(shown[: count - half], method.generator(codes), atol=1e-6)
     assert changed(before, state(trainer.networks)) == set()
 
 
-def test_samples_are_drawn_from_the_sphere() -> None:
-    method = learnt()
+def test_samples_lie_between_the_codes_remembered() -> None:
+    method, _ = settled()
     samples = method.sample(5, seed=1)
-    z = draw_latents(5, Z, "normal", generator(1, "sample"))
-    expected = method.networks["generator"](math.sqrt(Z) * z / z.norm(dim=1, keepdim=True))
-    assert torch.allclose(samples, expected, atol=1e-6)
+    rng = generator(1, "sample")
+    drawn = method.norms.codes[torch.randint(0, 32, (5,), generator=rng)]
+    assert torch.allclose(samples, method.networks["generator"](between_by_hand(drawn, rng)), atol=1e-5)
+    assert torch.equal(samples, method.sample(5, seed=1))
+    assert not torch.equal(samples, method.sample(5, seed=2))
 
 
 # -- end to end ------------------------------------------------------------------------------------------------------

@@ -69,6 +69,17 @@ def test_deep_images_keep_sixteen_bits(values, spec):
     torch.testing.assert_close(prepared.batch(np.arange(20)), expected, rtol=0, atol=1.01 / 65535)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_level_is_what_double_precision_makes_of_it(dtype):
+    full = np.iinfo(dtype).max
+    levels = np.arange(full + 1, dtype=dtype).reshape(16, 1, -1, 16)
+    prepared = cache.PreparedImages(levels, np.zeros(16, np.int64), np.arange(16), ())
+    expected = (levels.astype(np.float64) * (2 / full) - 1).astype(np.float32)
+    assert torch.equal(prepared.batch(np.arange(16)), torch.from_numpy(expected))
+    assert expected.min() == -1
+    assert expected.max() == 1
+
+
 def test_outliers_are_clipped_to_the_learnt_range():
     values = np.full((1, 16, 16), 60000, np.uint16)
     prepared = prepare_images(from_arrays(values), [0], ImageSpec(1, 16, "uint16", 0, 4095))

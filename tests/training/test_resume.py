@@ -66,6 +66,14 @@ def test_killed_and_resumed(method: str, tmp_path: Path, normal_folder: Path, re
     ]
 
 
+def test_resumed_in_bf16(tmp_path: Path, normal_folder: Path) -> None:
+    few = sets("training.precision=bf16-mixed")
+    for out, first in ((tmp_path / "straight", 20), (tmp_path / "resumed", 10)):
+        good("train", normal_folder, "--out", out, "--method", "anogan", *few, "--steps", first)
+    good("train", normal_folder, "--out", tmp_path / "resumed", "--resume", "--steps", 20)
+    assert same_weights(tmp_path / "straight", tmp_path / "resumed")
+
+
 def test_ctrl_c_and_resumed(tmp_path: Path, normal_folder: Path, reference: dict[str, Path]) -> None:
     out = tmp_path / "model"
     process = launch("train", normal_folder, "--out", out, *LONG)

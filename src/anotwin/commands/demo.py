@@ -26,10 +26,10 @@ from anotwin.settings import Settings
 from anotwin.updates import Update, Watch
 
 SCORED = 24  # images that get a row in scores.csv, half of them zeros
-EVALUATED = {"digits": None, "mnist": 200}
+EVALUATED = {"digits": None, "mnist": 1000}
 QUICK = {
     "digits": ["training.steps=1500", "networks.base_channels=16", "calibration.false_alarm_rate=0.05"],
-    "mnist": ["training.steps=900", "networks.base_channels=16", "data.holdout_most=99"],
+    "mnist": ["training.steps=1000", "networks.base_channels=16"],
 }
 
 
@@ -51,8 +51,7 @@ def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
     for index in _pick(source, SCORED):
         save_png(source.read(index), few / f"{source.items[index].label}" / f"{Path(source.items[index].id).stem}.png")
     score_folder(detector, few, out / "scores", layout="folder", pictures=True, watch=watch)
-    for name in ("figure.png", "search.png"):
-        shutil.copyfile(out / "scores" / name, out / name)
+    shutil.copyfile(out / "scores" / "figure.png", out / "figure.png")
     numbers = evaluate(detector, root, out / "evaluation", limit=EVALUATED[kind], watch=watch)
     return {"what": what, "numbers": numbers}
 

@@ -14,7 +14,7 @@ tells damage from normality.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -32,21 +32,24 @@ def jitter(images: torch.Tensor, rng: Rng) -> torch.Tensor:
     return _sample(images, _grid(_everyday(len(images), rng), images))
 
 
-def damage(images: torch.Tensor, rng: Rng) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each image damaged in one way, the ways in equal shares: (B, C, S, S), and which way (B,) int64 in 1..len(KINDS).
+def damage(images: torch.Tensor, rng: Rng, kinds: Sequence[str] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each image damaged in one way, the ways in equal shares: (B, C, S, S), and which way (B,) int64 in 1..len(kinds).
+
+    `kinds` are names of `KINDS`, all of them if not given.
 
     >>> damaged, kinds = damage(torch.zeros(16, 1, 16, 16), torch.Generator().manual_seed(0))
     >>> damaged.shape, sorted(set(kinds.tolist()))
     (torch.Size([16, 1, 16, 16]), [1, 2, 3, 4, 5, 6, 7, 8])
     """
-    first = int(torch.randint(len(KINDS), (1,), generator=rng))  # a batch may be smaller than the number of kinds
-    kinds = (torch.arange(len(images)) + first) % len(KINDS)
+    makers = [KINDS[kind] for kind in kinds or KINDS]
+    first = int(torch.randint(len(makers), (1,), generator=rng))  # a batch may be smaller than the number of kinds
+    chosen = (torch.arange(len(images)) + first) % len(makers)
     damaged = torch.empty_like(images)
-    for kind, make in enumerate(KINDS.values()):
-        rows = torch.nonzero(kinds == kind)[:, 0].to(images.device)
+    for kind, make in enumerate(makers):
+        rows = torch.nonzero(chosen == kind)[:, 0].to(images.device)
         if len(rows):
             damaged[rows] = make(images[rows], rng)
-    return damaged, (kinds + 1).to(images.device)
+    return damaged, (chosen + 1).to(images.device)
 
 
 def spoil(images: torch.Tensor, rng: Rng) -> torch.Tensor:

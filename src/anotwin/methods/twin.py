@@ -42,7 +42,7 @@ from anotwin.compare.relative import cosine_distance, relative_square
 from anotwin.compare.score import comparison
 from anotwin.methods.adversary import adam
 from anotwin.methods.anogan import paint
-from anotwin.methods.damage import KINDS, damage, jitter, spoil
+from anotwin.methods.damage import damage, jitter, spoil
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Encoder, Generator, Inspection, Inspector
 from anotwin.methods.protocol import Backward, device_of, freeze
@@ -100,7 +100,7 @@ class Twin:
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
         self.spec = spec
         self.settings = settings
-        self.discriminator = Inspector(spec, settings.networks, 1 + len(KINDS))
+        self.discriminator = Inspector(spec, settings.networks, 1 + len(settings.training.damage))
         self.encoder = Encoder(spec, settings.networks)
         self.generator = Generator(spec, settings.networks)
         networks = settings.networks
@@ -223,7 +223,7 @@ class TwinTrainer:
         g, d = self.generator, self.discriminator
 
         # D: min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
-        damaged, kinds = damage(images, rng)
+        damaged, kinds = damage(images, rng, self.settings.damage)
         with torch.no_grad():
             fakes = g(between(on_sphere(self.encoder(normals)), rng))
         # all three in one batch: in batches of their own, batch norm would tell D which is which, and only there

@@ -1,0 +1,44 @@
+"""benchmarks/leftout.py: the folds, and a run of seconds on the bundled digits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from anotwin.methods.damage import KINDS
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def leftout() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import leftout
+
+        yield leftout
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+def test_every_kind_is_left_out_once(leftout: ModuleType) -> None:
+    assert sorted(kind for fold in leftout.FOLDS for kind in fold) == sorted(KINDS)
+
+
+def test_a_quick_run_measures_what_was_left_out(leftout: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "leftout.json"
+    assert leftout.main(["--quick", "--steps", "8", "--device", "cpu", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())
+    values = {(row["method"], row["metric"]): row["value"] for row in rows}
+    kinds = leftout.FOLDS[0]
+    assert {metric for _, metric in values} == {"auroc_mean", *(f"auroc_{kind}" for kind in kinds)}
+    for term in leftout.TERMS.values():
+        each = [values[f"twin {term}", f"auroc_{kind}"] for kind in kinds]
+        assert values[f"twin {term}", "auroc_mean"] == pytest.approx(np.mean(each))
+    assert values["twin A", "auroc_mean"] != values["twin R", "auroc_mean"]
