@@ -1,9 +1,9 @@
 """Choosing without labels: does twin find planted damage of kinds that its training never saw?
 
 Normals held out of training against the same normals damaged. In each fold some kinds of damage are left out of what
-the discriminator learns to name; only those count as unseen. This is what settings are chosen by: no image of another class
-and no test image is looked at. What it cannot say: planted damage leaves traces (seams, blur) that a real anomaly does
-not, so these numbers are higher than real ones, and small differences between them mean nothing.
+the discriminator learns to name; only those count as unseen. This is what settings are chosen by: no image of another
+class and no test image is looked at. What it cannot say: planted damage leaves traces (seams, blur) that a real anomaly
+does not, so these numbers are higher than real ones, and small differences between them mean nothing.
 
     python benchmarks/leftout.py --normal 8 --json leftout.json
     python benchmarks/leftout.py --normal 8 --set networks.latent_dim=64
@@ -45,7 +45,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
         "Planted damage of kinds never seen",
         {
             "data": f"{images.name}, training normals of {', '.join(arguments.normal)}; no test image",
-            "protocol": f"{METHOD}, {settings.training.steps} training steps; held-out normals against the same damaged",
+            "protocol": f"{METHOD}, {settings.training.steps} steps; held-out normals, as they are and damaged",
             "settings": ", ".join(arguments.set or ()) or "the defaults of anotwin train",
             "seeds": f"training {settings.training.seed}, damage 0",
         },

@@ -268,7 +268,8 @@ def test_a_warm_search_begins_at_the_encoders_guess_and_only_gets_closer() -> No
     guess = cold.counterpart(Batch(images, (1, 2, 3, 4)))
     still = untrained("fanogan", "search.warm=true", "search.steps=0", "search.bound=0")
     at_start = still.counterpart(Batch(images, (1, 2, 3, 4)))
-    assert at_start.latents is not None and guess.latents is not None
+    assert at_start.latents is not None
+    assert guess.latents is not None
     assert torch.allclose(at_start.latents, guess.latents, atol=1e-5)
     moved = untrained("fanogan", "search.warm=true", "search.steps=8", "search.bound=0", "search.precision=32")
     found = moved.counterpart(Batch(images, (1, 2, 3, 4)))
