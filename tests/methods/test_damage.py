@@ -14,6 +14,7 @@ from anotwin.data.synthetic import textured_discs
 from anotwin.methods import damage as ways
 from anotwin.methods.damage import KINDS, SHARE, damage, jitter, spoil
 from anotwin.seeding import generator
+from anotwin.settings import Settings
 
 Maker = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 MAKERS: dict[str, Maker] = {**KINDS, "jitter": jitter, "spoil": spoil, "damage": lambda *given: damage(*given)[0]}
@@ -110,6 +111,20 @@ def test_the_label_says_which_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "KINDS", {name: stamp(kind) for kind, name in enumerate(KINDS, start=1)})
     damaged, kinds = damage(textured(20), generator(0))
     assert torch.allclose(damaged, (kinds / 100)[:, None, None, None].expand_as(damaged))
+
+
+def test_every_way_is_a_choice_of_the_settings() -> None:
+    assert Settings().training.damage == list(KINDS)
+
+
+def test_some_ways_alone() -> None:
+    images = textured(6)
+    damaged, kinds = damage(images, generator(0), ["erased", "turned"])
+    assert sorted(kinds.tolist()) == [1, 1, 1, 2, 2, 2]
+    rng = generator(0)
+    torch.randint(2, (1,), generator=rng)
+    for kind, name in ((1, "erased"), (2, "turned")):
+        assert torch.equal(damaged[kinds == kind], KINDS[name](images[kinds == kind], rng))
 
 
 # -- as a whole ------------------------------------------------------------------------------------------------------

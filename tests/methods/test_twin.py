@@ -288,6 +288,15 @@ def test_a_step_is_the_algorithm_written_out() -> None:
         assert_same_weights(trainer.networks[name], theirs)
 
 
+def test_k_knows_the_damage_that_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(twin, "damage", lambda *given: seen.append(given[2]) or damage(*given))
+    method = cast(Twin, untrained("twin", ROWS, 'training.damage=["turned", "erased"]'))
+    steps(method.trainer(), batch(), 1)
+    assert seen == [["turned", "erased"]]
+    assert method.discriminator.inspect(batch(2)).kinds.shape == (2, 3)
+
+
 @pytest.mark.parametrize("step", [0, 5])
 def test_what_scores_are_moving_averages_of_all_three(step: int) -> None:
     trainer = untrained("twin", ROWS, "training.ema=0.3").trainer()
@@ -381,7 +390,7 @@ def test_it_learns_to_restore_and_to_name_damage() -> None:
     assert rows[-1]["loss_z"] < rows[0]["loss_z"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("count", [2, 5])
 def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
     method = learnt()
     trainer = method.trainer()
@@ -389,9 +398,8 @@ def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
     shown = trainer.preview(batch(count))
     half = count // 2
     assert shown.shape == (count, 1, 16, 16)
-    if half:
-        twins = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
-        assert torch.allclose(shown[count - half :], twins, atol=1e-6)
+    twins = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
+    assert torch.allclose(shown[count - half :], twins, atol=1e-6)
     codes = between(on_sphere(method.encoder(batch(count)[half:])), generator(0, "preview"))
     assert torch.allclose(shown[: count - half], method.generator(codes), atol=1e-6)
     assert changed(before, state(trainer.networks)) == set()
@@ -400,9 +408,11 @@ def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
 def test_samples_lie_between_the_codes_remembered() -> None:
     method, _ = settled()
     samples = method.sample(5, seed=1)
-    rng = generator(1, "sample")
-    drawn = method.norms.codes[torch.randint(0, 32, (5,), generator=rng)]
-    assert torch.allclose(samples, method.networks["generator"](between_by_hand(drawn, rng)), atol=1e-5)
+    for number, sample in enumerate(samples):
+        rng = generator(1, "sample", number)
+        pair = method.norms.codes[torch.randint(0, 32, (2,), generator=rng)]
+        assert torch.allclose(sample, method.networks["generator"](between_by_hand(pair, rng))[0], atol=1e-5)
+    assert torch.allclose(samples[:2], method.sample(2, seed=1), atol=1e-6)  # more leave the first the same
     assert torch.equal(samples, method.sample(5, seed=1))
     assert not torch.equal(samples, method.sample(5, seed=2))
 

@@ -173,9 +173,11 @@ class Twin:
             return self.discriminator.inspect(images.to(device_of(self.networks)))
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        rng, device = generator(seed, "sample"), device_of(self.networks)
-        drawn = torch.randint(0, len(self.norms.codes), (count,), generator=rng)
-        return paint(self.generator, between(self.norms.codes[drawn.to(device)], rng))
+        rngs = [generator(seed, "sample", number) for number in range(count)]  # one each: more leave the first the same
+        pairs = [self.norms.codes[torch.randint(len(self.norms.codes), (2,), generator=rng)] for rng in rngs]
+        return paint(
+            self.generator, torch.stack([between(pair, rng)[0] for pair, rng in zip(pairs, rngs, strict=True)])
+        )
 
 
 def _terms(residual: torch.Tensor, distance: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
@@ -222,7 +224,7 @@ class TwinTrainer:
     ) -> dict[str, torch.Tensor]:
         g, d = self.generator, self.discriminator
 
-        # D: min softplus(-D(x)) + softplus(D(G(z))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
+        # D: min max(0, 1 - D(x)) + max(0, 1 + D(G(z~))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
         damaged, kinds = damage(images, rng, self.settings.damage)
         with torch.no_grad():
             fakes = g(between(on_sphere(self.encoder(normals)), rng))
@@ -251,7 +253,7 @@ class TwinTrainer:
         view = d.inspect(torch.cat([normals, twins, drawn]))  # in the company in which D has learnt to judge
         loss_rec = relative_square(normals, twins).mean()
         loss_f = torch.stack([_apart(*maps.flatten(1).chunk(3)[:2]) for maps in view.maps]).mean()
-        # + 1 - cos(z, E(G(z))) + 0.1 (softplus(-D(G(z))) + softplus(-D(x')))
+        # + 1 - cos(z~, E(G(z~))) - 0.1 (D(G(z~)) + D(x'))
         loss_z = cosine_distance(codes, e(drawn.detach())).mean()
         _, restored, fake = view.logits.chunk(3)
         loss_g = -(fake.mean() + restored.mean())
