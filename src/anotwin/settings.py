@@ -59,7 +59,7 @@ class NetworkSettings(_Stage):
     base_channels: int = Field(32, ge=1, le=512)  # of the layer next to the image; doubles at each halving, at most 8 x
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"  # as in DCGAN; measured in docs/results.md
     memory: int = Field(2048, ge=8, le=65536)  # twin: training normals whose features are remembered
-    feature_layer: int = -1  # which discriminator block is f(.): -1 the last, 4 x 4 pixels; -2 the one before, 8 x 8
+    feature_layer: int = -1  # which discriminator block is f(.): -1 the last, at 4 x 4; anogan's -2 is at 8 x 8
 
 
 class TrainingSettings(_Stage):

@@ -22,6 +22,7 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
 - A discriminator that only tells real from generated has no reason to know a six from a nine; one that names the damage
   has (rotations: SS-GAN, Chen et al. 2019, 1811.11212). Nearest normals in such features: as in PatchCore (2106.08265).
 - The hinge (Lim, Ye 2017, 1705.02894) keeps D's slope, and with it the weight of its verdict, in bounds.
+- Rates follow from training.steps: a run that is given more steps after its end is not the longer run, step for step.
 - D has batch norm whatever networks.discriminator_norm says, and networks.feature_layer says of which block f is;
   networks.latent_prior has no part in it.
 """
