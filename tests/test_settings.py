@@ -311,3 +311,10 @@ def test_an_unknown_preset_is_named(name: str) -> None:
 def test_a_choice_that_looks_like_a_number_is_a_word() -> None:
     assert set_("search.precision=32").search.precision == "32"
     assert set_('search.precision="32"').search.precision == "32"
+
+
+def test_each_kind_of_damage_is_named_once() -> None:
+    assert Settings().with_overrides(['training.damage=["turned", "erased"]']).training.damage == ["turned", "erased"]
+    for bad, told in (('["turned", "turned"]', "each kind once"), ('["burnt"]', "burnt"), ("[]", "at least 1")):
+        with pytest.raises(SettingsError, match=told):
+            Settings().with_overrides([f"training.damage={bad}"])

@@ -111,7 +111,10 @@ class Counterpart:
 
     images: torch.Tensor  # (B, C, S, S) in [-1, 1]
     latents: torch.Tensor | None  # (B, Z); None for methods without a latent space
-    losses: Mapping[str, torch.Tensor]  # (B,) each: "total", "residual", "discrimination" at the returned latents
+    losses: Mapping[
+        str, torch.Tensor
+    ]  # (B,) each: "total", "residual", "discrimination" of what was lowered, or of the
+    # pair where nothing was (twin, which looks at the query alone in compare: discrimination 0)
     steps: torch.Tensor  # (B,) int64, steps used
     status: tuple[Status, ...]  # (B,)
     trace: Trace | None = None

@@ -84,6 +84,13 @@ class TrainingSettings(_Stage):
     # auto: bf16-mixed where the processor multiplies bf16. float32 gives the same weights on every processor of a kind
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
 
+    @field_validator("damage")
+    @classmethod
+    def _each_once(cls, value: list[Damage]) -> list[Damage]:
+        if len(set(value)) < len(value):
+            raise ValueError("must name each kind once")
+        return value
+
 
 class SearchSettings(_Stage):
     """The way from a query to its counterpart; the defaults are the engine's, `preset = "paper"` is AnoGAN's search.
