@@ -58,7 +58,7 @@ class NetworkSettings(_Stage):
     latent_prior: Literal["normal", "uniform"] = "normal"
     base_channels: int = Field(32, ge=1, le=512)  # of the layer next to the image; doubles at each halving, at most 8 x
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"  # as in DCGAN; measured in docs/results.md
-    memory: int = Field(2048, ge=8, le=65536)  # twin: training normals whose features are remembered
+    memory: int = Field(4096, ge=8, le=65536)  # twin: most training normals remembered; 1.3 kB each in the bundle
     feature_layer: int = -1  # which discriminator block is f(.): -1 the last, at 4 x 4; anogan's -2 is at 8 x 8
 
 
@@ -98,6 +98,9 @@ class SearchSettings(_Stage):
     A preset sets every key of `PAPER` (or gives the engine's back); keys beside it in a TOML file, and later --set,
     change single ones. The engine's values were chosen by the loss on held-out normals, without a label:
     docs/research.md.
+
+    `precision` is the type that networks compute in on the way to a counterpart. A search is scored by the networks
+    themselves, in float32; where the way is one pass (fanogan without `warm`, acae), the scores are in it too.
     """
 
     PAPER: ClassVar[dict[str, Any]] = {
@@ -115,7 +118,7 @@ class SearchSettings(_Stage):
     bound: float = Field(1.0, ge=0)  # normal prior: |z| <= bound sqrt(Z); uniform: |z_i| <= bound; 0: anywhere
     tolerance: float = Field(0.01, ge=0, lt=1)  # converged: the best loss fell by less than this share ...
     patience: int = Field(5, ge=0)  # ... in so many steps; such an image leaves the batch; 0: none does
-    precision: Literal["auto", "32", "bf16"] = "auto"  # of the descent; auto: bf16 where the processor has it
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the processor has it; see above
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
     batch_size: int = Field(64, ge=1, le=65536)  # images searched at once; the results do not depend on it

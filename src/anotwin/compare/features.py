@@ -25,24 +25,3 @@ def reference_score(logits: torch.Tensor) -> torch.Tensor:
     0.6931
     """
     return F.softplus(-logits)
-
-
-def nearest_distance(
-    features: torch.Tensor, memory: torch.Tensor, neighbours: int, own: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Mean cosine distance of features (B, F) to the nearest rows of `memory` (M, F), all of length 1: (B,) in [0, 2].
-
-    `own` (M,) says of which row of `features` each row of the memory is a copy: to it, it counts as far as can be, 2.
-    Products are made in double precision and then rounded: a CPU adds in another order for other numbers of rows.
-
-    >>> nearest_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), 1).tolist()
-    [0.0]
-    """
-    wanted, parts = min(neighbours, len(memory)), []
-    rows = torch.arange(len(features), device=features.device)
-    for part, row in zip(torch.split(features, 512), torch.split(rows, 512), strict=True):
-        distances = 1 - part.double() @ memory.double().T  # (b, M)
-        if own is not None:
-            distances = torch.where(own == row[:, None], 2.0, distances)
-        parts.append(distances.topk(wanted, dim=1, largest=False).values.mean(1))
-    return torch.cat(parts).float().clamp_min(0)

@@ -1,4 +1,4 @@
-"""AnoGAN's R, D and A for every method whose networks hold a "discriminator"."""
+"""AnoGAN's R, D and A for every method whose networks hold a "discriminator"; counterparts that took one pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from anotwin.compare.features import discrimination_score, reference_score
 from anotwin.compare.residual import difference, residual_score
 from anotwin.compare.score import anomaly_score, comparison
 from anotwin.methods.networks import Critique, judge
-from anotwin.records import Comparison
+from anotwin.records import Comparison, Counterpart, Status
 from anotwin.search.objective import Terms
 from anotwin.settings import SearchSettings, Settings
 
@@ -34,3 +34,13 @@ def anogan_comparison(
     query, twin = judge(networks, queries), judge(networks, counterparts)
     terms = anogan_terms(queries, counterparts, query, twin, settings.search)
     return comparison(queries, counterparts, **terms._asdict(), query_logits=query.logits, settings=settings.compare)
+
+
+def one_pass(images: torch.Tensor, codes: torch.Tensor, residual: torch.Tensor) -> Counterpart:
+    """Counterparts (B, C, S, S) of codes (B, Z): nothing was lowered, so that their only loss is the `residual` (B,).
+
+    The discriminator looks at the pair once, in `compare`.
+    """
+    losses = {"total": residual, "residual": residual, "discrimination": torch.zeros_like(residual)}
+    status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in residual.isfinite().tolist())
+    return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)

@@ -6,21 +6,25 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
     generator      G       twin      x' = G(E(x)), the counterpart, one pass;  between: z~, on the way from one normal's
                                      code to another's, and a little astray
     discriminator  D       features  f_l (block l of D), f (f_l averaged over places); K(x): which damage, 0 for none
-    memory         M       f of training normals                    damage  t_k, k = 1..8, spoil  s: methods/damage.py
+    edges          e(x)    where edges run: compare/edges.py        damage    t_k, k = 1..8: methods/damage.py
+    sight          v(x)    e(x) and 0.4 f(x) side by side           spoil     s: there as well
+    memory         M       v of training normals
 
     D      min max(0, 1 - D(x)) + max(0, 1 + D(G(z~))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
     E, G   min |x - x'|^2 / |x - mean x|^2 + mean_l (1 - cos(f_l(x), f_l(x'))) + 1 - cos(z~, E(G(z~)))
                - 0.1 (D(G(z~)) + D(x')),    x' = G(E(s(x))) for every other x
     R(x)   = |x - x'|^2 / |x - mean x|^2            relative: an image with little ink has little to be wrong about
-    D(x)   = n(log d(x)) + 1/2 n(K(x)),  d(x) = mean cosine distance of f(x) to its 5 nearest in M, K(x) = log odds of
-             damage, n = standardised on training normals
-    A(x)   = D(x) + 1/2 n(log R(x))
+    D(x)   = n(log d(x)),  d(x) = squared distance of v(x) to the blend of its 40 nearest in M: compare/blend.py,
+             n = standardised on training normals
+    A(x)   = D(x) + 1/4 n(log R(x))
 
 - What lies between two normals has to be drawn as a normal (OCGAN, Perera et al. 2019, 1903.08550, asks it of all codes
   in a box; between codes: Berthelot et al. 2019, 1807.07543), and E sees through local damage (as in DRAEM): the twin
   of an anomaly is drawn as a normal too. A prior over the whole sphere left holes (docs/research.md).
 - A discriminator that only tells real from generated has no reason to know a six from a nine; one that names the damage
   has (rotations: SS-GAN, Chen et al. 2019, 1811.11212). Nearest normals in such features: as in PatchCore (2106.08265).
+- D knows best what is like the damage that it was shown, edges say what else is no normal: together they miss least
+  (docs/research.md, where planted letters and planted damage chose between them).
 - The hinge (Lim, Ye 2017, 1705.02894) keeps D's slope, and with it the weight of its verdict, in bounds.
 - Rates follow from training.steps: a run that is given more steps after its end is not the longer run, step for step.
 - D has batch norm whatever networks.discriminator_norm says, and networks.feature_layer says of which block f is;
@@ -38,7 +42,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.compare.features import nearest_distance
+from anotwin.compare.blend import blend_distance
+from anotwin.compare.edges import EDGES, edge_directions
 from anotwin.compare.relative import cosine_distance, relative_square
 from anotwin.compare.score import comparison
 from anotwin.methods.adversary import adam
@@ -47,7 +52,8 @@ from anotwin.methods.damage import damage, jitter, spoil
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Encoder, Generator, Inspection, Inspector
 from anotwin.methods.protocol import Backward, device_of, freeze
-from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.methods.scoring import one_pass
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
@@ -55,9 +61,10 @@ from anotwin.training.ema import update_average
 ADVERSARIAL = 0.1  # weight of D's verdict beside restoring; at 1 the twins are no longer those of their queries
 ASTRAY = 0.3  # noise on codes between two normals, as a share of a code's length
 DROPPED = 0.3  # of D's last activations while K is trained, or it learns the training images by heart
-NEIGHBOURS = 5
-ODDS = 0.5  # weight of K's log odds in D(x)
-RESIDUAL = 0.5  # weight of the residual in A(x)
+SEEN = 0.4  # length of f(x) beside e(x) in v(x)
+NEIGHBOURS = 40
+RIDGE = 0.3
+RESIDUAL = 0.25  # weight of the residual in A(x)
 LEARNING_RATE = 5e-4
 MOVING = ("encoder", "generator", "discriminator")
 AT_ONCE = 256  # images through the networks while settling
@@ -78,19 +85,21 @@ def between(codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 
 
 class Norms(nn.Module):
-    """What training normals are to the finished networks: features, codes, and how their terms are spread."""
+    """What training normals are to the finished networks: their looks, their codes, the spread of their terms."""
 
-    memory: torch.Tensor  # (M, F) unit features
+    count: torch.Tensor  # () int64: so many rows of the two below are in use, the others are zeros
+    memory: torch.Tensor  # (M, EDGES + F) v(x), float16: rounding is some hundredth of a distance
     codes: torch.Tensor  # (M, Z) on the sphere
-    centre: torch.Tensor  # (3,) of log R, log d and the odds
-    spread: torch.Tensor  # (3,)
+    centre: torch.Tensor  # (2,) of log R and log d
+    spread: torch.Tensor  # (2,)
 
     def __init__(self, rows: int, features: int, latents: int) -> None:
         super().__init__()
-        self.register_buffer("memory", torch.zeros(rows, features))
+        self.register_buffer("count", torch.ones((), dtype=torch.int64))
+        self.register_buffer("memory", torch.zeros(rows, EDGES + features, dtype=torch.float16))
         self.register_buffer("codes", torch.zeros(rows, latents))
-        self.register_buffer("centre", torch.zeros(3))
-        self.register_buffer("spread", torch.ones(3))
+        self.register_buffer("centre", torch.zeros(2))
+        self.register_buffer("spread", torch.ones(2))
 
 
 class Twin:
@@ -119,47 +128,41 @@ class Twin:
         with torch.no_grad():
             codes = on_sphere(self.encoder(queries))
             images = self.generator(codes)
-            residual = relative_square(queries, images)
-        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in residual.isfinite().tolist())
-        losses = {"total": residual, "residual": residual, "discrimination": torch.zeros_like(residual)}
-        return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
+        return one_pass(images, codes, relative_square(queries, images))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, norms = queries.to(counterpart.images.device), self.norms
         view = self._view(queries)
-        distance = nearest_distance(view.features, norms.memory, NEIGHBOURS)
+        memory = norms.memory[: int(norms.count)]
+        distance = blend_distance(_sight(queries, view.features), memory, NEIGHBOURS, RIDGE)
         residual = relative_square(queries, counterpart.images)
-        terms = (_terms(residual, distance, view.kinds) - norms.centre) / norms.spread  # (B, 3)
-        discrimination = terms[:, 1] + ODDS * terms[:, 2]
+        terms = (_terms(residual, distance) - norms.centre) / norms.spread  # (B, 2)
         return comparison(
             queries,
             counterpart.images,
             residual=residual,
-            discrimination=discrimination,
-            total=discrimination + RESIDUAL * terms[:, 0],
+            discrimination=terms[:, 1],
+            total=terms[:, 1] + RESIDUAL * terms[:, 0],
             query_logits=view.logits,
             settings=self.settings.compare,
         )
 
     def settle(self, images: torch.Tensor) -> None:
         """Remember training normals (N, C, S, S) and how their terms are spread, each without itself in the memory."""
-        rows, device = self.settings.networks.memory, device_of(self.networks)
-        rng, norms = generator(0, "settle"), self.norms
-        again = [jitter(images, rng) for _ in range(rows // len(images))] if len(images) < rows else []
-        features, codes, terms = [], [], []
-        for part in torch.split(torch.cat([images, *again])[:rows].to(device), AT_ONCE):
+        norms, device = self.norms, device_of(self.networks)
+        images = images[: len(norms.memory)].to(device)
+        sights, codes, residuals = [], [], []
+        for part in torch.split(images, AT_ONCE):
             with torch.no_grad():
-                view = self.discriminator.inspect(part)
+                sights.append(_sight(part, self.discriminator.inspect(part).features))
                 codes.append(on_sphere(self.encoder(part)))
-                twins = self.generator(codes[-1])
-            features.append(view.features)
-            terms.append((relative_square(part, twins), view.kinds))
-        norms.memory.copy_(torch.cat(features))
-        norms.codes.copy_(torch.cat(codes))
-        own = torch.arange(rows, device=device) % len(images)  # next to nothing away from it: its jittered copies
-        distance = nearest_distance(norms.memory[: len(images)], norms.memory, NEIGHBOURS, own)
-        residual, kinds = (torch.cat(each)[: len(images)] for each in zip(*terms, strict=True))
-        seen = _terms(residual, distance, kinds)
+                residuals.append(relative_square(part, self.generator(codes[-1])))
+        rows = torch.arange(len(images), device=device)
+        norms.count.fill_(len(images))
+        norms.memory.zero_()[rows] = torch.cat(sights).to(norms.memory.dtype)
+        norms.codes.zero_()[rows] = torch.cat(codes)
+        distance = blend_distance(torch.cat(sights), norms.memory[rows], NEIGHBOURS, RIDGE, own=rows)
+        seen = _terms(torch.cat(residuals), distance)
         norms.centre.copy_(seen.mean(0))
         norms.spread.copy_(seen.std(0, correction=0).clamp_min(1e-3))
 
@@ -175,16 +178,22 @@ class Twin:
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
         rngs = [generator(seed, "sample", number) for number in range(count)]  # one each: more leave the first the same
-        pairs = [self.norms.codes[torch.randint(len(self.norms.codes), (2,), generator=rng)] for rng in rngs]
+        known = self.norms.codes[: int(self.norms.count)]
+        pairs = [known[torch.randint(len(known), (2,), generator=rng)] for rng in rngs]
         return paint(
             self.generator, torch.stack([between(pair, rng)[0] for pair, rng in zip(pairs, rngs, strict=True)])
         )
 
 
-def _terms(residual: torch.Tensor, distance: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-    """log R, log d and the log odds of damage, (B, 3); logarithms, since what counts is how many times as far."""
-    odds = kinds[:, 1:].logsumexp(1) - kinds[:, 0]
-    return torch.stack([residual.clamp_min(1e-6).log(), distance.clamp_min(1e-6).log(), odds], 1)
+def _sight(images: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """v(x): edges and D's features (B, F) of images (B, C, S, S), side by side: (B, EDGES + F) of length 1."""
+    both = torch.cat([edge_directions(images), SEEN * features], 1)
+    return both / math.sqrt(1 + SEEN**2)
+
+
+def _terms(residual: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    """log R and log d, (B, 2); logarithms, since what counts is how many times as far."""
+    return torch.stack([residual.clamp_min(1e-6).log(), distance.clamp_min(1e-6).log()], 1)
 
 
 def _apart(features: torch.Tensor, twins: torch.Tensor) -> torch.Tensor:
