@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:  # calibration and tables use these records and have no need of torch
     import torch
 
+    from anotwin.prepare.retina import Retina
+
 Array = npt.NDArray[Any]
 Fit = Literal["stretch", "pad"]
+View = Literal["whole", "retina"]
 PixelType = Literal["uint8", "uint16", "float32"]
 
 
@@ -36,6 +39,7 @@ class ImageSpec:
     black: float = 0.0
     white: float = 255.0
     fit: Fit = "stretch"
+    view: View = "whole"  # of an image: all of it; retina: patches of an OCT scan laid flat, as they are, in [-1, 1]
 
 
 @dataclass(frozen=True, slots=True)  # slots: a source may have a million of them
@@ -49,11 +53,32 @@ class ImageItem:
     mask: str | None = None  # ground-truth mask, path below DATA; None: no mask known
 
 
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """Micrometres from pixel to pixel of an OCT scan."""
+
+    axial: float  # down: along the beam, a row
+    lateral: float  # across: a column
+    between: float | None = None  # from slice to slice of the volume; None where unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ScanInfo:
+    """Whose retina a slice shows, and where it lies in its volume."""
+
+    patient: str | None  # None where no file says it
+    eye: str | None  # "OD" (right), "OS" (left); None where unknown
+    volume: str  # unique within its source
+    slice: int  # 0 .. slices - 1, its place in the volume: a gap where slices are missing
+    slices: int  # of the whole volume, also those that are missing
+    spacing: Spacing | None  # None where no file says it
+
+
 class ImageSource(Protocol):
     """Files (or arrays) as a sequence of native images. `read` is called from worker processes: keep it picklable."""
 
     @property
-    def layout(self) -> str: ...  # "folder", "mvtec", "idx", "array"
+    def layout(self) -> str: ...  # "folder", "mvtec", "idx", "oct", "array"
 
     @property
     def root(self) -> str: ...  # for messages
@@ -67,6 +92,17 @@ class ImageSource(Protocol):
 
     def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
         """(H, W) True where abnormal, zeros for a normal image of a set with masks; None if no mask is known."""
+        ...
+
+
+@runtime_checkable
+class ScanSource(ImageSource, Protocol):
+    """A source of OCT scans."""
+
+    def info(self, index: int) -> ScanInfo: ...
+
+    def volumes(self) -> tuple[tuple[int, ...], ...]:
+        """The indices of each volume in the order of its slices; every index is in one of them."""
         ...
 
 
@@ -111,10 +147,9 @@ class Counterpart:
 
     images: torch.Tensor  # (B, C, S, S) in [-1, 1]
     latents: torch.Tensor | None  # (B, Z); None for methods without a latent space
-    losses: Mapping[
-        str, torch.Tensor
-    ]  # (B,) each: "total", "residual", "discrimination" of what was lowered, or of the
-    # pair where nothing was (twin, which looks at the query alone in compare: discrimination 0)
+    # (B,) each: "total", "residual", "discrimination" of what was lowered; where nothing was, in one pass, the residual
+    # of the pair alone (discrimination 0): the rest is found in compare
+    losses: Mapping[str, torch.Tensor]
     steps: torch.Tensor  # (B,) int64, steps used
     status: tuple[Status, ...]  # (B,)
     trace: Trace | None = None
@@ -157,6 +192,7 @@ class Finding:
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
     heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1: loudest 0.5 % of normal pixels
+    retina: Retina | None = field(default=None, repr=False)  # of an OCT scan its lines, or why there are none
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_one_bit(tmp_path):
 
 def test_several_pages_and_volumes(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", image(np.uint8, 3, 20, 30), photometric="minisblack")
-    fails(tmp_path / "a.tif", "3 pages", "oct layout", "coming")
+    fails(tmp_path / "a.tif", "3 pages", "--layout oct")
     tifffile.imwrite(
         tmp_path / "v.tif", image(np.uint8, 16, 32, 32), volumetric=True, photometric="minisblack", tile=(16, 16, 16)
     )

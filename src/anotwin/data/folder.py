@@ -68,11 +68,16 @@ def open_folder(root: str | Path, part: Part, normal: str | None = None) -> File
         return _single(root, part)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected a folder with images ({', '.join(IMAGE_SUFFIXES)})")
-    found, other_labels = _find(root, part)
+    return FileSource(str(root), find_items(root, part, normal))
+
+
+def find_items(
+    root: Path, part: Part, normal: str | None, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+) -> tuple[ImageItem, ...]:
+    """What `open_folder` opens, for files with one of `suffixes`: labels and normality judged, raising DataError."""
+    found, other_labels = _find(root, part, suffixes)
     if not found:
-        raise DataError(
-            f"{root}: no image for {part} there or below; looked for {', '.join(IMAGE_SUFFIXES)}, not hidden"
-        )
+        raise DataError(f"{root}: no image for {part} there or below; looked for {', '.join(suffixes)}, not hidden")
     counts = Counter(item.label for item in found if item.label is not None)
     known = {*counts, *other_labels}
     if normal is not None and normal not in known:
@@ -86,12 +91,17 @@ def open_folder(root: str | Path, part: Part, normal: str | None = None) -> File
         items = tuple(item for item in items if item.normal is not False)
     if not items:
         raise DataError(f"{root}: no normal image to train on; found {count_labels(counts)}")
-    return FileSource(str(root), items)
+    return items
 
 
 def image_paths(folder: Path) -> list[str]:
     """All image files below `folder` as sorted posix paths; every real folder is entered once, so links cannot loop."""
-    return sorted(_walk(folder, "", {os.path.realpath(folder)}))
+    return sorted(walk(folder, IMAGE_SUFFIXES))
+
+
+def walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
+    """Files below `folder` with one of `suffixes` (lower case) as posix paths, as they are found; hidden ones not."""
+    return _walk(folder, "", suffixes, {os.path.realpath(folder)})
 
 
 def count_labels(counts: Iterable[str]) -> str:
@@ -103,7 +113,7 @@ def count_labels(counts: Iterable[str]) -> str:
     return text if len(most) <= 10 else f"{text} and {len(most) - 10} more"
 
 
-def _walk(folder: Path, prefix: str, entered: set[str]) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, suffixes: tuple[str, ...], entered: set[str]) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -115,8 +125,8 @@ def _walk(folder: Path, prefix: str, entered: set[str]) -> Iterator[str]:
             real = os.path.realpath(entry.path)
             if real not in entered:
                 entered.add(real)
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", entered)
-        elif entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", suffixes, entered)
+        elif entry.name.lower().endswith(suffixes) and entry.is_file():
             yield prefix + entry.name
 
 
@@ -128,7 +138,7 @@ def _single(path: Path, part: Part) -> FileSource:
     return FileSource(str(path.parent), (ImageItem(path.name),))
 
 
-def _find(root: Path, part: Part) -> tuple[list[ImageItem], set[str]]:
+def _find(root: Path, part: Part, suffixes: tuple[str, ...]) -> tuple[list[ImageItem], set[str]]:
     """The images of a part, not yet judged, and the labels that exist in the other part."""
     rows = read_manifest(root)
     parts = part_folders(root)
@@ -136,14 +146,14 @@ def _find(root: Path, part: Part) -> tuple[list[ImageItem], set[str]]:
         labels = {label for name, row in rows.items() if (label := _label(name, row, parts)) is not None}
         chosen = [name for name, row in rows.items() if row.split == part]
     elif parts:
-        chosen = [f"{parts[part]}/{name}" for name in image_paths(root / parts[part])]
+        chosen = [f"{parts[part]}/{name}" for name in walk(root / parts[part], suffixes)]
         labels = {label for folder in parts.values() for label in _subfolders(root / folder)}
         if rows is not None:
             chosen = [name for name in chosen if name in rows]
             labels = {label for name, row in rows.items() if (label := _label(name, row, parts)) is not None}
     else:
         labels = set()
-        chosen = image_paths(root) if rows is None else list(rows)
+        chosen = list(walk(root, suffixes)) if rows is None else list(rows)
     known = rows or {}
     items = [
         ImageItem(name, _label(name, known.get(name), parts), group=row.group if (row := known.get(name)) else None)

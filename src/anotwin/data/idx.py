@@ -31,14 +31,14 @@ class IdxSource:
     """Images of one idx file, as an `ImageSource`; raw files are memory-mapped, gzipped ones unpacked once."""
 
     root: str
-    file: str
+    file: Path
     positions: tuple[int, ...]  # (N,) where in the file each item is
     items: tuple[ImageItem, ...]  # (N,)
     layout: str = "idx"
 
     def read(self, index: int) -> Array:
         """Native pixels (H, W) uint8 of one image; a copy."""
-        return np.array(read_idx(Path(self.file), 3)[self.positions[index]])
+        return np.array(read_idx(self.file, 3)[self.positions[index]])
 
     def read_mask(self, index: int) -> None:
         """None: idx files have no masks."""
@@ -80,7 +80,7 @@ def open_idx(root: str | Path, part: Part, normal: str | None = None) -> IdxSour
         ImageItem(f"{start}-{i:0{digits}}", labels[i], None if normal is None else labels[i] == str(normal))
         for i in positions
     )
-    return IdxSource(str(root), str(path), positions, items)
+    return IdxSource(str(root), path, positions, items)
 
 
 def find_idx(root: Path, part: Part) -> Path | None:

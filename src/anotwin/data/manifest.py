@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from anotwin.errors import DataError
 
 NAME = "manifest.csv"
+
+_OWN = frozenset({"file", "label", "split", "group"})  # "patient" stays in `Row.more` as well: it is more than a group
 
 
 @dataclass(frozen=True)
@@ -18,13 +21,14 @@ class Row:
     label: str | None
     split: str | None
     group: str | None
+    more: Mapping[str, str] = field(default_factory=dict)  # the other columns that a layout may know, where not empty
 
 
 def read_manifest(root: Path) -> dict[str, Row] | None:
     """The rows of ``root/manifest.csv`` by file (posix path below root); None if there is no manifest.
 
     Columns in any order: ``file`` and, each optional, ``label``, ``split``, ``group`` (or ``patient``, which counts
-    where there is no ``group``); others are ignored.
+    where there is no ``group``); all others are in `Row.more`.
 
     Raises:
         DataError: not a readable CSV, no column ``file``, a file named twice, outside root or missing.
@@ -43,7 +47,8 @@ def read_manifest(root: Path) -> dict[str, Row] | None:
             for cells in reader:
                 name = _file(path, reader.line_num, cells.get("file"), rows)
                 group = _cell(cells, "group") if "group" in columns else _cell(cells, "patient")
-                rows[name] = Row(_cell(cells, "label"), (_cell(cells, "split") or "").casefold() or None, group)
+                more = {column: text for column in columns if column not in _OWN and (text := _cell(cells, column))}
+                rows[name] = Row(_cell(cells, "label"), (_cell(cells, "split") or "").casefold() or None, group, more)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot read the manifest ({error}); expected a CSV file in UTF-8") from None
     missing = [name for name in rows if not (root / name).is_file()]

@@ -10,6 +10,7 @@ from anotwin.data.arrays import from_arrays
 from anotwin.data.folder import FileSource, Part, open_folder
 from anotwin.data.idx import find_idx, open_idx
 from anotwin.data.mvtec import GOOD, is_mvtec, open_mvtec
+from anotwin.data.oct import OctSource, is_oct, open_oct
 from anotwin.errors import DataError, SettingsError
 from anotwin.records import ImageSource
 
@@ -22,7 +23,7 @@ def _open_mvtec(root: Path, part: Part, normal: str | None) -> FileSource:
     return open_mvtec(root, part)
 
 
-LAYOUTS: dict[str, Opener] = {"folder": open_folder, "idx": open_idx, "mvtec": _open_mvtec}
+LAYOUTS: dict[str, Opener] = {"folder": open_folder, "idx": open_idx, "mvtec": _open_mvtec, "oct": open_oct}
 
 
 def open_source(data: Any, part: Part, layout: str = "auto", normal: str | None = None) -> ImageSource:
@@ -32,7 +33,7 @@ def open_source(data: Any, part: Part, layout: str = "auto", normal: str | None 
         data: a folder, an image file, arrays or tensors, or a source.
         part: "train" or "test": what the images are for.
         layout: a key of `LAYOUTS`, or "auto": mvtec if there is ``train/good`` beside ``test`` or ``ground_truth``,
-            idx if there are idx files, else folder.
+            idx if there are idx files, oct if there are files that can be nothing else, else folder.
         normal: the label that is normal; None leaves it to the layout.
 
     Raises:
@@ -53,7 +54,14 @@ def open_source(data: Any, part: Part, layout: str = "auto", normal: str | None 
     return LAYOUTS[layout](root, part, normal)
 
 
+def notes_of(source: ImageSource) -> tuple[str, ...]:
+    """What a person should know of a source that was opened: what is missing or odd, a sentence each."""
+    return source.notes if isinstance(source, OctSource) else ()
+
+
 def _guess(root: Path) -> str:
     if is_mvtec(root):
         return "mvtec"
-    return "idx" if root.is_dir() and (find_idx(root, "train") or find_idx(root, "test")) else "folder"
+    if root.is_dir() and (find_idx(root, "train") or find_idx(root, "test")):
+        return "idx"
+    return "oct" if is_oct(root) else "folder"

@@ -26,7 +26,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "PPM")
 _ANIMATED = ("GIF", "PNG", "WEBP")  # a JPEG may hold a preview as a second picture, which is no animation
 
 
-def read_pixels(path: str | Path) -> Array:
+def read_pixels(path: str | Path, page: int | None = None) -> Array:
     """The native pixels of one image file; grey stays (H, W), colour is (H, W, 3), alpha is dropped.
 
     8-bit files give uint8, 16-bit grey and 32-bit integers within 0..65535 uint16, floating point float32; 1-bit is
@@ -35,6 +35,7 @@ def read_pixels(path: str | Path) -> Array:
 
     Args:
         path: a file with one of `IMAGE_SUFFIXES`.
+        page: which page of a TIFF, from 0; None: the file must hold one image.
 
     Returns:
         (H, W) or (H, W, 3), C-contiguous, uint8, uint16 or float32, all finite.
@@ -54,7 +55,7 @@ def read_pixels(path: str | Path) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters raises
-            pixels = read_tiff(path) if magic in TIFF_MAGIC else _read_pillow(path)
+            pixels = read_tiff(path, page) if magic in TIFF_MAGIC else _read_pillow(path)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -69,6 +70,16 @@ def read_mask(path: str | Path) -> npt.NDArray[np.bool_]:
     pixels = read_pixels(path)
     marked: npt.NDArray[np.bool_] = (pixels if pixels.ndim == 2 else pixels.max(axis=2)) != 0
     return marked
+
+
+def image_shape(path: Path) -> tuple[int, int] | None:
+    """Height and width of an image that is no TIFF, by its header; None where that cannot be read."""
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")
+            return image.height, image.width
+    except Exception:  # whatever is wrong, reading the pixels will say it
+        return None
 
 
 def native(pixels: npt.NDArray[Any], where: str) -> Array:

@@ -1,4 +1,4 @@
-"""TIFF at full depth: 8 and 16 bits, float, grey and colour, one page.
+"""TIFF at full depth: 8 and 16 bits, float, grey and colour, one page or the pages of a volume.
 
 tifffile keeps the depth. Some compressions (LZW, JPEG) it leaves to the package imagecodecs; without it Pillow reads
 those files, unless that would lose depth.
@@ -24,20 +24,23 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_tiff(path: Path) -> npt.NDArray[Any]:
-    """The pixels of a one-page TIFF as stored, black as 0: (H, W) or (H, W, 3), alpha dropped.
+def read_tiff(path: Path, number: int | None = None) -> npt.NDArray[Any]:
+    """The pixels of one page of a TIFF as stored, black as 0: (H, W) or (H, W, 3), alpha dropped.
 
-    Raises DataError for several pages, volumes, truncated or absurdly large files; decoder errors pass through.
+    `number` is the page, from 0; None: the file must have one page. Raises DataError for several pages where one was
+    expected, a page that is not there, truncated or absurdly large files; decoder errors pass through.
     """
     with tifffile.TiffFile(path) as file:
-        pages = [page for page in file.pages if not getattr(page, "is_reduced", False)]  # thumbnails do not count
-        page: Any = pages[0] if pages else file.pages[0]
-        if len(pages) > 1 or getattr(page, "imagedepth", 1) > 1:
-            count = max(len(pages), int(getattr(page, "imagedepth", 1)))
+        pages = _images(file)
+        depth = int(getattr(pages[0], "imagedepth", 1))
+        if depth > 1 or (number is None and len(pages) > 1):
             raise DataError(
-                f"{path}: {count} pages, expected one image; multi-page files belong to the oct layout, which is "
-                "coming: save the pages as single files until then"
+                f"{path}: {max(len(pages), depth)} pages, expected one image; use --layout oct for the slices of an "
+                "OCT volume, or save the pages as single files"
             )
+        if number is not None and number >= len(pages):
+            raise DataError(f"{path}: page {number} (from 0) of {len(pages)}: the file has changed, open it again")
+        page = pages[number or 0]
         _check_size(path, page)
         try:
             pixels = page.asarray()
@@ -46,6 +49,17 @@ def read_tiff(path: Path) -> npt.NDArray[Any]:
                 raise
             return _by_pillow(path, page)
         return _black_is_zero(_channels_last(path, pixels, page), page)
+
+
+def page_shapes(path: Path) -> list[tuple[int, int]]:
+    """Height and width of each page, from the headers alone; decoder errors pass through."""
+    with tifffile.TiffFile(path) as file:
+        return [(int(page.imagelength), int(page.imagewidth)) for page in _images(file)]
+
+
+def _images(file: tifffile.TiffFile) -> list[Any]:
+    pages: list[Any] = list(file.pages)
+    return [page for page in pages if not getattr(page, "is_reduced", False)] or pages[:1]  # thumbnails do not count
 
 
 def _check_size(path: Path, page: Any) -> None:
