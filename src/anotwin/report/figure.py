@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from anotwin.errors import DataError, SettingsError
 from anotwin.report.canvas import FAINT, INK, RED, YELLOW, box, font, new_figure, save_figure, shorten, write
 from anotwin.report.choose import Chooser, choose
-from anotwin.report.overlay import HEAT_FULL, Window, display_window, heat_alpha, heat_rgb, overlay, to_display
+from anotwin.report.overlay import HEAT_FULL, Window, display_window, overlay, overlay_map, to_display
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
@@ -212,7 +212,7 @@ def _draw_sides(figure: Figure, layout: _Layout, block: int) -> None:
         figure,
         layout,
         layout.row_top(block, 3),
-        ScalarMappable(Normalize(0.0, HEAT_FULL), _overlay_map()),
+        ScalarMappable(Normalize(0.0, HEAT_FULL), overlay_map()),
         {0.0: "0", 1.0: "1", HEAT_FULL: f"≥ {HEAT_FULL:g}"},
         "heat (1 = loudest\n0.5 % of normal pixels)",
     )
@@ -228,13 +228,6 @@ def _draw_bar(
     bar.outline.set_linewidth(0.4)
     style = {"rotation": 90, "ha": "left", "va": "center", "multialignment": "center"}
     write(figure, layout.right + 0.58, top + layout.cell_height / 2, label, size=5.5, **style)
-
-
-def _overlay_map() -> Colormap:
-    """What the overlay makes of heat on a mid-grey image, so that the scale shows the colours that one sees."""
-    heat = np.linspace(0.0, HEAT_FULL, 256)[None]
-    alpha = heat_alpha(heat)[..., None]
-    return ListedColormap(((1 - alpha) * 0.5 + alpha * heat_rgb(heat) / 255.0)[0])
 
 
 def _draw_legend(figure: Figure, top: float) -> None:

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from matplotlib.colors import Colormap, ListedColormap
 from PIL import Image
 
 from anotwin.errors import DataError
@@ -97,6 +98,13 @@ def heat_alpha(heat: Array) -> npt.NDArray[np.float64]:
     """How far heat covers the image below it, in [0, 0.8]: a ramp from heat 0.5 to 1.5."""
     ramp: npt.NDArray[np.float64] = np.clip((_finite(heat) - _CLEAR) / (_OPAQUE - _CLEAR), 0.0, 1.0)
     return ramp * _MOST_ALPHA
+
+
+def overlay_map() -> Colormap:
+    """What the overlay makes of heat on a mid-grey image, so that the scale shows the colours that one sees."""
+    heat = np.linspace(0.0, HEAT_FULL, 256)[None]
+    alpha = heat_alpha(heat)[..., None]
+    return ListedColormap(((1 - alpha) * 0.5 + alpha * heat_rgb(heat) / 255.0)[0])
 
 
 def _finite(heat: Array) -> npt.NDArray[np.float64]:

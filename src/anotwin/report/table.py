@@ -37,7 +37,7 @@ COLUMNS = (
     "status",
     "error",
 )
-_TRUTH = {True: "true", False: "false", None: ""}
+TRUTH = {True: "true", False: "false", None: ""}
 
 
 class Row(TypedDict):
@@ -113,7 +113,7 @@ class ScoresWriter:
         with atomic(self._sidecar) as temporary:
             temporary.write_text(json.dumps({"key": key, "columns": list(COLUMNS)}), encoding="utf-8")
         with atomic(self.partial) as temporary:
-            temporary.write_bytes(_encode([COLUMNS]))
+            temporary.write_bytes(encode([COLUMNS]))
 
     def write(self, findings: Iterable[Finding]) -> None:
         """Append the rows of a batch of findings."""
@@ -122,7 +122,7 @@ class ScoresWriter:
             if finding.id not in self.done:
                 self.done.add(finding.id)
                 rows.append(_cells(row(finding)))
-        left = memoryview(_encode(rows))
+        left = memoryview(encode(rows))
         with disk_errors(self.partial):
             while left:
                 left = left[self._file.write(left) :]
@@ -186,23 +186,24 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
     table.add_column("status")
     for entry in shown:
         style = "bold red" if entry["anomalous"] else "yellow" if entry["error"] else ""
-        cells = [_printable(entry["image"]), _short(entry["score"])]
+        cells = [printable(entry["image"]), short(entry["score"])]
         if calibrated:
             verdict = {True: "ANOMALOUS", False: "normal", None: ""}[entry["anomalous"]]
             p_value = "" if entry["p_value"] is None else f"{entry['p_value']:.4f}"
-            cells += [p_value, verdict, _printable(entry["flagged_by"])]
-        cells.append(_printable(entry["error"] or entry["status"]))
+            cells += [p_value, verdict, printable(entry["flagged_by"])]
+        cells.append(printable(entry["error"] or entry["status"]))
         table.add_row(*(Text(cell, style=style) for cell in cells))
     console.print(table)
     if total is not None and total > len(shown):
         console.print(Text(f"... and {total - len(shown)} more"))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A score for a person to read; nothing where there is none."""
     return "" if math.isnan(value) else f"{value:.2f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text that a terminal can show and that cannot steer it."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
@@ -215,14 +216,15 @@ def _cells(entry: Row) -> list[str]:
         repr(entry["residual"]),
         repr(entry["discrimination"]),
         "" if p_value is None else repr(p_value),
-        _TRUTH[entry["anomalous"]],
+        TRUTH[entry["anomalous"]],
         entry["flagged_by"],
         entry["status"],
         entry["error"],
     ]
 
 
-def _encode(rows: Iterable[Sequence[str]]) -> bytes:
+def encode(rows: Iterable[Sequence[str]]) -> bytes:
+    """Rows of cells as the bytes of a CSV file."""
     text = io.StringIO(newline="")
     plain = csv.writer(text, lineterminator="\n")
     quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # a bare \r goes unquoted otherwise
@@ -250,7 +252,7 @@ def _typed(cells: Sequence[str]) -> Row:
         residual=float(residual),
         discrimination=float(discrimination),
         p_value=float(p_value) if p_value else None,
-        anomalous={text: truth for truth, text in _TRUTH.items()}[anomalous],
+        anomalous={text: truth for truth, text in TRUTH.items()}[anomalous],
         flagged_by=flagged_by,
         status=status,
         error=error,

@@ -1,0 +1,260 @@
+"""Places, grids, blending and pooling of patches against brute-force twins, then what must hold for any image."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from anotwin.errors import DataError, SettingsError
+from anotwin.prepare.patches import (
+    blend,
+    cut,
+    grid_positions,
+    hann,
+    pool,
+    pool_groups,
+    random_positions,
+    valid_share,
+)
+
+SETTINGS = settings(derandomize=True, deadline=None, max_examples=80)
+RNG = np.random.default_rng(0)
+MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=4, max_side=9))
+SHARES = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+SCORES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+
+
+def brute_places(valid, size, share):
+    """Every corner, every pixel, one by one."""
+    places = []
+    for row in range(valid.shape[0] - size + 1):
+        for column in range(valid.shape[1] - size + 1):
+            inside = sum(bool(valid[row + i, column + j]) for i in range(size) for j in range(size))
+            if inside >= share * size * size:
+                places.append((row, column))
+    return places
+
+
+@SETTINGS
+@given(MASKS, st.integers(1, 4), SHARES)
+def test_valid_share_counts_every_pixel(valid, size, share):
+    shares = valid_share(valid, size)
+    assert shares.shape == (valid.shape[0] - size + 1, valid.shape[1] - size + 1)
+    assert np.argwhere(shares >= share).tolist() == [list(place) for place in brute_places(valid, size, share)]
+
+
+@SETTINGS
+@given(MASKS, st.integers(1, 4), SHARES)
+def test_random_positions_reach_all_allowed_places_and_no_other(valid, size, share):
+    places = brute_places(valid, size, share)
+    if not places:
+        with pytest.raises(DataError, match="no place"):
+            random_positions(valid, size, 1, np.random.default_rng(0), share)
+        return
+    drawn = random_positions(valid, size, 40 * len(places), np.random.default_rng(0), share)
+    assert drawn.dtype == np.int64
+    assert {tuple(place) for place in drawn.tolist()} == set(places)  # missed with probability e^-40 each
+
+
+def test_random_positions_are_uniform_over_an_odd_shape():
+    valid = np.zeros((9, 30), bool)
+    valid[:, :12] = True
+    valid[:5, 12:] = True  # an L: a draw of row and column apart would miss its form
+    places = brute_places(valid, 4, 1.0)
+    drawn = random_positions(valid, 4, 20_000, np.random.default_rng(1), share=1.0)
+    counts = np.array([np.sum((drawn == place).all(axis=1)) for place in places])
+    expected = 20_000 / len(places)
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi2 - (len(places) - 1)) < 4 * np.sqrt(2 * len(places))
+
+
+def test_what_no_patch_fits_is_said():
+    with pytest.raises(DataError, match="image of 3 x 9 pixels for patches of side 4: use smaller"):
+        random_positions(np.ones((3, 9), bool), 4, 1, RNG)
+    with pytest.raises(DataError, match="image of 9 x 3"):
+        grid_positions((9, 3), 4, 2)
+    with pytest.raises(SettingsError, match="pixels are left out"):
+        grid_positions((9, 9), 4, 5)
+    with pytest.raises(SettingsError, match="stride 0"):
+        grid_positions((9, 9), 4, 0)
+    with pytest.raises(SettingsError, match=r"share 1\.5"):
+        random_positions(np.ones((9, 9), bool), 4, 1, RNG, share=1.5)
+    with pytest.raises(SettingsError, match="side 0"):
+        valid_share(np.ones((9, 9), bool), 0)
+
+
+@SETTINGS
+@given(st.integers(1, 12), st.integers(0, 40), st.integers(0, 40), st.data())
+def test_the_grid_covers_every_pixel_without_waste(size, more_rows, more_columns, data):
+    stride = data.draw(st.integers(1, size))
+    shape = size + more_rows, size + more_columns
+    positions = grid_positions(shape, size, stride)
+    covered = np.zeros(shape, int)
+    for row, column in positions:
+        covered[row : row + size, column : column + size] += 1
+    assert covered.sum() == len(positions) * size**2  # none sticks out
+    assert covered.min() >= 1
+    for axis in (0, 1):
+        lines = np.unique(positions[:, axis])
+        assert lines[0] == 0
+        assert lines[-1] == shape[axis] - size
+        assert np.diff(lines).max(initial=0) <= stride
+        assert len(lines) == -(-(shape[axis] - size) // stride) + 1  # the fewest that reach
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
+def test_cut_is_slicing(shape):
+    image = RNG.integers(0, 255, shape).astype(np.uint8)
+    positions = np.array([[0, 0], [4, 6], [2, 3], [2, 3]])
+    patches = cut(image, positions, 3)
+    assert patches.dtype == np.uint8
+    assert patches.shape == (4, 3, 3, *shape[2:])
+    for patch, (row, column) in zip(patches, positions, strict=True):
+        assert (patch == image[row : row + 3, column : column + 3]).all()
+    patches[:] = 0  # copies: the image stays
+    assert image.any()
+    assert cut(image, np.empty((0, 2), np.int64), 3).shape == (0, 3, 3, *shape[2:])
+
+
+@pytest.mark.parametrize("position", [[-1, 0], [5, 0], [0, 7]])
+def test_patches_outside_are_refused(position):
+    with pytest.raises(ValueError, match="outside an image"):
+        cut(np.zeros((7, 9)), np.array([position]), 3)
+    with pytest.raises(ValueError, match="outside an image"):
+        blend(np.zeros((1, 3, 3)), np.array([position]), (7, 9))
+
+
+def brute_blend(patches, positions, shape, window):
+    """Pixel by pixel: the weighted mean of the patches over it."""
+    out = np.full(shape, np.nan)
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            values, weights = [], []
+            for patch, (top, left) in zip(patches, positions, strict=True):
+                i, j = row - top, column - left
+                if 0 <= i < len(patch) and 0 <= j < len(patch) and not np.isnan(patch[i, j]):
+                    values.append(patch[i, j])
+                    weights.append(window[i, j])
+            if weights:
+                out[row, column] = np.average(values, weights=weights)
+    return out
+
+
+@SETTINGS
+@given(st.integers(1, 4), st.integers(0, 6), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
+def test_blend_is_the_weighted_mean_of_what_covers_a_pixel(size, count, gaps, own, seed):
+    rng = np.random.default_rng(seed)
+    shape = 6, 7
+    positions = np.stack([rng.integers(0, 7 - size, count), rng.integers(0, 8 - size, count)], axis=1)
+    patches = rng.normal(size=(count, size, size))
+    if gaps:
+        patches[rng.random(patches.shape) < 0.3] = np.nan
+    window = rng.random((size, size)) + 0.1 if own else None
+    expected = brute_blend(patches, positions, shape, hann(size) if window is None else window)
+    np.testing.assert_allclose(blend(patches, positions, shape, window), expected, atol=1e-12)
+
+
+@SETTINGS
+@given(st.integers(1, 9), st.integers(0, 20), st.integers(0, 20), st.sampled_from([np.float32, np.float64]), st.data())
+def test_patches_of_one_map_give_that_map_again(size, more_rows, more_columns, kind, data):
+    shape = size + more_rows, size + more_columns
+    image = data.draw(hnp.arrays(kind, shape, elements=st.floats(-100, 100, width=32), fill=st.just(0.5)))
+    positions = grid_positions(shape, size, data.draw(st.integers(1, size)))
+    again = blend(cut(image, positions, size), positions, shape)
+    assert again.dtype == kind
+    np.testing.assert_allclose(again, image, rtol=1e-5 if kind == np.float32 else 1e-12, atol=1e-11)
+    level = data.draw(st.floats(-1e3, 1e3))
+    constant = np.full((len(positions), size, size), level)
+    assert (blend(constant, positions, shape) == level).all()  # to the last bit
+
+
+def test_blend_has_no_seams_and_says_where_nothing_is_known():
+    ramp = np.linspace(0, 1, 40)
+    positions = grid_positions((16, 40), 16, 4)
+    offsets = RNG.normal(size=len(positions))[:, None, None]
+    smooth = blend(np.broadcast_to(offsets, (len(positions), 16, 16)), positions, (16, 40))
+    flat = blend(np.broadcast_to(offsets, (len(positions), 16, 16)), positions, (16, 40), np.ones((16, 16)))
+    assert np.abs(np.diff(smooth, axis=1)).max() < 0.5 * np.abs(np.diff(flat, axis=1)).max()
+    alone = blend(np.full((1, 2, 2), ramp[3], np.float32), np.array([[1, 1]]), (4, 4))
+    assert np.isnan(alone).sum() == 12
+    assert (alone[1:3, 1:3] == np.float32(ramp[3])).all()
+    assert np.isnan(blend(np.zeros((0, 2, 2)), np.empty((0, 2), np.int64), (4, 4))).all()
+
+
+def test_blend_refuses_what_does_not_belong_together():
+    with pytest.raises(ValueError, match=r"expected \(P, s, s\)"):
+        blend(np.zeros((2, 3, 3)), np.zeros((1, 2), int), (5, 5))
+    with pytest.raises(ValueError, match="weights above 0"):
+        blend(np.zeros((1, 3, 3)), np.zeros((1, 2), int), (5, 5), np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="integers"):
+        cut(np.zeros((5, 5)), np.zeros((1, 2)), 3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+def test_the_window_is_smooth_symmetric_and_never_zero(size):
+    window = hann(size)
+    assert (window > 0).all()
+    assert window.max() <= 1
+    np.testing.assert_allclose(window, window[::-1, ::-1])
+    np.testing.assert_allclose(window, window.T)
+    np.testing.assert_allclose(window.mean(), 0.25 if size > 1 else 1.0)  # of sin^2 in both directions
+
+
+@SETTINGS
+@given(SCORES, st.floats(0.01, 1.0), st.randoms(use_true_random=False), st.data())
+def test_pooling_is_bounded_blind_to_order_and_monotone(scores, share, random, data):
+    got = pool(scores, share)
+    assert min(scores) <= got <= max(scores)
+    assert pool(random.sample(scores, len(scores)), share) == got
+    raised = list(scores)
+    raised[data.draw(st.integers(0, len(scores) - 1))] += data.draw(st.floats(0, 1e6))
+    assert pool(raised, share) >= got
+    assert pool([*scores, float("nan")], share) == got
+
+
+@SETTINGS
+@given(SCORES, st.integers(1, 20))
+def test_pooling_is_the_mean_of_the_top_share(scores, top):
+    """Each score repeated `top` times: a share of 1 / n takes a whole number of them, and the mean is a slice's."""
+    taken = min(top, len(scores))
+    expected = np.mean(sorted(scores)[-taken:])
+    assert pool(scores, taken / len(scores)) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+    assert pool(scores, 1.0) == pytest.approx(np.mean(scores), rel=1e-9, abs=1e-6)
+
+
+def test_pooling_sees_a_small_lesion_and_not_one_loud_patch():
+    normal = RNG.normal(1.0, 0.1, 400)
+    loud, lesion = normal.copy(), normal.copy()
+    loud[7] = 3.0
+    lesion[:12] = 2.0
+    assert pool(lesion) - pool(normal) > 3 * (pool(loud) - pool(normal))
+    assert pool([1.0, 2.0, 3.0, 4.0], 0.375) == pytest.approx((4 + 0.5 * 3) / 1.5)
+    assert np.isnan(pool([]))
+    assert np.isnan(pool([float("nan")]))
+    for share in (0.0, 1.1, float("nan")):
+        with pytest.raises(SettingsError, match="share"):
+            pool([1.0], share)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
+        pool(np.zeros((2, 2)))
+
+
+@SETTINGS
+@given(st.lists(st.tuples(st.floats(-10, 10), st.integers(0, 3)), max_size=30))
+def test_groups_are_pooled_each_by_itself(pairs):
+    scores, groups = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    pooled = pool_groups(scores, groups, 0.4)
+    assert list(pooled) == list(dict.fromkeys(groups))
+    for group, value in pooled.items():
+        assert value == pool([score for score, other in pairs if other == group], 0.4)
+    with pytest.raises(ValueError, match="as many of both"):
+        pool_groups([1.0], [])
+
+
+def test_a_patient_is_pooled_from_patches_through_scans_and_volumes():
+    patches = np.array([0.0, 1.0, 5.0, float("nan"), 2.0])
+    scans = pool_groups(patches, ["a0", "a0", "a1", "a2", "b0"])
+    volumes = pool_groups(list(scans.values()), [name[0] for name in scans])
+    patients = pool_groups(list(volumes.values()), ["p"] * len(volumes))
+    assert volumes == {"a": 5.0, "b": 2.0}  # a2 has no score and takes no part
+    assert patients == {"p": 5.0}
