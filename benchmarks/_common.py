@@ -201,14 +201,14 @@ def _table(rows: Sequence[Row]) -> Table:
 # -- options, head, errors ---------------------------------------------------------------------------------------------
 
 
-def options(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has."""
+def options(
+    description: str, data: str = "MNIST as idx files", small: str = "scikit-learn's 8 x 8 digits"
+) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has; `data` and `small` say what it runs on."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smoke run on scikit-learn's 8 x 8 digits, under a minute")
+    parser.add_argument("--quick", action="store_true", help=f"smoke run on {small}, under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for the rows, saved as they come")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="MNIST as idx files; else ANOTWIN_DATA, ../shared/data"
-    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help=f"{data}; else ANOTWIN_DATA, ../shared/data")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     return parser
 

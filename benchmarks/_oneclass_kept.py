@@ -61,11 +61,6 @@ class Keeper:
         name = re.sub(r"\W+", "-", str(key["method"])).strip("-")
         return self.folder / f"{name}-normal{key['normal']}-seed{key['seed']}-{digest}.npz"
 
-    def holds(self, key: Key) -> bool:
-        """Whether the cell was kept."""
-        path = self.path(key)
-        return path is not None and path.is_file()
-
     def load(self, key: Key, watch: Watch) -> Outcome | None:
         """A kept cell, None where there is none; a file that is no such cell is a DataError."""
         path = self.path(key)

@@ -103,7 +103,7 @@ def _prints(source: ImageSource, indices: Sequence[int]) -> Ints:
 def outcomes(case: Case, methods: Sequence[str], keeper: Keeper, watch: Watch) -> Iterator[tuple[str, Outcome]]:
     """Each of `methods` with its outcome, then the peers: kept ones as they are, others kept as soon as they are done.
 
-    The peers come all together, so that one that is missing makes all of them run again.
+    Among the peers the kept ones come first.
     """
     trained = Trained(case, watch)
     for name in methods:
@@ -115,16 +115,17 @@ def outcomes(case: Case, methods: Sequence[str], keeper: Keeper, watch: Watch) -
         yield name, outcome
     if case.peer_minutes <= 0:
         return
-    keys = {name: case.key(name) for name in PEERS}
-    if all(keeper.holds(key) for key in keys.values()):
-        for name, key in keys.items():
-            outcome = keeper.load(key, watch)
-            assert outcome is not None
+    missing = []
+    for name in PEERS:
+        outcome = keeper.load(case.key(name), watch)
+        if outcome is None:
+            missing.append(name)
+        else:
             yield name, outcome
-        return
-    for name, outcome in _peers(case, watch):
-        keeper.save(keys[name], outcome, case.ids)
-        yield name, outcome
+    if missing:
+        for name, outcome in _peers(case, missing, watch):
+            keeper.save(case.key(name), outcome, case.ids)
+            yield name, outcome
 
 
 @dataclass(eq=False)
@@ -181,11 +182,11 @@ def _verdicts(detector: Detector, case: Case) -> Floats:
     return np.concatenate([-detector.method.logits(part.images).double().cpu().numpy() for part in parts])
 
 
-def _peers(case: Case, watch: Watch) -> Iterator[tuple[str, Outcome]]:
+def _peers(case: Case, names: Sequence[str], watch: Watch) -> Iterator[tuple[str, Outcome]]:
     train, test = (
         np.stack([source.read(index) for index in indices])
         for source, indices in ((case.source, case.learnt), (case.test, case.indices))
     )
-    for result in peer_results(train, test, case.seed, case.peer_minutes, watch):
+    for result in peer_results(train, test, case.seed, case.peer_minutes, watch, names):
         columns = {} if result.error else {"score": result.scores}
         yield result.name, Outcome(columns, result.seconds, result.training_seconds, result.note, result.error or "")

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,15 @@ class PeerResult:
     note: str = ""  # what it was trained with, in a line
 
 
-def peer_results(train: Images, test: Images, seed: int, minutes: float, watch: Watch = silent) -> Iterator[PeerResult]:
-    """All detectors of `NAMES`, one after another, each as soon as it is done; nothing but a line where none is there.
+def peer_results(
+    train: Images,
+    test: Images,
+    seed: int,
+    minutes: float,
+    watch: Watch = silent,
+    names: Sequence[str] | None = None,
+) -> Iterator[PeerResult]:
+    """Detectors, one after another, each as soon as it is done; nothing but a line where their environment is missing.
 
     Args:
         train: (N, H, W) uint8, normal images.
@@ -63,19 +70,24 @@ def peer_results(train: Images, test: Images, seed: int, minutes: float, watch: 
         seed: of those detectors that draw anything.
         minutes: of training, for each detector that can be limited (`LONGER` has exceptions); 0.02 is a smoke run.
         watch: is told which detector runs.
+        names: those wanted, of `NAMES`; None: all of them.
 
     Yields:
         One result a detector. One that fails, crashes or does not end has an `error` and does not stop the others.
     """
+    wanted = NAMES if names is None else tuple(names)
+    if unknown := set(wanted) - set(NAMES):
+        raise ValueError(f"names: no detector {sorted(unknown)}, expected some of {NAMES}")
     if not (HOME / ".installed").exists():  # written when all is installed
         console.print("PyOD and GANomaly are left out: 'make peers' installs them into .venv-peers (about 7 GB)")
         return
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "images.npz"
         np.savez(data, train=_checked("train", train), test=_checked("test", test))
-        for number, name in enumerate(NAMES, start=1):
+        for number, name in enumerate(wanted, start=1):
             most = minutes * LONGER.get(name, 1.0)
-            watch(Update("note", number, len(NAMES), detail=f"{name} of .venv-peers, at most {most:g} min of training"))
+            detail = f"{name} of .venv-peers, at most {most:g} min of training"
+            watch(Update("note", number, len(wanted), detail))
             yield _run(name, data, len(test), seed, most)
 
 

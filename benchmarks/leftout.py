@@ -26,7 +26,7 @@ from anotwin.detector import Update, Watch
 from anotwin.methods.damage import KINDS, damage
 from anotwin.prepare.resize import to_model
 from anotwin.records import Batch
-from anotwin.run.local import score_batch
+from anotwin.run.batch import score_batch
 from anotwin.seeding import generator
 
 NAME = "leftout"

@@ -47,9 +47,10 @@ app = typer.Typer(
 
 Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
 Data = Annotated[
-    Path, typer.Argument(help="Folder of images: any folder, MVTec AD layout, or idx files.", show_default=False)
+    Path,
+    typer.Argument(help="Folder of images: any folder, MVTec AD layout, idx files, or OCT scans.", show_default=False),
 ]
-Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, mvtec, idx.")]
+Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, mvtec, idx, oct.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -64,13 +65,42 @@ Budget = Annotated[
 
 
 @app.command()
+def prepare(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for prepared.csv, sheets/, steps/.")],
+    layout: Annotated[str, typer.Option(help="oct; only OCT scans have something to prepare.")] = "oct",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="train (normal scans, as train takes them) or test (all).", show_default="train; test of a file"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many scans: whole volumes, drawn at random with a fixed seed.")
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Write the steps of every scan; the sheets are always written.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Show what is made of OCT scans before training: the lines found, the retina laid flat, the patches."""
+    from anotwin.commands import preparing, showing
+
+    with showing.bars() as watch:
+        found = preparing.prepare_folder(
+            data, out, layout=layout, part=part, limit=limit, pictures=pictures, watch=watch
+        )
+    showing.prepared(found, as_json)
+
+
+@app.command()
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
     method: Annotated[
         str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx.")] = None,
+    layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx, oct.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -140,9 +170,15 @@ def calibrate(
 def score(
     model: Model,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for scores.csv, counterparts/, heatmaps/, figure.png.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for scores.csv, counterparts/, heatmaps/, figure.png; of OCT scans also bscans/, volumes/ ..."
+        ),
+    ],
     layout: Layout = "auto",
     pictures: Annotated[bool, typer.Option(help="Write a counterpart and a heatmap for every image.")] = True,
+    lines: Annotated[bool, typer.Option(help="OCT: draw the layer lines into bscans/.")] = False,
     budget_ms: Budget = None,
     device: Device = "auto",
 ) -> None:
@@ -153,7 +189,7 @@ def score(
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
-        summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch)
+        summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch, lines=lines)
     showing.scored(summary, out)
 
 

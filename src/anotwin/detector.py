@@ -33,8 +33,7 @@ from anotwin.data.split import split_holdout
 from anotwin.errors import DataError, SettingsError, TrainingDiverged
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.registry import DEFAULT_METHOD, create, expected_tensors
-from anotwin.prepare.cache import PreparedImages, prepare_images
-from anotwin.prepare.inspect import infer_spec
+from anotwin.prepare.training_images import TrainingImages, prepare_training, spec_for
 from anotwin.records import Calibration, Finding, ImageSource, Trace
 from anotwin.report.grid import save_grid
 from anotwin.run.device import fabric_for
@@ -125,17 +124,17 @@ class Detector:
         everything = _normals(source)
         if len(everything) < 2:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
-        spec, notes = infer_spec(source, everything, settings.data, settings.training.seed)
+        spec, notes = spec_for(source, everything, settings.data, settings.training.seed)
         # a device or settings that cannot be fail here, before any image is prepared
         fabric = fabric_for(device, settings.training.precision)
         model = create(name, spec, settings)
-        images = prepare_images(
+        images = prepare_training(
             source,
             everything,
             spec,
-            settings.data.memory_mb,
+            settings.data,
+            settings.training.seed,
             folder,
-            settings.data.workers,
             lambda done, total: watch(Update("preparing", done, total)),
         )
         try:
@@ -178,7 +177,7 @@ class Detector:
 
     def _fit(
         self,
-        images: PreparedImages,
+        images: TrainingImages,
         training: np.ndarray[Any, Any],
         heldout: np.ndarray[Any, Any],
         run: RunFolder,
@@ -186,8 +185,8 @@ class Detector:
         watch: Watch,
         folder: Path | None,
     ) -> None:
-        settings = self.method.settings.training
-        trainer = self.method.trainer()
+        settings, trainer = self.method.settings.training, self.method.trainer()
+        training, heldout = images.positions(training), images.positions(heldout)
 
         def show(progress: Progress) -> None:
             losses = [f"{key[5:]} {value:.2f}" for key, value in progress.losses.items() if key.startswith("loss_")]
@@ -281,6 +280,7 @@ class Detector:
     def _open(self, data: Any, part: Part, layout: str) -> ImageSource:
         """With the normal label of the training data, or without it in a folder that knows no such label."""
         normal = self.layout.get("normal")
+        layout = "oct" if layout == "auto" and self.method.spec.view == "retina" else layout
         try:
             return open_source(data, part, layout, normal)
         except DataError:

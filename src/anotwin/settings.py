@@ -28,7 +28,7 @@ class _Stage(BaseModel):
 class DataSettings(_Stage):
     """Which images, and how they are laid into the model's square."""
 
-    layout: Literal["auto", "folder", "mvtec", "idx"] = "auto"
+    layout: Literal["auto", "folder", "mvtec", "idx", "oct"] = "auto"
     normal: str | None = None  # the label that is normal; None: the layout's own ("good", "normal")
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -17,6 +17,14 @@ class Update:
 
 
 Watch = Callable[[Update], None]
+
+
+def tell(watch: Watch, notes: Sequence[str], most: int = 10) -> None:
+    """Give notes to a watch, the first of them where there are many."""
+    for note in notes[:most]:
+        watch(Update("note", detail=note))
+    if len(notes) > most:
+        watch(Update("note", detail=f"... and {len(notes) - most} more notes"))
 
 
 def silent(_update: Update) -> None:

@@ -305,35 +305,45 @@ def test_scores_need_no_label(modules: SimpleNamespace, case: Any) -> None:
         np.testing.assert_array_equal(found[0][name].columns["score"], found[1][name].columns["score"])
 
 
-def test_peers_run_together_and_their_failures_are_lines(
+def test_peers_are_kept_one_by_one_and_their_failures_are_lines(
     modules: SimpleNamespace, case: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[float] = []
+    calls: list[tuple[float, list[str]]] = []
+    dies = ["works too"]  # the names at which the run is killed
 
-    def fake(train: Any, test: Any, seed: int, minutes: float, watch: Any) -> Iterator[SimpleNamespace]:
+    def fake(
+        train: Any, test: Any, seed: int, minutes: float, watch: Any, names: list[str]
+    ) -> Iterator[SimpleNamespace]:
         assert (train.shape, test.shape) == ((len(case.learnt), 8, 8), (len(case.indices), 8, 8))
         assert (train.dtype, test.dtype, seed) == (np.uint8, np.uint8, 1)
         watch(Update("note", detail="a peer"))
-        calls.append(minutes)
-        for name, scores, error in (("works", test.mean(axis=(1, 2)), None), ("fails", np.empty(0), "no memory")):
+        calls.append((minutes, names))
+        for name in names:
+            if name in dies:
+                raise KeyboardInterrupt
+            scores, error = (np.empty(0), "no memory") if name == "fails" else (test.mean(axis=(1, 2)), None)
             yield SimpleNamespace(
                 name=name, scores=scores, seconds=0.5, training_seconds=9.0, error=error, note="its defaults"
             )
 
-    monkeypatch.setattr(modules.methods, "PEERS", ("works", "fails"))
+    monkeypatch.setattr(modules.methods, "PEERS", ("works", "fails", "works too"))
     monkeypatch.setattr(modules.methods, "peer_results", fake)
     report, keeper = modules.common.Report(None), modules.kept.Keeper(tmp_path)
     assert modules.oneclass.measure(case, [], keeper, report, None) == []  # not asked for
     asked = replace(case, peer_minutes=2.0)
+    with pytest.raises(KeyboardInterrupt):
+        modules.oneclass.measure(asked, [], keeper, report, None)
+    dies.clear()
     for _ in range(2):
-        (found,) = modules.oneclass.measure(asked, [], keeper, report, None)
-        assert found.method == "works"
-        assert found.auroc == metrics.auroc(case.truth, found.scores)
-    assert calls == [2.0]  # the second time both outcomes, the failure too, were kept
+        found = modules.oneclass.measure(asked, [], keeper, report, None)
+        assert [each.method for each in found] == ["works", "works too"]
+        assert all(each.auroc == metrics.auroc(case.truth, each.scores) for each in found)
+    # after the kill only the one that was running; then none, for a failure is an outcome too
+    assert calls == [(2.0, ["works", "fails", "works too"]), (2.0, ["works too"])]
     keeper.path(asked.key("fails")).unlink()
     modules.oneclass.measure(asked, [], keeper, report, None)
-    assert calls == [2.0, 2.0]
-    assert {row.method for row in report.rows} == {"works"}
+    assert calls[2:] == [(2.0, ["fails"])]
+    assert {row.method for row in report.rows} == {"works", "works too"}
 
 
 # -- whole runs ------------------------------------------------------------------------------------------------------

@@ -119,6 +119,17 @@ def test_whatever_a_detector_does_there_is_a_result_and_the_next_one_runs(
     assert all(len(found[name].scores) == 0 and np.isnan(found[name].seconds) for name in errors)
 
 
+def test_only_those_wanted_run(stubbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stubbed, "NAMES", ("one", "two", "crashes"))
+    told: list[Update] = []
+    found = list(stubbed.peer_results(images(2), images(2), 0, 0.0, told.append, ["two", "one"]))
+    assert [result.name for result in found] == ["two", "one"]
+    assert [(update.done, update.total) for update in told] == [(1, 2), (2, 2)]
+    assert list(stubbed.peer_results(images(2), images(2), 0, 0.0, names=[])) == []
+    with pytest.raises(ValueError, match=r"no detector \['three'\], expected some of \('one', 'two', 'crashes'\)"):
+        list(stubbed.peer_results(images(2), images(2), 0, 0.0, names=["one", "three"]))
+
+
 def test_a_detector_without_an_end_is_ended(stubbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stubbed, "NAMES", ("sleeps",))
     monkeypatch.setattr(stubbed, "PATIENCE", 1.0)

@@ -181,6 +181,13 @@ def test_decide() -> None:
     assert every_decision(calibrated=False)(9.0, 99.0, 999.0) == (None, None, "")
 
 
+def test_a_decisions_p_value_is_that_of_the_scores() -> None:
+    scores = np.random.default_rng(0).integers(0, 20, 99).astype(float)  # with ties
+    calibration = calibrate(scores, scores, scores, 0.5, rate=0.05)
+    for score in [*np.arange(-1, 21, 0.5), math.inf, -math.inf]:
+        assert decide(calibration, score, 0.0, 0.0)[0] == p_value(score, sorted(scores))
+
+
 def test_too_few_normals_says_how_many_and_what_works() -> None:
     with pytest.raises(DataError) as error:
         conformal_threshold(range(48), 0.01)  # type: ignore[arg-type]

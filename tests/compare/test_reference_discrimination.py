@@ -8,7 +8,7 @@ import torch
 from anotwin.compare.features import reference_score
 from anotwin.methods.registry import create
 from anotwin.records import Batch, ImageSpec
-from anotwin.run.local import score_batch
+from anotwin.run.batch import score_batch
 from anotwin.settings import Settings
 
 

@@ -13,10 +13,10 @@ from rough_methods import SPECS, noise, rough
 
 from anotwin import Detector, Settings
 from anotwin.errors import DataError, SettingsError
-from anotwin.methods.protocol import Method
+from anotwin.methods.protocol import Method, Quickened
 from anotwin.methods.registry import create
 from anotwin.records import Batch, Comparison, Finding, ImageSpec, Status
-from anotwin.run.local import score_batch
+from anotwin.run.batch import score_batch
 from anotwin.seeding import generator
 
 NUMBERS = ("score", "anomaly", "residual", "discrimination", "discriminator", "mean_residual")
@@ -33,6 +33,14 @@ def weights(method: Method) -> dict[str, torch.Tensor]:
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def quickened(name: str, spec: ImageSpec, precision: str, norm: str = "batch") -> Method:
+    """The form in which streams are scored; skips where a method has no other than itself."""
+    method = rough(name, spec, f"networks.discriminator_norm={norm}", f"search.precision={precision}")
+    if not isinstance(method, Quickened):
+        pytest.skip(f"{name} is as quick as it is")
+    return method.quickened()
 
 
 # -- counterparts ---------------------------------------------------------------------------------------------------
@@ -84,8 +92,11 @@ def test_counterparts_of_the_planted_are_nearer_to_the_normal(
 
 @each_spec
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
-def test_rows_of_a_batch_are_as_if_alone(name: str, spec: ImageSpec, norm: str) -> None:
+@pytest.mark.parametrize("form", ["itself", "quickened 32", "quickened bf16"])
+def test_rows_of_a_batch_are_as_if_alone(name: str, spec: ImageSpec, norm: str, form: str) -> None:
     method, images, prints = rough(name, spec, f"networks.discriminator_norm={norm}"), noise(spec, 7), tuple(range(7))
+    if form != "itself":
+        method = quickened(name, spec, form.removeprefix("quickened "), norm)
 
     def rows(chosen: list[int]) -> tuple[torch.Tensor, Comparison]:
         batch = Batch(images[chosen], tuple(prints[row] for row in chosen))
@@ -116,6 +127,39 @@ def test_findings_do_not_depend_on_company_order_or_batch_size(name: str, spec: 
     for size in (1, 3, 5):
         other = detector.with_settings(detector.method.settings.with_overrides([f"search.batch_size={size}"]))
         assert [numbers(finding) for finding in other.score(images, pictures=False)] == together, size
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_quickened_method_is_the_method_to_rounding(name: str, precision: str) -> None:
+    """Never better than the type it computes in, but near; and the method itself stays as it is."""
+    spec = SPECS[0]
+    method, fast, images = rough(name, spec), quickened(name, spec, precision), noise(spec, 8)
+    before = weights(method)
+    batch = Batch(images, tuple(range(8)))
+    (theirs, their_scores), (ours, our_scores) = score_batch(method, batch), score_batch(fast, batch)
+    assert same(before, weights(method))
+    near = 1e-4 if precision == "32" else 0.03
+    assert (ours.images - theirs.images).abs().mean() <= near * theirs.images.abs().mean()
+    for number in ("score", "residual", "discrimination"):
+        one, other = getattr(our_scores, number), getattr(their_scores, number)
+        assert (one - other).abs().max() <= near * other.abs().max(), number
+    assert ours.images.dtype == our_scores.score.dtype == torch.float32
+    assert not any(parameter.requires_grad for parameter in fast.networks.parameters())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_quickened_method_is_the_same_with_any_threads(name: str, precision: str, threads: int) -> None:
+    spec = SPECS[0]
+    fast, images = quickened(name, spec, precision), noise(spec, 64)
+    first = score_batch(fast, Batch(images, tuple(range(64))))[1].score  # one thread, as in all tests
+    torch.set_num_threads(threads)
+    try:
+        for count in (1, 3, 17, 64):
+            again = score_batch(fast, Batch(images[:count], tuple(range(count))))[1].score
+            assert torch.equal(again, first[:count]), count
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_trained_findings_do_not_depend_on_company(detector: Detector, unseen: np.ndarray) -> None:

@@ -231,7 +231,7 @@ def test_the_score_is_the_papers() -> None:
     assert torch.allclose(comparison.residual, residual)
     assert torch.allclose(comparison.discrimination, features)
     assert torch.allclose(comparison.score, residual + features)
-    assert torch.equal(comparison.score, counterpart.losses["total"])
+    assert torch.equal(counterpart.losses["total"], comparison.residual)  # the discriminator looks once, in compare
     assert torch.equal(comparison.discriminator, -method.logits(queries))
 
 
@@ -261,6 +261,11 @@ def test_a_bundle_stores_what_scoring_needs() -> None:
     assert set(trainer.optimizers) == {"generator", "discriminator", "encoder"}
     for ours, theirs in (("generator", "average"), ("discriminator", "discriminator"), ("encoder", "encoder")):
         assert method.networks[ours] is trainer.networks[theirs]
+
+
+def test_with_a_search_it_is_as_quick_as_it_is() -> None:
+    method = untrained("fanogan", "search.warm=true")
+    assert method.quickened() is method  # type: ignore[attr-defined]
 
 
 def test_a_warm_search_begins_at_the_encoders_guess_and_only_gets_closer() -> None:

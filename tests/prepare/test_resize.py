@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.transform import downscale_local_mean
 
 from anotwin.errors import DataError
-from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native, to_model
+from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native, to_model, to_models
 from anotwin.records import Geometry, ImageSpec
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=80)
@@ -198,6 +198,24 @@ def test_pad_keeps_the_aspect_centres_and_repeats_the_border():
 def test_map_of_another_size_is_our_bug():
     with pytest.raises(ValueError, match=r"\(8, 8\)"):
         map_to_native(np.zeros((8, 8)), Geometry(4, 4, 16, "stretch"))
+
+
+@SETTINGS
+@given(SIDES, SIDES, SIZES, FITS, st.sampled_from([1, 3]), st.booleans(), st.integers(0, 99))
+def test_many_images_at_once_are_each_as_if_alone(height, width, size, fit, channels, colour, seed):
+    shape = (5, height, width, 3) if colour else (5, height, width)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    spec_ = spec(channels, size, fit=fit)
+    together, geometry = to_models(pixels, spec_)
+    alone = [to_model(image, spec_) for image in pixels]
+    assert torch.equal(together, torch.stack([image for image, _ in alone]))
+    assert {each for _, each in alone} == {geometry}
+
+
+def test_colour_is_reduced_to_luma():
+    pixels = RNG.random((2, 16, 16, 3), dtype=np.float32)
+    luma = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(to_models(pixels, spec())[0][:, 0], 2 * luma - 1, atol=1e-6)
 
 
 def test_the_query_is_not_touched():

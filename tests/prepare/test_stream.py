@@ -65,6 +65,28 @@ def test_errors_of_preparation_name_the_image():
     assert batch.failures[0][1].startswith("image-00000: float pixels from 7 to 7")
 
 
+@pytest.mark.parametrize("at_once", [1, 100, 2**18])
+def test_sizes_and_failures_may_alternate(monkeypatch, at_once):
+    """Images of one size are prepared together; what comes out, and its order, does not depend on how many."""
+    monkeypatch.setattr("anotwin.prepare.stream.AT_ONCE", at_once)
+    images = [RNG.random(shape, dtype=np.float32) for shape in [(4, 4)] * 5 + [(5, 4)] * 2 + [(4, 4)] * 3]
+    images[3] = np.full((4, 4), 7, np.float32)  # out of range: known when it is prepared, with its neighbours
+    images[4] = np.full((4, 4), np.nan, np.float32)  # known when it is read
+    images[8] = np.full((4, 4), 9, np.float32)
+    (batch,) = stream(from_arrays(images), range(10), SPEC, 10)
+    good = [0, 1, 2, 5, 6, 7, 9]
+    assert batch.indices == tuple(good)
+    assert [index for index, _ in batch.failures] == [3, 4, 8]
+    assert [message.partition(":")[0] for _, message in batch.failures] == ["image-00003", "image-00004", "image-00008"]
+    assert "from 7 to 7 " in batch.failures[0][1]
+    assert "from 9 to 9 " in batch.failures[2][1]
+    for row, index in enumerate(good):
+        image, geometry = to_model(images[index], SPEC)
+        assert torch.equal(batch.images[row], image)
+        assert batch.geometries[row] == geometry
+        assert batch.fingerprints[row] == fingerprint(images[index])
+
+
 def test_memory_is_bounded_by_the_batch_asked_for():
     source = from_arrays(RNG.integers(0, 256, (100, 8, 8), dtype=np.uint8))
     reads = []

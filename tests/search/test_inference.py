@@ -12,6 +12,7 @@ from anotwin.methods.networks import Discriminator, Generator
 from anotwin.records import ImageSpec
 from anotwin.search.inference import (
     WIDEST,
+    Quick,
     along,
     fold_norms,
     for_search,
@@ -93,6 +94,20 @@ def test_bf16_is_near() -> None:
     fast = for_search(g, torch.bfloat16)(latents().bfloat16())
     assert fast.dtype == torch.bfloat16
     assert (fast.float() - g(latents())).abs().mean() < 0.02
+
+
+@kinds
+@pytest.mark.parametrize("dtype, most", [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_a_quick_network_takes_and_gives_float32(norm: str, dtype: torch.dtype, most: float) -> None:
+    g, d = pair(norm)
+    images, critique = g(latents()), d(g(latents()))
+    quick, quick_critique = Quick(g, dtype)(latents()), Quick(d, dtype)(images)
+    assert type(quick_critique) is type(critique)
+    for ours, theirs in ((quick, images), *zip(quick_critique, critique, strict=True)):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).abs().mean() <= most * theirs.abs().mean().clamp_min(0.1)
+    assert torch.equal(quick, quick.bfloat16().float()) == (dtype is torch.bfloat16)  # and not float32 all along
+    assert not torch.equal(quick_critique.logits, quick_critique.logits.bfloat16().float())  # two digits are too few
 
 
 def test_axes_are_orthonormal_and_those_of_the_first_weights() -> None:

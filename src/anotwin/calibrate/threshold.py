@@ -18,6 +18,7 @@ so that p(s) <= rate <=> s > s_(k), and for a new normal P(s > s_(k)) <= a / (n 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, overload
@@ -192,7 +193,9 @@ def decide(
     }
     flagged = [name for name, exceeds in terms.items() if exceeds]
     flagged_by = "both" if len(flagged) == 2 else "".join(flagged)
-    return p_value(float(score), calibration.scores), bool(score > calibration.threshold), flagged_by
+    # `p_value`, without looking again at all scores for every image: a calibration's are ascending
+    at_least = len(calibration.scores) - bisect_left(calibration.scores, score)
+    return (1 + at_least) / (len(calibration.scores) + 1), bool(score > calibration.threshold), flagged_by
 
 
 def _allowed(count: int, rate: float) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anotwin.commands.scanning import scan_drawer
 from anotwin.commands.scoring import display_range, draw_features
+from anotwin.data.open import notes_of
 from anotwin.detector import Detector
 from anotwin.errors import DataError, SettingsError
 from anotwin.evaluate.run import evaluate_findings
@@ -20,7 +22,7 @@ from anotwin.report.choose import Chooser
 from anotwin.report.curves import histogram_figure, roc_figure
 from anotwin.report.figure import counterpart_figure
 from anotwin.seeding import derive
-from anotwin.updates import Update, Watch, silent
+from anotwin.updates import Update, Watch, silent, tell
 
 SHOWN = 10
 SCORE_NAMES = {
@@ -62,11 +64,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 
-    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given. `limit` draws
-    that many images at random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images
+    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given; of OCT scans no
+    features but bscans/, the images of figure.png one by one. `limit` draws that many images at random, with a fixed
+    seed. Beside the numbers of the evaluation: `n_leaked`, how many images
     the model was trained on.
     """
     source = detector.open(data, layout)
+    tell(watch, notes_of(source))
     indices = _subset(source, limit)
     labels = {item.normal for item in source.items}
     if not {True, False} <= labels:
@@ -124,6 +128,10 @@ def _draw(
     name = SCORE_NAMES[detector.method.settings.compare.score]
     histogram_figure(scores[normal], scores[~normal], threshold, out / "histogram.png", name)
     counterpart_figure(chooser.chosen, out / "figure.png", window=display_range(detector))
+    if detector.method.spec.view == "retina":
+        draw_scan = scan_drawer(source, out, lines=False)
+        for finding in chooser.chosen:
+            draw_scan(finding)
     position = {item.id: index for index, item in enumerate(source.items)}
     groups = {position[id_]: "query: normal" if is_normal else "query: abnormal" for id_, is_normal, _ in seen}
     draw_features(detector, source, groups, {"pca": out / "features.png", "tsne": out / "features-tsne.png"})

@@ -1,4 +1,7 @@
-"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, features.png, search.png; and samples."""
+"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, features.png, search.png; and samples.
+
+What OCT scans have besides is in `scanning`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,17 @@ import hashlib
 import heapq
 import json
 import math
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
+from anotwin.commands import scanning
+from anotwin.data.open import notes_of
 from anotwin.detector import Detector
 from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart
@@ -27,9 +31,10 @@ from anotwin.report.figure import counterpart_figure
 from anotwin.report.files import picture_names
 from anotwin.report.grid import save_grid
 from anotwin.report.overlay import Window, save_pictures, save_png
+from anotwin.report.pooled import PatientRow, VolumeRow
 from anotwin.report.steps import search_figure
 from anotwin.report.table import Row, ScoresWriter, badness, scan_scores
-from anotwin.updates import Update, Watch
+from anotwin.updates import Update, Watch, tell
 
 LISTED = 12  # images in the terminal
 SHOWN = 8  # images in figure.png
@@ -48,21 +53,41 @@ class Summary:
     failed: int  # images with an error
     worst: list[Row]  # the most anomalous, behind them some that could not be scored
     calibrated: bool
+    volumes: Sequence[VolumeRow] = ()  # of OCT scans alone, in the order of the source; and patients
+    patients: Sequence[PatientRow] = ()
 
 
-def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pictures: bool, watch: Watch) -> Summary:
+def score_folder(
+    detector: Detector,
+    data: Path,
+    out: Path,
+    *,
+    layout: str,
+    pictures: bool,
+    watch: Watch,
+    lines: bool = False,
+) -> Summary:
     """Score DATA into `out`; rows that a stopped run had finished are kept if model, data and layout are the same.
 
-    Raises DataError if nothing could be scored at all.
+    `lines` draws the layer lines into the pictures of OCT scans. Raises DataError if nothing could be scored at all,
+    SettingsError if the model knows no lines.
     """
+    retina = detector.method.spec.view == "retina"
+    if lines and not retina:
+        raise SettingsError("--lines: this model looks at whole images; only one trained with --layout oct finds lines")
     source = detector.open(data, layout)
+    tell(watch, notes_of(source))
     check_apart(out, data)
     window = display_range(detector)
     names = picture_names([item.id for item in source.items]) if pictures else {}
+    threshold = detector.calibration.threshold if detector.calibration else None
     with ScoresWriter(out / "scores.csv", key=_key(detector, source, pictures)) as writer:
-        wanted = array("q", (index for index, item in enumerate(source.items) if item.id not in writer.done))
+        wanted = scanning.unfinished(source, writer.done)
         done = len(source.items) - len(wanted)
-        for finding in detector.findings(source, wanted, pictures=pictures):
+        findings = detector.findings(source, wanted, pictures=pictures)
+        if retina:
+            findings = scanning.through_volumes(findings, wanted, source, out, threshold)
+        for finding in findings:
             if pictures:  # before the row, which says that they are there
                 save_pictures(finding, out, names[finding.id], window)
             writer.write([finding])
@@ -71,7 +96,11 @@ def score_folder(detector: Detector, data: Path, out: Path, *, layout: str, pict
         table = writer.finish()
     summary = summarise(table, detector.calibration is not None)
     draw(detector, source, table, out, window)
-    return summary
+    if not retina:
+        return summary
+    volumes, patients = scanning.write_pooled(table, source, out)
+    scanning.draw_worst(detector, source, table, out, SHOWN, lines, watch)
+    return replace(summary, volumes=volumes, patients=patients)
 
 
 def summarise(table: Path, calibrated: bool) -> Summary:
@@ -149,6 +178,8 @@ def draw_features(
     `groups` names the group of each image to show, `paths` a file for each kind of map.
     """
     method = detector.method
+    if method.spec.view != "whole":  # an image is many patches then, and no single point
+        return
     names = sorted(set(groups.values()), reverse=True)  # normal before abnormal: a group's colour is its place
     wanted = [index for name in names for index in sorted(i for i, own in groups.items() if own == name)[:MAPPED]]
     features: list[torch.Tensor] = []
@@ -179,10 +210,13 @@ def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
     return len(images)
 
 
-def display_range(detector: Detector) -> Window:
-    """The native values that pictures show as black and white: those that the model was trained with."""
+def display_range(detector: Detector) -> Window | None:
+    """The native values that pictures show as black and white: those that the model was trained with.
+
+    None for OCT scans, whose grey values the model takes from each scan itself: so do their pictures.
+    """
     spec = detector.method.spec
-    return spec.black, spec.white
+    return (spec.black, spec.white) if spec.view == "whole" else None
 
 
 def _key(detector: Detector, source: ImageSource, pictures: bool) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from anotwin.commands.preparing import Prepared
 from anotwin.commands.scoring import Summary
 from anotwin.detector import Detector
+from anotwin.report.pooled import print_patients, print_volumes
+from anotwin.report.scans import print_reasons
 from anotwin.report.table import print_table
 from anotwin.updates import Update, Watch
 
@@ -43,6 +47,24 @@ def bars() -> Iterator[Watch]:
             progress.update(tasks[update.stage], completed=update.done, total=update.total, detail=update.detail)
 
         yield watch
+
+
+def prepared(found: Prepared, as_json: bool) -> None:
+    """The last lines of prepare: how many scans can be used, and why the others cannot."""
+    if as_json:
+        paths = {"table": str(found.table), "sheets": [str(path) for path in found.sheets]}
+        print(json.dumps(asdict(found) | paths))
+        return
+    if found.reasons:
+        print_reasons(found.reasons, console)
+    parts = [
+        f"{found.scans} scans of {found.volumes} volumes",
+        f"{found.segmented} segmented (quality {found.quality:.2f})",
+    ]
+    parts += [f"{found.refused} refused"] if found.refused else []
+    parts += [f"{found.unreadable} unreadable"] if found.unreadable else []
+    console.print(f"{', '.join(parts)} -> {found.table}", markup=False)
+    console.print(f"look at {found.sheets[0]}", markup=False)
 
 
 def trained(detector: Detector, out: Path) -> None:
@@ -85,12 +107,27 @@ def calibrated(detector: Detector, as_json: bool) -> None:
 def scored(summary: Summary, out: Path) -> None:
     """The last lines of score: the worst images and where everything lies."""
     print_table(summary.worst, console, summary.images)
+    files = ["figure.png", "counterparts/", "heatmaps/"]
+    if summary.volumes:
+        _print_pooled(summary)
+        files += ["bscans/", "volumes.csv", "volumes/", "patients.csv"]
     parts = [f"{summary.images} images"]
     parts += (
         [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
     )
     parts += [f"{summary.failed} with an error"] if summary.failed else []
-    console.print(f"{', '.join(parts)} -> {out / 'scores.csv'}, figure.png, counterparts/, heatmaps/", markup=False)
+    console.print(f"{', '.join(parts)} -> {', '.join([str(out / 'scores.csv'), *files])}", markup=False)
+
+
+def _print_pooled(summary: Summary) -> None:
+    """Volumes and patients, as far as they say more than the table of images."""
+    if any(row.scored + row.failed > 1 for row in summary.volumes):
+        console.print()
+        print_volumes(summary.volumes, console)
+    if any(row.scans > 1 for row in summary.patients):
+        console.print()
+        print_patients(summary.patients, console)
+    console.print()
 
 
 def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:

@@ -18,12 +18,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from anotwin.compare.residual import difference, residual_score
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, train_discriminator
 from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
-from anotwin.methods.protocol import Backward, device_of, freeze
-from anotwin.methods.scoring import anogan_comparison, anogan_terms
-from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.methods.protocol import Backward, Method, device_of, freeze, quick
+from anotwin.methods.scoring import anogan_comparison, one_pass
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 
 RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
@@ -53,16 +54,16 @@ class ACAE:
     def trainer(self) -> ACAETrainer:
         return ACAETrainer(self)
 
+    def quickened(self) -> Method:
+        return quick(self)
+
     def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
         del trace_at  # one pass: there is no way to show
         queries = batch.images.to(device_of(self.networks))
         with torch.no_grad():
             codes = self.networks["encoder"](queries)
             images = self.networks["decoder"](codes)
-        query, twin = judge(self.networks, queries), judge(self.networks, images)
-        terms = anogan_terms(queries, images, query, twin, self.settings.search)
-        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in terms.total.isfinite().tolist())
-        return Counterpart(images, codes, terms._asdict(), torch.zeros(len(images), dtype=torch.int64), status)
+        return one_pass(images, codes, residual_score(difference(queries, images)))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         return anogan_comparison(self.networks, queries, counterpart.images, self.settings)

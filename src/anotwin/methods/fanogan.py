@@ -38,9 +38,10 @@ from anotwin.compare.residual import difference, mean_square_residual
 from anotwin.compare.score import comparison, fanogan_score
 from anotwin.methods.adversary import adam, critic_networks
 from anotwin.methods.anogan import AnoGANTrainer, draw_images
-from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge
-from anotwin.methods.protocol import Backward, device_of, freeze
-from anotwin.records import Batch, Comparison, Counterpart, ImageSpec, Status
+from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge, judge_pairs
+from anotwin.methods.protocol import Backward, Method, device_of, freeze, quick
+from anotwin.methods.scoring import one_pass
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.engine import find_counterparts
 from anotwin.search.objective import Terms
 from anotwin.seeding import Prior, draw_latents, search_starts
@@ -79,6 +80,10 @@ class FAnoGAN:
     def trainer(self) -> FAnoGANTrainer:
         return FAnoGANTrainer(self)
 
+    def quickened(self) -> Method:
+        """Folded; with a search this method as it is, for the search makes networks of its own."""
+        return self if self.settings.search.warm else quick(self)
+
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """E(x): (B, C, S, S) in [-1, 1] -> codes (B, Z), squashed."""
         return squashed(self.networks["encoder"](images), self.settings.networks.latent_prior)
@@ -91,9 +96,7 @@ class FAnoGAN:
             return self._search(batch, codes, trace_at)
         with torch.no_grad():
             images = self.networks["generator"](codes)
-        terms = _terms(queries, images, judge(self.networks, queries), judge(self.networks, images))
-        status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in terms.total.isfinite().tolist())
-        return Counterpart(images, codes, terms._asdict(), torch.zeros(len(images), dtype=torch.int64), status)
+        return one_pass(images, codes, mean_square_residual(difference(queries, images)))
 
     def _search(self, batch: Batch, codes: torch.Tensor, trace_at: Sequence[int]) -> Counterpart:
         """AnoGAN's search, the first of its restarts from E(x): the loss searched is AnoGAN's, the score stays A(x)."""
@@ -106,8 +109,8 @@ class FAnoGAN:
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, images = queries.to(counterpart.images.device), counterpart.images
-        query = judge(self.networks, queries)
-        terms = _terms(queries, images, query, judge(self.networks, images))
+        query, twin = judge_pairs(self.networks, queries, images)
+        terms = _terms(queries, images, query, twin)
         return comparison(queries, images, **terms._asdict(), query_logits=query.logits, settings=self.settings.compare)
 
     def settle(self, images: torch.Tensor) -> None:

@@ -128,6 +128,7 @@ class Discriminator(nn.Module):
             hidden = block(hidden)  # halves the side
             if level == self.feature_block:
                 features = hidden
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))  # a logit in bf16 has two digits
         weight = self.head.weight.reshape(1, *hidden.shape[1:]).contiguous(memory_format=torch.channels_last)
         logits = (hidden * weight).sum((1, 2, 3)) + self.head.bias  # in one memory format: mixed, it is slow
         return Critique(logits, features.flatten(1))
@@ -221,6 +222,15 @@ def judge(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:
     with torch.no_grad():
         critique: Critique = discriminator(images.to(next(discriminator.parameters()).device))
     return critique
+
+
+def judge_pairs(
+    networks: nn.ModuleDict, queries: torch.Tensor, counterparts: torch.Tensor
+) -> tuple[Critique, Critique]:
+    """`judge` of both (B, C, S, S), in one batch."""
+    logits, features = judge(networks, torch.cat([queries, counterparts]))
+    size = len(queries)
+    return Critique(logits[:size], features[:size]), Critique(logits[size:], features[size:])
 
 
 def feature_block(blocks: int, layer: int) -> int:

@@ -42,18 +42,24 @@ def to_model(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
     Raises:
         DataError: values whose unit is unknown, not finite, or another shape or type (one line, without a name).
     """
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or 0 in pixels.shape:
-        raise DataError(f"pixels of shape {pixels.shape}, expected (height, width) or (height, width, 3)")
-    height, width = pixels.shape[:2]
+    images, geometry = to_models(pixels[None], spec)
+    return images[0], geometry
+
+
+def to_models(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
+    """`to_model` of many images of one size, (N, H, W) or (N, H, W, 3): (N, C, S, S), the same bits in less time."""
+    if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3) or 0 in pixels.shape:
+        raise DataError(f"pixels of shape {pixels.shape[1:]}, expected (height, width) or (height, width, 3)")
+    height, width = pixels.shape[1:3]
     values = torch.from_numpy(np.clip(_values(pixels, spec), -LIMIT, LIMIT))
-    image = _channels(values[None] if pixels.ndim == 2 else values.permute(2, 0, 1), spec.channels)  # (C, H, W)
+    images = _channels(values[:, None] if pixels.ndim == 3 else values.permute(0, 3, 1, 2), spec.channels)
     geometry = Geometry(height, width, spec.size, spec.fit)
     top, left, inner_height, inner_width = _inner(geometry)
-    image = _resample(image, inner_height, inner_width)
+    images = _resample(images, inner_height, inner_width)
     if (inner_height, inner_width) != (spec.size, spec.size):
         bottom, right = spec.size - inner_height - top, spec.size - inner_width - left
-        image = F.pad(image[None], (left, right, top, bottom), mode="replicate")[0]
-    return image.contiguous(), geometry  # (C, S, S)
+        images = F.pad(images, (left, right, top, bottom), mode="replicate")
+    return images.contiguous(), geometry  # (N, C, S, S)
 
 
 def map_to_native(heat: torch.Tensor | npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[np.float32]:
@@ -61,7 +67,7 @@ def map_to_native(heat: torch.Tensor | npt.NDArray[Any], geometry: Geometry) -> 
     values = torch.as_tensor(heat).detach().to("cpu", torch.float32)
     if values.shape != (geometry.size, geometry.size):
         raise ValueError(f"map of shape {tuple(values.shape)}, expected {(geometry.size, geometry.size)}")
-    native: npt.NDArray[np.float32] = _back(values[None], geometry)[0].numpy()
+    native: npt.NDArray[np.float32] = _back(values[None, None], geometry)[0, 0].numpy()
     return native
 
 
@@ -122,11 +128,13 @@ def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
 
 
 def _channels(image: torch.Tensor, channels: int) -> torch.Tensor:
-    if image.shape[0] == channels:
+    """Images (..., 1 or 3, H, W) with as many `channels`."""
+    if image.shape[-3] == channels:
         return image
     if channels == 3:
-        return image.expand(3, -1, -1)
-    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True)
+        return image.expand(*image.shape[:-3], 3, -1, -1)
+    red, green, blue = (share * image[..., i : i + 1, :, :] for i, share in enumerate(LUMA))
+    return red + green + blue
 
 
 def _inner(geometry: Geometry) -> tuple[int, int, int, int]:
@@ -141,9 +149,10 @@ def _inner(geometry: Geometry) -> tuple[int, int, int, int]:
 
 
 def _resample(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    if image.shape[1:] == (height, width):
+    """Images (N, C, H, W) of another size."""
+    if image.shape[2:] == (height, width):
         return image
-    return F.interpolate(image[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+    return F.interpolate(image, (height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _invert(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
@@ -162,12 +171,12 @@ def _inverse(native: int, inner: int) -> torch.Tensor:
     if native == inner:
         return torch.eye(native)
     if native < inner:
-        enlarge = _resample(torch.eye(native)[None], inner, native)[0]  # (inner, native)
+        enlarge = _resample(torch.eye(native)[None, None], inner, native)[0, 0]  # (inner, native)
         inverse: torch.Tensor = torch.linalg.pinv(enlarge.double()).float()
         return inverse
-    return _resample(torch.eye(inner)[None], native, inner)[0]
+    return _resample(torch.eye(inner)[None, None], native, inner)[0, 0]
 
 
 def _back(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     top, left, height, width = _inner(geometry)
-    return _resample(image[:, top : top + height, left : left + width], geometry.height, geometry.width)
+    return _resample(image[..., top : top + height, left : left + width], geometry.height, geometry.width)

@@ -11,7 +11,7 @@ import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,21 @@ from torch.utils.data import DataLoader, Dataset
 
 from anotwin.data.pixels import one_line
 from anotwin.errors import DataError
-from anotwin.prepare.resize import to_model
+from anotwin.prepare.resize import to_models
 from anotwin.records import Array, Geometry, ImageSource, ImageSpec
 from anotwin.seeding import fingerprint
 
 PREFETCH = 2  # batches that each worker prepares ahead
+AT_ONCE = 2**18  # native values that are prepared together: many small images, or one large one
+T = TypeVar("T")
+UNUSABLE = DataError, OSError, ValueError, MemoryError  # what one bad image raises
+
+
+class Parts(Dataset[T], Generic[T]):
+    """Work in numbered parts, each made by itself; pickled into every process."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +72,22 @@ def stream(
         DataError: a worker died (out of memory) or did not start.
     """
     batches = _Batches(source, spec, indices, batch_size, keep_pixels)
-    workers = min(workers, len(batches), _cores())
+    for batch in in_processes(batches, workers, source.root):
+        yield _collate(batch, spec)
+
+
+def in_processes(parts: Parts[T], workers: int, root: str) -> Iterator[T]:
+    """All of `parts`, in order, each made in one of `workers` processes; 0: in this one. See `stream`."""
+    workers = min(workers, len(parts), _cores())
     if workers == 0:
-        for number in range(len(batches)):
-            yield _collate(batches[number], spec)
+        for number in range(len(parts)):
+            yield parts[number]
         return
     try:
-        for batch in _loader(batches, workers):
-            yield _collate(batch, spec)
+        yield from _loader(parts, workers)
     except (RuntimeError, EOFError, OSError, pickle.PicklingError) as error:
         raise DataError(
-            f"{source.root}: a decoding process ended or did not start ({one_line(error)}); try --set data.workers=0"
+            f"{root}: a decoding process ended or did not start ({one_line(error)}); try --set data.workers=0"
         ) from None
 
 
@@ -81,7 +96,7 @@ class _Decoded:
     """A batch as it comes from a worker: numpy, since tensors would need shared memory, which containers keep small."""
 
     indices: list[int] = field(default_factory=list)
-    images: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    images: list[npt.NDArray[np.float32]] = field(default_factory=list)  # (n, C, S, S) each
     fingerprints: list[int] = field(default_factory=list)
     geometries: list[Geometry] = field(default_factory=list)
     pixels: list[Array] = field(default_factory=list)
@@ -89,7 +104,22 @@ class _Decoded:
 
 
 @dataclass(frozen=True)
-class _Batches(Dataset[_Decoded]):
+class _Alike:
+    """Images as read, one after another and of one kind, that can be prepared together."""
+
+    indices: list[int] = field(default_factory=list)
+    pixels: list[Array] = field(default_factory=list)
+
+    def takes(self, pixels: Array) -> bool:
+        if not self.pixels:
+            return True
+        last = self.pixels[-1]
+        alike = last.shape == pixels.shape and last.dtype == pixels.dtype
+        return alike and (len(self.pixels) + 1) * pixels.size <= AT_ONCE
+
+
+@dataclass(frozen=True)
+class _Batches(Parts[_Decoded]):
     source: ImageSource
     spec: ImageSpec
     indices: Sequence[int] | npt.NDArray[np.int64]
@@ -100,31 +130,53 @@ class _Batches(Dataset[_Decoded]):
         return math.ceil(len(self.indices) / self.batch_size)
 
     def __getitem__(self, number: int) -> _Decoded:
-        decoded = _Decoded()
+        decoded, alike = _Decoded(), _Alike()
         begin = number * self.batch_size
         for index in map(int, self.indices[begin : begin + self.batch_size]):
-            name = self.source.items[index].id
             try:
                 pixels = self.source.read(index)
-                image, geometry = to_model(pixels, self.spec)
-            except (DataError, OSError, ValueError, MemoryError) as error:
-                message = one_line(error)
-                decoded.failures.append((index, message if name in message else f"{name}: {message}"))
+            except UNUSABLE as error:
+                alike = self._prepare(alike, decoded)  # first: results are in order
+                self._fail(index, error, decoded)
                 continue
-            decoded.indices.append(index)
-            decoded.images.append(image.numpy())
-            decoded.fingerprints.append(fingerprint(pixels))
-            decoded.geometries.append(geometry)
-            if self.keep_pixels:
-                decoded.pixels.append(pixels)
+            if not alike.takes(pixels):
+                alike = self._prepare(alike, decoded)
+            alike.indices.append(index)
+            alike.pixels.append(pixels)
+        self._prepare(alike, decoded)
         return decoded
+
+    def _prepare(self, alike: _Alike, decoded: _Decoded) -> _Alike:
+        """Add what was read to `decoded`, all at once; where that fails one by one. A new, empty collection."""
+        if not alike.indices:
+            return alike
+        try:
+            images, geometry = to_models(np.stack(alike.pixels), self.spec)
+        except UNUSABLE as error:
+            if len(alike.indices) == 1:
+                self._fail(alike.indices[0], error, decoded)
+            else:
+                for index, pixels in zip(alike.indices, alike.pixels, strict=True):
+                    self._prepare(_Alike([index], [pixels]), decoded)
+            return _Alike()
+        decoded.indices.extend(alike.indices)
+        decoded.images.append(images.numpy())
+        decoded.fingerprints.extend(map(fingerprint, alike.pixels))
+        decoded.geometries.extend([geometry] * len(alike.indices))
+        if self.keep_pixels:
+            decoded.pixels.extend(alike.pixels)
+        return _Alike()
+
+    def _fail(self, index: int, error: BaseException, decoded: _Decoded) -> None:
+        name, message = self.source.items[index].id, one_line(error)
+        decoded.failures.append((index, message if name in message else f"{name}: {message}"))
 
 
 def _collate(decoded: _Decoded, spec: ImageSpec) -> PreparedBatch:
     empty = np.empty((0, spec.channels, spec.size, spec.size), np.float32)
     return PreparedBatch(
         indices=tuple(decoded.indices),
-        images=torch.from_numpy(np.stack(decoded.images) if decoded.images else empty),  # (B, C, S, S)
+        images=torch.from_numpy(np.concatenate(decoded.images) if decoded.images else empty),  # (B, C, S, S)
         fingerprints=tuple(decoded.fingerprints),
         geometries=tuple(decoded.geometries),
         pixels=tuple(decoded.pixels),
@@ -132,10 +184,10 @@ def _collate(decoded: _Decoded, spec: ImageSpec) -> PreparedBatch:
     )
 
 
-def _loader(batches: _Batches, workers: int) -> DataLoader[_Decoded]:
+def _loader(parts: Parts[T], workers: int) -> DataLoader[T]:
     return DataLoader(
-        batches,
-        batch_size=None,  # each element is a whole batch
+        parts,
+        batch_size=None,  # each element is whole
         num_workers=workers,
         prefetch_factor=PREFETCH,
         collate_fn=_as_is,

@@ -1,16 +1,16 @@
-"""Networks made ready for the search: the same function of the same images, in less time.
+"""Networks made ready for the search, or for one pass: the same function of the same images, in less time.
 
 Frozen networks in evaluation mode allow what training does not: batch norm is a constant factor and shift, which goes
 into the convolution before it; spectral norm is a constant divisor; weights can lie channels last, as the kernels like
-them, and in bf16, where the processor multiplies bf16. The copies serve the descent alone: what is reported (scores,
-residuals, pictures) comes from the networks themselves.
+them, and in bf16, where the processor multiplies bf16. In a search the copies serve the descent alone: what is
+reported (scores, residuals, pictures) comes from the networks themselves. In one pass (`Quick`) there is nothing else.
 """
 
 from __future__ import annotations
 
 import copy
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -31,6 +31,22 @@ def search_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 def for_search(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """A frozen copy of a network in evaluation mode that computes the same, up to the rounding of `dtype`."""
     return fold_norms(network).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+class Quick(nn.Module):
+    """What `for_search` makes of a network, behind its own door: float32 in, float32 out."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = for_search(network, dtype).eval()
+        self.dtype = dtype
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        """A tensor, or a named tuple of tensors, as the network gives it."""
+        outputs = self.network(inputs.to(self.dtype))
+        if isinstance(outputs, torch.Tensor):
+            return outputs.float()
+        return outputs._make(each.float() for each in outputs)
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
