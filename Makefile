@@ -39,6 +39,7 @@ bench-quick: setup
 	$(BIN)/python benchmarks/stabilisers.py --quick --json build/stabilisers-quick.json
 	$(BIN)/python benchmarks/speed.py --quick --json build/speed-quick.json
 	$(BIN)/python benchmarks/leftout.py --quick --json build/leftout-quick.json
+	$(BIN)/python benchmarks/oct.py --quick --json build/oct-quick.json
 
 # Other libraries' detectors for benchmarks/oneclass.py, in an environment of their own: about 7 GB, never needed else.
 peers: $(PEERS)/.installed

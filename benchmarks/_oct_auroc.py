@@ -133,7 +133,7 @@ def _check(detector: Detector, scans: Scans, fold: Fold) -> None:
 
 
 def method_rows(name: str, result: Result, scans: Scans, pairs: npt.NDArray[np.bool_], goals: bool) -> Iterator[Row]:
-    """All numbers of one method; `pairs` (N, N) were taken alike; `goals`: whether it is the one claimed, on real scans."""
+    """All numbers of one method; `pairs` (N, N) were taken alike; `goals`: the method claimed, on real scans."""
     verdict, cell = result.verdicts["score"], Cell(name, ALL, result.method)
     value, interval = verdict.auroc("pooled")
     yield cell.row("auroc", value, interval, goal=ALL_GOAL if goals else None)
@@ -149,6 +149,10 @@ def method_rows(name: str, result: Result, scans: Scans, pairs: npt.NDArray[np.b
     for label in [each for each in dict.fromkeys(scans.labels.tolist()) if each != NORMAL]:
         value, interval = verdict.auroc("pooled", [label])
         yield Cell(name, label, result.method).row("auroc", value, interval, goal=CLASS_GOAL if goals else None)
+    answered = verdict.answered()
+    if not answered.all():
+        value, interval = verdict.auroc("pooled", pairs=answered[:, None] & answered)
+        yield Cell(name, f"without {np.sum(~answered)} refused", result.method).row("auroc", value, interval)
     value, interval = verdict.auroc("pooled", pairs=pairs)
     if np.isfinite(value):
         yield Cell(name, TAKEN_ALIKE, result.method).row("auroc", value, interval)

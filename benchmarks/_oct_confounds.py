@@ -64,7 +64,7 @@ def verdicts(
 def alike(scans: Scans) -> npt.NDArray[np.bool_]:
     """(N, N) True for pairs of scans of one width that hardly differ in brightness, contrast, noise and white."""
     table = np.array([[before(pixels)[key] for key in BEFORE] for pixels in scans.pixels])
-    spread = np.maximum(table[scans.labels == NORMAL].std(axis=0), 1e-12)
+    spread = np.maximum(table[scans.labels == NORMAL].std(axis=0), 1e-6)
     close = (np.abs(table[:, None] - table[None]) <= ALIKE * spread).all(axis=2)
     width = table[:, BEFORE.index("width")]
     return np.asarray(close & (width[:, None] == width[None]))

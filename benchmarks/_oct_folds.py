@@ -138,6 +138,10 @@ class Verdict:
         value = float((wins * counted).sum() / counted.sum())
         return value, patient_interval(wins, groups[normals], groups[abnormals], counted)
 
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """(N,) scans that some model has a score for."""
+        return np.asarray(np.isfinite(self.scores).any(axis=0))
+
     def by_fold(self) -> Floats:
         """(folds,) AUROC of each model, on its own unseen normals and all abnormal scans."""
         normals, wins = self.wins("within", np.flatnonzero(self.scans.labels != NORMAL))

@@ -137,7 +137,7 @@ def _real(bench: Bench) -> Iterator[Row]:
 
 def _lesions(bench: Bench) -> Iterator[Row]:
     device = bench.arguments.device
-    bench.trained = train_on_synthetic(bench.count(60, 8), bench.width, bench.settings, device, bench.watch)
+    bench.trained = train_on_synthetic(bench.count(120, 8), bench.width, bench.settings, device, bench.watch)
     return lesion_rows(NAME, bench.trained, bench.count(20, 1), bench.width, not bench.quick, bench.watch)
 
 
@@ -188,8 +188,10 @@ def head(bench: Bench) -> None:
         each = ", ".join(f"{n} {label} of {p} patients" for label, n, p in zip(labels, counts, patients, strict=True))
         facts["data"] = f"{scans.root}: {each}"
         facts["folds"] = f"{arguments.folds} by patient over {NORMAL}; intervals: bootstrap over patients"
-    facts["lines"] = f"{bench.count(40, 1)} synthetic retinas of each of {len(CASES)} kinds"
-    facts["methods"] = f"{', '.join(methods_of(arguments))}; search of anogan {arguments.paper_steps} steps"
+    if "lines" in arguments.part:
+        facts["lines"] = f"{bench.count(40, 1)} synthetic retinas of each of {len(CASES)} kinds"
+    if "auroc" in arguments.part:
+        facts["methods"] = f"{', '.join(methods_of(arguments))}; search of anogan {arguments.paper_steps} steps"
     facts["settings"] = ", ".join(asked(arguments)) or "the defaults of anotwin train --layout oct"
     print_head("Retinal OCT", facts)
 

@@ -73,7 +73,7 @@ def test_a_seed_gives_its_patches_again(source, images):
     assert (other.batch(other.positions(np.arange(4))[MANY]) != first).any()
 
 
-def test_scans_keep_who_they_are(source, images):
+def test_scans_keep_who_they_are(images):
     assert images.indices.tolist() == [0, 1, 2, 3]
     pixels = [scan(0), scan(1), *volume(2, 2)]
     assert images.fingerprints.tolist() == [np.int64(fingerprint(each)) for each in pixels]

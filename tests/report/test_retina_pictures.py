@@ -106,6 +106,19 @@ def test_any_scan_is_drawn_with_all_that_belongs_to_it(tmp_path, shape, kind):
     assert [file.name for file in path.parent.iterdir()] == ["scan.svg"]
 
 
+def test_the_names_of_lines_have_room_below_a_narrow_scan(tmp_path):
+    tall = np.zeros((400, 64), np.uint8)
+    scan_figure(tall, np.zeros(tall.shape), tmp_path / "n.png", "t" * 45, retina=retina(width=64))
+    picture = drawn(tmp_path / "n.png")
+    scan, _ = panels(picture)
+    edges = np.flatnonzero(np.diff((picture[len(picture) // 2] < 3).all(axis=1).astype(int)) == 1)
+    inches = (edges[-1] - edges[0]) / DPI
+    assert inches > 3  # 3 names of up to 15 letters at 0.075 inches each, and their lines
+    assert picture.shape[1] > 5 * DPI
+    scan_figure(tall, np.zeros(tall.shape), tmp_path / "n.png")
+    assert panels(drawn(tmp_path / "n.png"))[0].shape == scan.shape  # the scan itself is as large as without
+
+
 def test_bands_reach_the_picture_in_grey(tmp_path):
     white = np.full((30, 60), 255, np.uint8)
     scan_figure(white, np.zeros((30, 60)), tmp_path / "b.png", bands={"one": np.full((10, 40), 0.0)})

@@ -109,8 +109,9 @@ def scored(summary: Summary, out: Path) -> None:
     print_table(summary.worst, console, summary.images)
     files = ["figure.png", "counterparts/", "heatmaps/"]
     if summary.volumes:
-        _print_pooled(summary)
-        files += ["bscans/", "volumes.csv", "volumes/", "patients.csv"]
+        several = any(row.scored + row.failed > 1 for row in summary.volumes)
+        _print_pooled(summary, several)
+        files += ["bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
     parts = [f"{summary.images} images"]
     parts += (
         [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
@@ -119,9 +120,9 @@ def scored(summary: Summary, out: Path) -> None:
     console.print(f"{', '.join(parts)} -> {', '.join([str(out / 'scores.csv'), *files])}", markup=False)
 
 
-def _print_pooled(summary: Summary) -> None:
+def _print_pooled(summary: Summary, several: bool) -> None:
     """Volumes and patients, as far as they say more than the table of images."""
-    if any(row.scored + row.failed > 1 for row in summary.volumes):
+    if several:
         console.print()
         print_volumes(summary.volumes, console)
     if any(row.scans > 1 for row in summary.patients):

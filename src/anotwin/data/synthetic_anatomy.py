@@ -169,7 +169,8 @@ def healthy(eye: Eye, x: Floats, y: float) -> Floats:
     ]
     layers = np.stack([np.broadcast_to(np.asarray(layer, np.float64), x.shape) for layer in thickness])
     heights: Floats = layers[::-1].cumsum(0)[::-1]
-    return heights - heights[AT["rpe"]]
+    above: Floats = heights - heights[AT["rpe"]]
+    return above
 
 
 def baseline(view: View, y: float) -> Floats:
@@ -196,7 +197,8 @@ def baseline(view: View, y: float) -> Floats:
             f"synthetic retina: this tilt, bend, shift and shear need {highest - lowest:.0f} rows more than the "
             f"{view.height} of the scan; ask for a greater height or a flatter RetinaLook"
         )
-    return form(y) + highest + look.depth * (lowest - highest)
+    rows: Floats = form(y) + highest + look.depth * (lowest - highest)
+    return rows
 
 
 @dataclass(frozen=True)

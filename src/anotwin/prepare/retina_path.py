@@ -163,7 +163,8 @@ def _rpe_cost(grid: Grid, ilm: Floats) -> Floats:
     deeper = np.maximum.accumulate(np.where(seen, band, 0)[::-1], axis=0)[::-1]
     deeper = np.pad(deeper[depth:], ((0, depth), (0, 0)))
     thin = np.clip((THIN - (rows - ilm) * grid.axial) / (THIN - THINNEST), 0, 1)
-    return 1 - evidence + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside
+    cost: Floats = 1 - evidence + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside
+    return cost
 
 
 def _scaled(step: Floats) -> Floats:

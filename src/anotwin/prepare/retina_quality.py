@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
 from anotwin.prepare.retina_path import FAINT, Bools, Floats, Grid
@@ -121,8 +122,11 @@ class _Columns:
         share: Floats = np.where(end > begin, count / np.maximum(end - begin, 1), 0)
         return share
 
-    def _row(self, line: Floats, micrometres: float) -> np.ndarray:
-        return np.clip(np.rint(line + micrometres / self._axial), 0, self._height).astype(np.int64)
+    def _row(self, line: Floats, micrometres: float) -> npt.NDArray[np.int64]:
+        rows: npt.NDArray[np.int64] = np.clip(np.rint(line + micrometres / self._axial), 0, self._height).astype(
+            np.int64
+        )
+        return rows
 
 
 def _margins(grid: Grid, retina: Floats, contrast: Floats) -> Bools:

@@ -47,6 +47,7 @@ CONTOUR: Style = ("#56B4E9", "-")  # sky blue: inferno has no blue above black
 _GAP, _KEY = 0.2, 0.3  # inches
 _BESIDE, _ALONE = 3.9, 7.2  # inches: width of one of two panels side by side, and of one above the other
 _TALLEST = 6.0  # inches
+_NARROWEST, _NAMES = 5.2, 3.0  # inches: of a figure, or its title is cut; what the names of the lines take
 _WIDE = 1.6  # from this aspect ratio on the two panels stand one above the other
 _BAND_HEIGHT = 2.4  # inches at most
 _DASH = 6  # columns of a dash in pixels
@@ -82,11 +83,12 @@ def scan_figure(
     """
     bands = bands or {}
     _check(pixels, heat, retina, bands, path)
-    panels = _panels(pixels.shape, top_of(title), 1 if heat is None else 2)
+    panels = _panels(pixels.shape, top_of(title), 1 if heat is None else 2, 0.0 if retina is None else _NAMES)
     scan, last = panels[0], panels[-1]
     places = _band_places(bands, last)
     bottom = max(place.bottom for place in [last, *places])
-    figure = new_figure(last.right + (LEFT if heat is None else BAR_ROOM), bottom + (0.15 if places else _KEY))
+    right = max(last.right + (LEFT if heat is None else BAR_ROOM), _NARROWEST)
+    figure = new_figure(right, bottom + (0.15 if places else _KEY))
     draw_title(figure, title)
     shown = window or display_window(pixels)
     reason = f": {retina.reason}" if retina is not None and retina.reason else ""
@@ -147,14 +149,14 @@ def _check(
             raise DataError(f"{where}: {name} of shape {band.shape}; expected (h, w)")
 
 
-def _panels(shape: tuple[int, ...], top: float, count: int) -> list[Place]:
-    """The scan and its heat, if any: side by side, or one above the other where they are wide."""
+def _panels(shape: tuple[int, ...], top: float, count: int, names: float) -> list[Place]:
+    """The scan, over words as wide as `names`, and its heat, if any: beside it, or below where they are wide."""
     stacked = count == 1 or shape[1] > _WIDE * shape[0]
     width = min(_ALONE if stacked else _BESIDE, _TALLEST * shape[1] / shape[0])
     scan = Place(LEFT, top, max(width, 1.5), max(width * shape[0] / shape[1], 0.4))
     if count == 1:
         return [scan]
-    left, top = (LEFT, scan.bottom + _KEY + HEAD) if stacked else (scan.right + _GAP, top)
+    left, top = (LEFT, scan.bottom + _KEY + HEAD) if stacked else (max(scan.right, LEFT + names) + _GAP, top)
     return [scan, Place(left, top, scan.width, scan.height)]
 
 

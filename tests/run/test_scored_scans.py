@@ -1,10 +1,13 @@
 """Scoring of scans, with a method whose counterpart is half of the query: every number can be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from anotwin.calibrate.threshold import calibrate
+from anotwin.data.synthetic_retina import retina_scan
 from anotwin.errors import DataError
 from anotwin.prepare.flatten import to_flat, unflatten
 from anotwin.prepare.patches import TOP_SHARE, cut, grid_positions, valid_share
@@ -34,7 +37,7 @@ class Half:
     def counterpart(self, batch, trace_at=()):
         assert trace_at == ()
         count = len(batch.images)
-        assert batch.images.shape == (count, 1, SIZE, SIZE)
+        assert batch.images.shape == (count, 1, self.spec.size, self.spec.size)
         self.prints += batch.fingerprints
         zeros = torch.zeros(count)
         status = (self.worst, *[Status.CONVERGED] * (count - 1))
@@ -49,8 +52,8 @@ class Half:
         return Comparison(self.score(means), **terms, mean_residual=mean_residual, difference=difference, heatmap=heat)
 
 
-def flat_of(pixels, spacing=Scans(()).spacing):
-    (found,) = flat_scans(Scans(((pixels,),), spacing), [0])
+def flat_of(pixels):
+    (found,) = flat_scans(Scans(((pixels,),)), [0])
     return found
 
 
@@ -70,8 +73,8 @@ def mean_of_top(values):
     return (sum(ranked[:whole]) + (taken - whole) * ranked[whole]) / taken
 
 
-def findings(*pictures, method=None, **more):
-    source = Scans(tuple((picture,) for picture in pictures), **more)
+def findings(*pictures, method=None):
+    source = Scans(tuple((picture,) for picture in pictures))
     return list(score_stream(method or Half(), source, None))
 
 
@@ -212,7 +215,9 @@ def test_the_scale_of_heat_is_the_loudest_of_the_normals():
 
 
 def test_a_scan_narrower_than_a_patch_is_a_row_and_ends_nothing():
-    narrow = np.ascontiguousarray(scan(0)[:, 24:40])  # 16 columns: 15 of the band
-    found = findings(narrow, scan(1))
+    method = Half()
+    method.spec = replace(method.spec, size=64)
+    narrow, wide = scan(0), retina_scan(1, HEIGHT, 80).pixels
+    found = findings(narrow, wide, method=method)
     assert [bool(each.error) for each in found] == [True, False]
-    assert found[0].error == "v0#0: its retina laid flat, 100 x 15 pixels, has no patch of 16 x 16 that shows tissue"
+    assert found[0].error == "v0#0: its retina laid flat, 100 x 61 pixels, has no patch of 64 x 64 that shows tissue"
