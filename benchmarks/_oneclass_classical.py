@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import NearestNeighbors
 
 from _common import Floats
+from anotwin.compare.blend import blend_distance
+from anotwin.compare.edges import edge_directions
+from anotwin.methods import twin
+from anotwin.settings import NetworkSettings
 
 NEIGHBOURS = 5
 COMPONENTS = 60
@@ -43,7 +50,28 @@ def forest(training: Floats, seed: int = 0) -> Score:
     return lambda queries: np.asarray(-trees.score_samples(queries))
 
 
-CLASSICAL: Mapping[str, Maker] = {"kNN": nearest, "PCA": reconstruction, "isolation forest": forest}
+def edges(training: Floats, seed: int = 0) -> Score:
+    """Distance to the blend of the nearest training images by where edges run: twin's D(x) without a network."""
+    del seed  # nothing random
+    memory = _edges(training)[: NetworkSettings().memory]
+    return lambda queries: blend_distance(_edges(queries), memory, twin.NEIGHBOURS, twin.RIDGE).double().numpy()
+
+
+def _edges(pixels: Floats) -> torch.Tensor:
+    """Edge directions (N, 512) of square grey images (N, P), in the size in which twin sees them."""
+    side = math.isqrt(pixels.shape[1])
+    images = torch.from_numpy(pixels).float().view(-1, 1, side, side)
+    size = 16 * math.ceil(side / 16)
+    parts = torch.split(F.interpolate(images, (size, size), mode="bilinear", antialias=True), 1000)
+    return torch.cat([edge_directions(part) for part in parts])
+
+
+CLASSICAL: Mapping[str, Maker] = {
+    "kNN": nearest,
+    "PCA": reconstruction,
+    "isolation forest": forest,
+    "edges": edges,
+}
 
 
 def timed(function: Callable[[], Floats]) -> tuple[Floats, float]:

@@ -9,6 +9,7 @@ seed) and scores the same test images; higher is more abnormal, and labels only 
     kNN                           mean distance to the 5 nearest training images, pixels
     PCA                           reconstruction error, 60 components, pixels
     isolation forest              scikit-learn's defaults, pixels
+    edges                         twin's D(x) without its network: the blend of the nearest in where edges run
     PyOD ..., GANomaly ...        with --peer-minutes M, from `make peers`: see benchmarks/_peers.py
 
     python benchmarks/oneclass.py --more-seeds 1 2 --scores scores --json oneclass.json      # twin, all ten digits

@@ -24,7 +24,7 @@ from anotwin.updates import Update, silent
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHORT = ["--quick", "--set", "training.steps=5", "--set", "search.steps=3", "--limit", "120"]
-CLASSICAL = ["kNN", "PCA", "isolation forest"]
+CLASSICAL = ["kNN", "PCA", "isolation forest", "edges"]
 EVERYTHING = [*CLASSICAL, "twin", "fanogan", "anogan", "P_D", "GAN_R", "aCAE"]
 TIMES = ("ms_per_image", "time_per_image", "training_seconds")
 
