@@ -53,8 +53,10 @@ def forest(training: Floats, seed: int = 0) -> Score:
 def edges(training: Floats, seed: int = 0) -> Score:
     """Distance to the blend of the nearest training images by where edges run: twin's D(x) without a network."""
     del seed  # nothing random
-    memory = _edges(training)[: NetworkSettings().memory]
-    return lambda queries: blend_distance(_edges(queries), memory, twin.NEIGHBOURS, twin.RIDGE).double().numpy()
+    memory = _edges(training)[: NetworkSettings().rows_for("whole")]
+    return lambda queries: (
+        blend_distance(_edges(queries), memory, twin.NEIGHBOURS, twin.RIDGE).distance.double().numpy()
+    )
 
 
 def _edges(pixels: Floats) -> torch.Tensor:

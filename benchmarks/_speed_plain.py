@@ -31,7 +31,7 @@ class PlainDiscriminator(nn.Module):
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
-        first, *others = widths(spec.size, settings.base_channels)
+        first, *others = widths(spec.size, settings.width_for("whole"))
         layers: list[nn.Module] = [nn.Conv2d(spec.channels, first, 4, 2, 1), nn.LeakyReLU(0.2)]
         for now, then in pairwise([first, *others]):
             layers += [nn.Conv2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.LeakyReLU(0.2)]
@@ -45,7 +45,7 @@ class PlainDiscriminator(nn.Module):
 
 def plain_generator(spec: ImageSpec, settings: NetworkSettings) -> nn.Sequential:
     """z (B, Z, 1, 1) -> images (B, C, S, S) in [-1, 1]."""
-    channels = [settings.latent_dim, *widths(spec.size, settings.base_channels)[::-1]]
+    channels = [settings.latent_dim, *widths(spec.size, settings.width_for("whole"))[::-1]]
     layers: list[nn.Module] = []
     for level, (now, then) in enumerate(pairwise(channels)):
         stride, padding = (2, 1) if level else (1, 0)

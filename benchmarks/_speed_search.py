@@ -161,4 +161,4 @@ def auroc_rows(
 
 def case_of(settings: Settings) -> str:
     """What the rows are about."""
-    return f"search, {settings.networks.base_channels} base channels"
+    return f"search, {settings.networks.width_for('whole')} base channels"

@@ -103,7 +103,7 @@ def _told(turn: Callable[[], float], name: str, done: int, total: int, watch: Wa
 
 def rows(benchmark: str, settings: Settings, speed: dict[str, float], work: dict[str, float], goals: bool) -> list[Row]:
     """Speeds, their ratios to the tutorial's, and the shares of the machine's limits; `work`: FLOPs an image."""
-    case = f"training, {settings.networks.base_channels} base channels"
+    case = f"training, {settings.networks.width_for('whole')} base channels"
     cells = {name: Cell(benchmark, case, name) for name in speed}
     plain = "plain training"
     found = [cells[name].row("images_per_second", speed[name]) for name in (plain, *PRECISIONS)]

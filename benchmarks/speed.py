@@ -45,7 +45,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
         "Speed",
         {
             "data": f"{images.name}, normal = {arguments.normal}; memory: synthetic PNG files",
-            "networks": f"{settings.networks.base_channels} base channels, z = {settings.networks.latent_dim}, "
+            "networks": f"{settings.networks.width_for('whole')} base channels, z = {settings.networks.latent_dim}, "
             f"32 x 32, batches of {settings.training.batch_size}",
             "protocol": f"{settings.training.steps} training steps of fanogan; medians of {arguments.rounds} rounds, "
             "contenders in turns",
@@ -55,7 +55,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
         },
     )
     report = Report(arguments.json)
-    goals = not quick and settings.networks.base_channels == BASE
+    goals = not quick and settings.networks.width_for("whole") == BASE
     with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch, showing.bars() as watch:
         if "training" in arguments.part:
             report.add(training_rows(NAME, images, arguments, settings, Path(scratch), device, goals, watch))

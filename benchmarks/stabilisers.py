@@ -85,12 +85,12 @@ def benchmark(arguments: argparse.Namespace) -> None:
             "protocol": f"method {METHOD}, {base.training.steps} training steps; search of {base.search.steps} steps "
             f"with Adam at {base.search.learning_rate:g} ({DEFAULT}: {', '.join(f'{rate:g}' for rate in rates)})",
             "variants": "; ".join(f"{name} = {MEANING[name]}" for name in arguments.variants),
-            "widths": ", ".join(map(str, arguments.widths or [base.networks.base_channels])),
+            "widths": ", ".join(map(str, arguments.widths or [base.networks.width_for("whole")])),
             "seeds": f"training {', '.join(map(str, arguments.seeds))}; search, defects and bootstrap 0",
         },
     )
     report = Report(arguments.json)
-    for width in arguments.widths or [base.networks.base_channels]:
+    for width in arguments.widths or [base.networks.width_for("whole")]:
         for variant in arguments.variants:
             own = base.with_overrides([*VARIANTS[variant], f"networks.base_channels={width}"])
             case = f"normal={arguments.normal}, width={width}"

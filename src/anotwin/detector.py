@@ -48,7 +48,7 @@ from anotwin.updates import Update as Update
 from anotwin.updates import Watch as Watch
 from anotwin.updates import silent
 
-SETTLING = 4096  # training normals that a method looks at once more after training
+SETTLING = 16_384  # training normals that a method looks at once more after training
 
 
 class Detector:

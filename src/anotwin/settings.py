@@ -56,10 +56,20 @@ class NetworkSettings(_Stage):
 
     latent_dim: int = Field(100, ge=1, le=4096)  # Z; 100 in DCGAN and AnoGAN
     latent_prior: Literal["normal", "uniform"] = "normal"
-    base_channels: int = Field(32, ge=1, le=512)  # of the layer next to the image; doubles at each halving, at most 8 x
+    # of the layer next to the image; doubles at each halving, at most 8 x; None: 32, or 16 for patches, which show less
+    base_channels: int | None = Field(None, ge=1, le=512)
     discriminator_norm: Literal["none", "batch", "spectral"] = "batch"  # as in DCGAN; measured in docs/results.md
-    memory: int = Field(4096, ge=8, le=65536)  # twin: most training normals remembered; 1.3 kB each in the bundle
+    # twin: most training normals remembered, 1.3 kB each in the bundle; None: 4,096 images, or 16,384 patches
+    memory: int | None = Field(None, ge=8, le=65536)
     feature_layer: int = -1  # which discriminator block is f(.): -1 the last, at 4 x 4; anogan's -2 is at 8 x 8
+
+    def width_for(self, view: str) -> int:
+        """Base channels for images seen as `ImageSpec.view` says."""
+        return self.base_channels or (32 if view == "whole" else 16)
+
+    def rows_for(self, view: str) -> int:
+        """Rows of the memory, likewise."""
+        return self.memory or (4096 if view == "whole" else 16_384)
 
 
 class TrainingSettings(_Stage):

@@ -17,21 +17,24 @@ from training_steps import assert_same_weights, backward, batch, changed, parame
 
 from anotwin import Detector, Settings
 from anotwin.compare.edges import EDGES, edge_directions
+from anotwin.compare.heatmap import heatmap
 from anotwin.data.synthetic import textured_discs
 from anotwin.methods import twin
 from anotwin.methods.damage import damage, jitter, spoil
 from anotwin.methods.protocol import Trainer
 from anotwin.methods.twin import MOVING, NEIGHBOURS, RESIDUAL, RIDGE, SEEN, Twin, between, on_sphere
-from anotwin.records import Batch, Comparison, ImageSpec, Status
+from anotwin.records import Batch, Comparison, ImageSpec, Status, View
 from anotwin.seeding import generator
 
 ROWS = "networks.memory=32"
 Z = 6
 
 
-def learnt(*overrides: str, channels: int = 1) -> Twin:
+def learnt(*overrides: str, channels: int = 1, view: View = "whole") -> Twin:
     """After a few steps: weights and statistics are far from their start."""
-    method = untrained("twin", ROWS, "training.learning_rate=0.002", "training.ema=0.5", *overrides, channels=channels)
+    method = untrained(
+        "twin", ROWS, "training.learning_rate=0.002", "training.ema=0.5", *overrides, channels=channels, view=view
+    )
     trainer = method.trainer()
     for step in range(6):
         trainer.step(batch(8, channels, seed=step), step, generator(0, step), backward)
@@ -129,6 +132,57 @@ def test_the_score_by_hand(channels: int) -> None:
     assert torch.equal(method.features(queries), method.discriminator.inspect(queries).features)
 
 
+def test_parts_of_images_are_judged_by_their_neighbours() -> None:
+    """As above, but expected is what the neighbours' terms are on average, not the mean of all."""
+    method, images = learnt("networks.memory=64", view="retina"), batch(60, seed=50)
+    method.settle(images)
+    norms, queries = method.norms, batch(5, seed=99)
+    memory = norms.memory[:60].double().numpy()
+    usual = naive_terms(method, images, own=True)
+
+    def unexpected(raw: np.ndarray, seen: torch.Tensor, own: bool) -> np.ndarray:
+        gaps = []
+        for place, image in enumerate(seen):
+            far = ((memory - naive_sight(method, image)) ** 2).sum(1)
+            order = [row for row in np.argsort(far) if not own or row != place][:NEIGHBOURS]
+            gaps.append(raw[place] - usual[order].mean(0))
+        return np.array(gaps)
+
+    spread = unexpected(usual, images, own=True).std(0)
+    assert np.allclose(norms.spread.numpy(), spread, rtol=2e-2)
+    terms = unexpected(naive_terms(method, queries), queries, own=False) / spread
+    got = whole(method, queries)
+    assert np.allclose(got.discrimination.numpy(), terms[:, 1], atol=2e-2)
+    total = terms[:, 1] + RESIDUAL * terms[:, 0]
+    assert np.allclose(got.anomaly.numpy(), total, atol=2e-2)
+    plain = heatmap(got.difference, method.settings.compare.heatmap_sigma).numpy()
+    assert np.allclose(got.heatmap.numpy(), plain * np.log1p(np.exp(total))[:, None, None], rtol=5e-2)
+    whole_images = settled()[0]
+    seen = whole(whole_images, queries)
+    assert torch.equal(seen.heatmap, heatmap(seen.difference, whole_images.settings.compare.heatmap_sigma))
+
+
+def test_what_is_as_unlike_as_its_neighbours_is_not_abnormal() -> None:
+    """Noise, where no two parts are alike, beside parts that are all but the same: each has a measure of its own."""
+    still = batch(1, seed=3) + 0.02 * torch.randn(41, 1, 16, 16, generator=generator(0))
+    noise = torch.rand(41, 1, 16, 16, generator=generator(1)) * 2 - 1
+    method = learnt("networks.memory=128", view="retina")
+    method.settle(torch.cat([still[:40], noise[:40]]))
+    quiet, loud = whole(method, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
+    assert max(abs(quiet), abs(loud)) < 3
+    everywhere = learnt("networks.memory=128")
+    everywhere.settle(torch.cat([still[:40], noise[:40]]))
+    quiet, loud = whole(everywhere, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
+    assert loud > quiet + 1
+
+
+def test_the_memory_is_larger_for_patches() -> None:
+    networks = Settings().networks
+    assert (networks.rows_for("whole"), networks.rows_for("retina")) == (4096, 16_384)
+    given = Settings().with_overrides(["networks.memory=100"]).networks
+    assert (given.rows_for("whole"), given.rows_for("retina")) == (100, 100)
+
+
 def test_each_term_raises_the_score() -> None:
     """Higher is more abnormal: what differs more, or is farther from all that is remembered."""
     method, images = settled()
@@ -157,6 +211,8 @@ def test_what_is_remembered_by_hand(count: int) -> None:
     assert torch.allclose(norms.codes[:known], unit(method.encoder(used)), atol=1e-4)
     assert norms.memory[known:].count_nonzero() == norms.codes[known:].count_nonzero() == 0
     terms = naive_terms(method, used, own=True)
+    assert np.allclose(norms.usual[:known].numpy(), terms, atol=2e-3)
+    assert norms.usual[known:].count_nonzero() == 0
     assert np.allclose(norms.centre.numpy(), terms.mean(0), atol=2e-3)
     assert np.allclose(norms.spread.numpy(), terms.std(0), atol=2e-3)
 

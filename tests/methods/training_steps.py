@@ -10,7 +10,7 @@ from torch import nn
 
 from anotwin.methods.protocol import Method, Trainer
 from anotwin.methods.registry import create
-from anotwin.records import ImageSpec
+from anotwin.records import ImageSpec, View
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 
@@ -18,9 +18,9 @@ SMALL = ("networks.base_channels=4", "networks.latent_dim=6", "training.batch_si
 State = dict[str, dict[str, torch.Tensor]]
 
 
-def untrained(name: str, *overrides: str, channels: int = 1) -> Method:
+def untrained(name: str, *overrides: str, channels: int = 1, view: View = "whole") -> Method:
     torch.manual_seed(0)
-    return create(name, ImageSpec(channels, 16), Settings().with_overrides([*SMALL, *overrides]))
+    return create(name, ImageSpec(channels, 16, view=view), Settings().with_overrides([*SMALL, *overrides]))
 
 
 def batch(count: int = 8, channels: int = 1, seed: int = 0) -> torch.Tensor:

@@ -10,11 +10,11 @@ from anotwin.calibrate.threshold import calibrate
 from anotwin.data.synthetic_retina import retina_scan
 from anotwin.errors import DataError
 from anotwin.prepare.flatten import to_flat, unflatten
-from anotwin.prepare.patches import TOP_SHARE, cut, grid_positions, valid_share
+from anotwin.prepare.patches import cut, grid_positions, valid_share
 from anotwin.prepare.scans import flat_scans, levels
 from anotwin.records import Comparison, Counterpart, ImageSpec, Status
 from anotwin.run.local import UNCALIBRATED_HEAT, normal_scores, score_stream
-from anotwin.run.retina import scored_scans
+from anotwin.run.retina import TOP, scored_scans
 from anotwin.seeding import fingerprint
 from anotwin.settings import Settings
 from made_scans import BLANK, HEIGHT, WIDTH, Scans, scan, volume
@@ -67,8 +67,8 @@ def by_hand(pixels):
 
 
 def mean_of_top(values):
-    """The mean of the highest 5 %, with a fraction of the last."""
-    ranked, taken = sorted(values, reverse=True), TOP_SHARE * len(values)
+    """The mean of the highest 15 %, with a fraction of the last."""
+    ranked, taken = sorted(values, reverse=True), TOP * len(values)
     whole = int(taken)
     return (sum(ranked[:whole]) + (taken - whole) * ranked[whole]) / taken
 

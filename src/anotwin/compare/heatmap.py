@@ -17,6 +17,18 @@ def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
     return gaussian(heat, sigma * heat.shape[-1])
 
 
+def weighted(heat: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Heat (B, S, S) of parts of an image times log(1 + e^A) of their scores A (B,): >= 0.
+
+    A pixel is as hot as it differs, and as its part is abnormal: speckle differs everywhere, also where all is well.
+    `scores` are in standard deviations of normal parts: a normal part keeps 0.7 of its heat, one at 10 has 10 times it.
+
+    >>> weighted(torch.ones(2, 1, 1), torch.tensor([0.0, 10.0])).flatten()
+    tensor([ 0.6931, 10.0000])
+    """
+    return heat * F.softplus(scores)[:, None, None]
+
+
 def gaussian(maps: torch.Tensor, sigma: float) -> torch.Tensor:
     """Gaussian smoothing of (B, S, S) maps by `sigma` pixels, cut at 4 sigma (at most S), the border repeated.
 

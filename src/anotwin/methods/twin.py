@@ -15,14 +15,18 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
                - 0.1 (D(G(z~)) + D(x')),    x' = G(E(s(x))) for every other x
     R(x)   = |x - x'|^2 / |x - mean x|^2            relative: an image with little ink has little to be wrong about
     D(x)   = n(log d(x)),  d(x) = squared distance of v(x) to the blend of its 40 nearest in M: compare/blend.py,
-             n = standardised on training normals
     A(x)   = D(x) + 1/4 n(log R(x))
+             n = standardised on training normals; of parts of images, on those 40 nearest to x instead of all
 
 - What lies between two normals has to be drawn as a normal (OCGAN, Perera et al. 2019, 1903.08550, asks it of all codes
   in a box; between codes: Berthelot et al. 2019, 1807.07543), and E sees through local damage (as in DRAEM): the twin
   of an anomaly is drawn as a normal too. A prior over the whole sphere left holes (docs/research.md).
 - A discriminator that only tells real from generated has no reason to know a six from a nine; one that names the damage
   has (rotations: SS-GAN, Chen et al. 2019, 1811.11212). Nearest normals in such features: as in PatchCore (2106.08265).
+- Parts of images (patches of a retina) differ in how much normal ones differ: in the noise of the vitreous any two are
+  far apart, along the RPE none are. A part is therefore as abnormal as it is farther from normal than its neighbours
+  are (as in LOF, Breunig et al. 2000), and its pixels are hot as far as it is abnormal; whole images all show the same
+  thing, and are measured by all.
 - D knows best what is like the damage that it was shown, edges say what else is no normal: together they miss least
   (docs/research.md, where planted letters and planted damage chose between them).
 - The hinge (Lim, Ye 2017, 1705.02894) keeps D's slope, and with it the weight of its verdict, in bounds.
@@ -36,14 +40,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.compare.blend import blend_distance
+from anotwin.compare.blend import Blend, blend_distance
 from anotwin.compare.edges import EDGES, edge_directions
+from anotwin.compare.heatmap import weighted
 from anotwin.compare.relative import cosine_distance, relative_square
 from anotwin.compare.score import comparison
 from anotwin.methods.adversary import adam
@@ -87,17 +93,19 @@ def between(codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 class Norms(nn.Module):
     """What training normals are to the finished networks: their looks, their codes, the spread of their terms."""
 
-    count: torch.Tensor  # () int64: so many rows of the two below are in use, the others are zeros
+    count: torch.Tensor  # () int64: so many rows of the three below are in use, the others are zeros
     memory: torch.Tensor  # (M, EDGES + F) v(x), float16: rounding is some hundredth of a distance
     codes: torch.Tensor  # (M, Z) on the sphere
-    centre: torch.Tensor  # (2,) of log R and log d
-    spread: torch.Tensor  # (2,)
+    usual: torch.Tensor  # (M, 2) log R and log d of each
+    centre: torch.Tensor  # (2,) their mean
+    spread: torch.Tensor  # (2,) and how far single ones are from what is expected of them
 
     def __init__(self, rows: int, features: int, latents: int) -> None:
         super().__init__()
         self.register_buffer("count", torch.ones((), dtype=torch.int64))
         self.register_buffer("memory", torch.zeros(rows, EDGES + features, dtype=torch.float16))
         self.register_buffer("codes", torch.zeros(rows, latents))
+        self.register_buffer("usual", torch.zeros(rows, 2))
         self.register_buffer("centre", torch.zeros(2))
         self.register_buffer("spread", torch.ones(2))
 
@@ -114,7 +122,8 @@ class Twin:
         self.encoder = Encoder(spec, settings.networks)
         self.generator = Generator(spec, settings.networks)
         networks = settings.networks
-        self.norms = Norms(networks.memory, self.discriminator.feature_width, networks.latent_dim)
+        self.norms = Norms(networks.rows_for(spec.view), self.discriminator.feature_width, networks.latent_dim)
+        self.of_parts = spec.view != "whole"
         names = ("discriminator", "encoder", "generator", "norms")
         self.networks = nn.ModuleDict({name: getattr(self, name) for name in names})
         freeze(self.networks)
@@ -134,10 +143,10 @@ class Twin:
         queries, norms = queries.to(counterpart.images.device), self.norms
         view = self._view(queries)
         memory = norms.memory[: int(norms.count)]
-        distance = blend_distance(_sight(queries, view.features), memory, NEIGHBOURS, RIDGE)
+        blend = blend_distance(_sight(queries, view.features), memory, NEIGHBOURS, RIDGE)
         residual = relative_square(queries, counterpart.images)
-        terms = (_terms(residual, distance) - norms.centre) / norms.spread  # (B, 2)
-        return comparison(
+        terms = (_terms(residual, blend.distance) - self._expected(blend)) / norms.spread  # (B, 2)
+        found = comparison(
             queries,
             counterpart.images,
             residual=residual,
@@ -146,6 +155,7 @@ class Twin:
             query_logits=view.logits,
             settings=self.settings.compare,
         )
+        return replace(found, heatmap=weighted(found.heatmap, found.anomaly)) if self.of_parts else found
 
     def settle(self, images: torch.Tensor) -> None:
         """Remember training normals (N, C, S, S) and how their terms are spread, each without itself in the memory."""
@@ -161,10 +171,17 @@ class Twin:
         norms.count.fill_(len(images))
         norms.memory.zero_()[rows] = torch.cat(sights).to(norms.memory.dtype)
         norms.codes.zero_()[rows] = torch.cat(codes)
-        distance = blend_distance(torch.cat(sights), norms.memory[rows], NEIGHBOURS, RIDGE, own=rows)
-        seen = _terms(torch.cat(residuals), distance)
+        blend = blend_distance(torch.cat(sights), norms.memory[rows], NEIGHBOURS, RIDGE, own=rows)
+        seen = _terms(torch.cat(residuals), blend.distance)
+        norms.usual.zero_()[rows] = seen
         norms.centre.copy_(seen.mean(0))
-        norms.spread.copy_(seen.std(0, correction=0).clamp_min(1e-3))
+        norms.spread.copy_((seen - self._expected(blend)).std(0, correction=0).clamp_min(1e-3))
+
+    def _expected(self, blend: Blend) -> torch.Tensor:
+        """What log R and log d are for normals: on the whole, (2,), or for such parts as these, (B, 2)."""
+        norms = self.norms
+        known = self.of_parts and blend.nearest.shape[1]  # a single normal has no neighbour
+        return norms.usual[blend.nearest].mean(1) if known else norms.centre
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return self._view(images).features

@@ -20,6 +20,7 @@ from anotwin.seeding import derive
 
 OVERLAP = 2  # patches over a pixel, along each side
 SHOWN = 0.5  # share of a patch that the scan must show
+TOP = 0.15  # of a scan's patches make its score: seven of 45 (chosen by planted lesions, docs/research.md)
 
 Maps = npt.NDArray[np.float32]
 
@@ -70,7 +71,7 @@ def _scored(method: Method, scan: FlatScan, name: str, pictures: bool) -> Scored
         statuses += counterpart.status
     if Status.NOT_FOUND in statuses or not np.isfinite(columns["score"]).all():
         return Scored(scan.index, not_finite(name), scan.fingerprint, status=Status.NOT_FOUND, retina=scan.retina)
-    values = {term: pool(column) for term, column in columns.items()}
+    values = {term: pool(column, TOP) for term, column in columns.items()}
     values["mean_residual"] = float(np.mean(columns["mean_residual"]))
     worst = Status.BUDGET_SPENT if Status.BUDGET_SPENT in statuses else Status.CONVERGED
     hot = _over_band(np.concatenate(heat), positions, band.shape)
