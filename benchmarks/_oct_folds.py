@@ -163,6 +163,34 @@ def patient_interval(
     rng = np.random.default_rng(derive(0, "patients"))
     down, across = _weights(normals, rng), _weights(abnormals, rng)  # (D, n), (D, m)
     won, all_ = (((down @ pairs) * across).sum(axis=1) for pairs in (wins * counted, counted))
+    return _percentiles(won, all_)
+
+
+def copies_interval(
+    wins: Floats, normals: npt.NDArray[np.str_], copies: npt.NDArray[np.str_], counted: Floats
+) -> Interval:
+    """As `patient_interval`, where a patient has normals and changed copies of them: both are drawn together.
+
+    A patient drawn k times is k patients, each with pairs of its own: k^2 of them would give a scan's pairs with its
+    own copies twice their weight, and the interval would not be about the AUROC.
+
+    Args:
+        wins: of pairs.
+        normals: (n,) fold and patient of each normal, as ``2/12``; folds are resampled apart.
+        copies: (m,) of each copy.
+        counted: (n, m) weights of the pairs.
+    """
+    drawn = _weights(np.concatenate([normals, copies]), np.random.default_rng(derive(0, "patients")))
+    down, across = drawn[:, : len(normals)], drawn[:, len(normals) :]
+    own = normals[:, None] == copies
+    won, all_ = (
+        ((down @ np.where(own, 0, pairs)) * across).sum(axis=1) + down @ np.where(own, pairs, 0).sum(axis=1)
+        for pairs in (wins * counted, counted)
+    )
+    return _percentiles(won, all_)
+
+
+def _percentiles(won: Floats, all_: Floats) -> Interval:
     low, high = np.quantile(won[all_ > 0] / all_[all_ > 0], [0.025, 0.975])
     return float(low), float(high)
 

@@ -5,10 +5,13 @@
     lesions    a model of synthetic healthy eyes: AUROC of its heatmaps' pixels, and the smallest cyst that it finds
     speed      preparation in B-scans a second, stage by stage, and scoring of a 49-slice volume
     confounds  AUROC of white borders, protocol, brightness and noise alone, before preparation and after it
+    planted    five folds by patient over the normals alone: AUROC of the unseen ones against copies of them in which
+               lesions were planted, a kind a copy; needs no abnormal scan, so that settings may be chosen by it
     auroc      five folds by patient over all normals, every abnormal scan scored by every fold's model: PCA, kNN, a
                convolutional autoencoder, anogan as in the paper, and the default method, on the same flattened retinas
 
     python benchmarks/oct.py --part lines real confounds --sheet sheets --json oct.json
+    python benchmarks/oct.py --part planted --methods twin --set training.steps=6000    # is another setting better?
     python benchmarks/oct.py --part auroc --scores scores --json oct-auroc.json     # hours on two cores
     python benchmarks/oct.py --part lesions speed --json oct-lesions.json
 
@@ -26,13 +29,14 @@ from pathlib import Path
 
 import numpy as np
 
-from _common import QUICK, Report, Row, console, options, print_head, run
+from _common import QUICK, Cell, Report, Row, console, options, print_head, run
 from _oct_auroc import METHODS, Result, Study, ahead_rows, method_rows, result_of
 from _oct_classical import Form
 from _oct_confounds import alike, confound_rows
 from _oct_folds import Fold, make_folds
 from _oct_lesions import lesion_rows, train_on_synthetic
 from _oct_lines import CASES, line_rows, real_rows
+from _oct_planted import ALL_PLANTED, KINDS, PlantedStudy, planted_rows, with_planted
 from _oct_scans import NORMAL, Scans, find_scans, prepared, stand_ins
 from _oct_speed import SLICES, speed_rows
 from _oneclass_kept import Keeper
@@ -42,10 +46,13 @@ from anotwin.prepare.scans import FlatScan
 from anotwin.updates import Watch
 
 NAME = "oct"
-PARTS = ("lines", "real", "lesions", "speed", "confounds", "auroc")  # in the order in which they run
+PARTS = ("lines", "real", "lesions", "speed", "confounds", "planted", "auroc")  # in the order in which they run
+OF_SCANS = {"real", "confounds", "planted", "auroc"}  # of these, those about real scans
+OF_METHODS = {"planted", "auroc"}  # those that compare methods
 CLAIMED = "twin"  # the goals are about this method
 FOLDS = 5
 SMALL = ("training.steps=12", "data.image_size=32", "data.holdout=0.4", "search.steps=4")  # of --quick, beside QUICK
+FEW = 6  # normals of --quick that lesions are planted into
 UNTRAINED = ("training.steps=20",)  # for times, which do not depend on what was learnt
 
 
@@ -57,6 +64,7 @@ class Bench:
     settings: Settings
     real: Scans | None
     report: Report
+    keeper: Keeper
     watch: Watch
     trained: Detector | None = field(default=None)
 
@@ -101,27 +109,27 @@ class Bench:
 def benchmark(arguments: argparse.Namespace) -> None:
     """The parts asked for, each with its own rows."""
     settings = Settings().with_overrides(["data.layout=oct", *asked(arguments)])
-    needs_scans = {"real", "confounds", "auroc"} & set(arguments.part)
+    needs_scans = OF_SCANS & set(arguments.part)
     real = find_scans(arguments) if needs_scans else None
     if needs_scans and real is None:
         console.print("going on with synthetic retinas in place of real scans")
     keeper = Keeper(arguments.scores)
     with showing.bars() as watch:
-        bench = Bench(arguments, settings, real, Report(arguments.json), watch)
+        bench = Bench(arguments, settings, real, Report(arguments.json), keeper, watch)
         head(bench)
         for part in PARTS:
             if part in arguments.part:
                 console.print(f"\n[bold]{part}[/]")
-                _run(bench, part, keeper)
+                _run(bench, part)
     keeper.close()
     bench.report.close()
 
 
-def _run(bench: Bench, part: str, keeper: Keeper) -> None:
+def _run(bench: Bench, part: str) -> None:
     """One part: its rows are saved as they come, and shown together."""
-    parts = {"lines": _lines, "real": _real, "lesions": _lesions, "speed": _speed, "confounds": _confounds}
+    about = {"lines": _lines, "real": _real, "lesions": _lesions, "speed": _speed, "confounds": _confounds}
     rows = []
-    for row in _auroc(bench, keeper) if part == "auroc" else parts[part](bench):
+    for row in {**about, "planted": _planted, "auroc": _auroc}[part](bench):
         bench.report.add([row])
         rows.append(row)
     bench.report.show(rows)
@@ -154,14 +162,29 @@ def _confounds(bench: Bench) -> Iterator[Row]:
     return confound_rows(NAME, bench.scans, bench.found, bench.folds)
 
 
-def _auroc(bench: Bench, keeper: Keeper) -> Iterator[Row]:
+def _planted(bench: Bench) -> Iterator[Row]:
+    arguments, given = bench.arguments, bench.scans
+    chosen = np.flatnonzero(given.labels == NORMAL).tolist()
+    normals = given.take(chosen[:FEW] if bench.quick else chosen)  # each comes back eight times
+    scans = with_planted(normals, prepared(normals, arguments.workers, bench.watch))
+    found = prepared(scans, arguments.workers, bench.watch)
+    usable = np.array([scan.flat is not None for scan in found])
+    yield Cell(NAME, ALL_PLANTED, "find_retina").row("refused", int(np.sum(~usable[len(normals.items) :])))
+    folds = make_folds(scans, usable, arguments.folds, bench.settings)
+    changed, steps = asked(arguments), arguments.paper_steps
+    study = PlantedStudy(scans, found, folds, bench.settings, changed, steps, arguments.device, Form())
+    for method in methods_of(arguments):
+        yield from planted_rows(NAME, result_of(study, method, bench.keeper, bench.watch))
+
+
+def _auroc(bench: Bench) -> Iterator[Row]:
     arguments = bench.arguments
     changed, steps = asked(arguments), arguments.paper_steps
     study = Study(bench.scans, bench.found, bench.folds, bench.settings, changed, steps, arguments.device, Form())
     results: list[Result] = []
     pairs = alike(bench.scans)
     for method in methods_of(arguments):
-        results.append(result_of(study, method, keeper, bench.watch))
+        results.append(result_of(study, method, bench.keeper, bench.watch))
         yield from method_rows(NAME, results[-1], bench.scans, pairs, bench.claims and method == CLAIMED)
     yield from ahead_rows(NAME, results, CLAIMED, bench.claims)
 
@@ -181,7 +204,7 @@ def head(bench: Bench) -> None:
     """All that it takes to judge the numbers or to make them again."""
     arguments = bench.arguments
     facts = {"parts": ", ".join(part for part in PARTS if part in arguments.part)}
-    if {"real", "confounds", "auroc"} & set(arguments.part):
+    if OF_SCANS & set(arguments.part):
         scans = bench.scans
         labels, counts = np.unique(scans.labels, return_counts=True)
         patients = [len(np.unique(scans.patients[scans.labels == label])) for label in labels]
@@ -190,7 +213,9 @@ def head(bench: Bench) -> None:
         facts["folds"] = f"{arguments.folds} by patient over {NORMAL}; intervals: bootstrap over patients"
     if "lines" in arguments.part:
         facts["lines"] = f"{bench.count(40, 1)} synthetic retinas of each of {len(CASES)} kinds"
-    if "auroc" in arguments.part:
+    if "planted" in arguments.part:
+        facts["planted"] = f"a copy of every normal with each of {', '.join(KINDS)}"
+    if OF_METHODS & set(arguments.part):
         facts["methods"] = f"{', '.join(methods_of(arguments))}; search of anogan {arguments.paper_steps} steps"
     facts["settings"] = ", ".join(asked(arguments)) or "the defaults of anotwin train --layout oct"
     print_head("Retinal OCT", facts)
@@ -199,12 +224,14 @@ def head(bench: Bench) -> None:
 def parser() -> argparse.ArgumentParser:
     """This benchmark's options."""
     parser = options(str(__doc__), "OCT scans of Kermany et al. 2018", "a few synthetic retinas")
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure; all")
     parser.add_argument("--sheet", type=Path, metavar="DIR", help="part real: sheets with the lines of every scan")
     parser.add_argument(
         "--count", type=int, metavar="N", help="synthetic scans of a kind, and of the training of lesions"
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="M", help=f"of {', '.join(METHODS)}; all")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, metavar="M", help=f"parts planted, auroc: of {', '.join(METHODS)}; all"
+    )
     parser.add_argument("--folds", type=int, default=FOLDS, help="the goals are about 5")
     parser.add_argument("--limit", type=int, help="only so many scans of a class, drawn with a fixed seed")
     parser.add_argument("--steps", type=int, help="training steps of our methods")
