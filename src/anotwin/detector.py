@@ -28,7 +28,7 @@ from anotwin import files
 from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
 from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
 from anotwin.data.folder import Part
-from anotwin.data.open import open_source
+from anotwin.data.open import notes_of, open_source
 from anotwin.data.split import split_holdout
 from anotwin.errors import DataError, SettingsError, TrainingDiverged
 from anotwin.methods.protocol import Method, device_of, freeze
@@ -46,7 +46,7 @@ from anotwin.training.resume import open_run
 from anotwin.training.run_folder import RunFolder
 from anotwin.updates import Update as Update
 from anotwin.updates import Watch as Watch
-from anotwin.updates import silent
+from anotwin.updates import silent, tell
 
 SETTLING = 16_384  # training normals that a method looks at once more after training
 
@@ -146,8 +146,7 @@ class Detector:
                 settings.training.seed,
                 list(images.fingerprints),
             )
-            for note in (*notes, *_failure_note(images.failures), _split_note(len(training), len(heldout))):
-                watch(Update("note", detail=note))
+            tell(watch, [_split_note(len(training), len(heldout)), *notes, *_failure_note(images.failures)])
             description = {
                 "method": name,
                 "spec": asdict(spec),
@@ -234,6 +233,7 @@ class Detector:
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
         source = self._open(data, "train", layout)
+        tell(watch, notes_of(source))
         return self._set_thresholds(self._score_normals(source, _normals(source), watch), rate, watch)
 
     def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
@@ -246,8 +246,7 @@ class Detector:
             else:
                 watch(Update("calibrating", update, len(indices)))
         assert result is not None  # the generator's last value
-        for failure in result.failures[:3]:
-            watch(Update("note", detail=f"left out: {failure}"))
+        tell(watch, [f"left out: {failure}" for failure in result.failures[:3]])
         return result
 
     def _set_thresholds(self, normals: NormalScores, rate: float, watch: Watch) -> Calibration:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_patients_are_held_out_whole(oct_model: Path) -> None:
     assert not set(sides[0]) & set(sides[1])
     described = json.loads(good("info", oct_model, "--json").out)
     assert (described["spec"]["view"], described["spec"]["size"]) == ("retina", 16)
+
+
+def test_calibrate_says_what_is_missing_in_its_scans(tmp_path: Path, oct_model: Path, oct_normals: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(oct_model, model)
+    said = good("calibrate", model, oct_normals, "--false-alarm-rate", "0.5")
+    assert "8 of 8 scans have no spacing" in " ".join((said.out + said.err).split())
 
 
 def test_every_scan_has_its_row_and_its_pictures(scored: tuple[Path, str]) -> None:
