@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from anotwin.compare.heatmap import gaussian, heatmap
+from anotwin.compare.heatmap import gaussian, heatmap, heatmap_of_parts
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -84,3 +84,36 @@ def test_a_patch_is_louder_than_a_pixel() -> None:
     pixel, patch = heatmap(differences, sigma=0.05).amax((1, 2)).tolist()
     assert patch > 5 * pixel
     assert np.unravel_index(int(heatmap(differences)[0].argmax()), (32, 32)) == (16, 16)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_heat_of_parts_against_scipy(channels: int) -> None:
+    differences = torch.randn(2, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    scores = torch.tensor([-1.0, 6.0])
+    got = heatmap_of_parts(differences, scores, 0.05)
+    for image, score, found in zip(differences.double().numpy(), scores.tolist(), got.numpy(), strict=True):
+        once = np.abs(gaussian_filter(image.mean(0) / 2, 1.6, mode="nearest"))
+        expected = gaussian_filter(once, 1.6, mode="nearest") * np.sqrt(np.log1p(np.exp(score)))
+        assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_speckle_cancels_in_parts_and_a_lesion_stays() -> None:
+    rng = torch.Generator().manual_seed(0)
+    differences = 0.4 * torch.randn(1, 1, 64, 64, generator=rng)
+    differences[..., 24:36, 24:36] += 0.4  # as faint as the speckle
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[24:36, 24:36] = True
+    apart = [heat[0][inside].mean() / heat[0][~inside].mean() for heat in _both(differences)]
+    assert float(apart[1]) > 1.5 * float(apart[0])
+
+
+def _both(differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return heatmap(differences), heatmap_of_parts(differences, torch.zeros(1))
+
+
+def test_parts_are_as_loud_as_they_are_abnormal() -> None:
+    differences = torch.full((4, 1, 16, 16), 0.5)
+    heat = heatmap_of_parts(differences, torch.tensor([-50.0, 0.0, 9.0, 900.0]))[:, 8, 8]
+    assert heat.isfinite().all()
+    assert (heat[1:] > heat[:-1]).all()
+    assert float(heat[2]) == pytest.approx(0.25 * 3, rel=1e-3)

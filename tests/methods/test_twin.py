@@ -17,7 +17,7 @@ from training_steps import assert_same_weights, backward, batch, changed, parame
 
 from anotwin import Detector, Settings
 from anotwin.compare.edges import EDGES, edge_directions
-from anotwin.compare.heatmap import heatmap
+from anotwin.compare.heatmap import heatmap, heatmap_of_parts
 from anotwin.data.synthetic import textured_discs
 from anotwin.methods import twin
 from anotwin.methods.damage import damage, jitter, spoil
@@ -155,8 +155,8 @@ def test_parts_of_images_are_judged_by_their_neighbours() -> None:
     assert np.allclose(got.discrimination.numpy(), terms[:, 1], atol=2e-2)
     total = terms[:, 1] + RESIDUAL * terms[:, 0]
     assert np.allclose(got.anomaly.numpy(), total, atol=2e-2)
-    plain = heatmap(got.difference, method.settings.compare.heatmap_sigma).numpy()
-    assert np.allclose(got.heatmap.numpy(), plain * np.log1p(np.exp(total))[:, None, None], rtol=5e-2)
+    expected = heatmap_of_parts(got.difference, got.anomaly, 0.03)
+    assert torch.allclose(got.heatmap, expected, rtol=1e-5)
     whole_images = settled()[0]
     seen = whole(whole_images, queries)
     assert torch.equal(seen.heatmap, heatmap(seen.difference, whole_images.settings.compare.heatmap_sigma))

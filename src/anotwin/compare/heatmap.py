@@ -17,16 +17,20 @@ def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
     return gaussian(heat, sigma * heat.shape[-1])
 
 
-def weighted(heat: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Heat (B, S, S) of parts of an image times log(1 + e^A) of their scores A (B,): >= 0.
+def heatmap_of_parts(differences: torch.Tensor, scores: torch.Tensor, sigma: float = 0.03) -> torch.Tensor:
+    """Heat of parts of images that are full of speckle: (B, C, S, S) and their scores (B,) -> (B, S, S) >= 0.
 
-    A pixel is as hot as it differs, and as its part is abnormal: speckle differs everywhere, also where all is well.
-    `scores` are in standard deviations of normal parts: a normal part keeps 0.7 of its heat, one at 10 has 10 times it.
+    Differences are smoothed as they are, so that speckle cancels and a lesion does not, then once more as sizes, over
+    the seam where their sign changes. A part is as loud as it is abnormal: times the root of log(1 + e^A), with A in
+    standard deviations of normal parts, so that a normal one keeps 0.8 of its heat and one at 9 has three times it.
 
-    >>> weighted(torch.ones(2, 1, 1), torch.tensor([0.0, 10.0])).flatten()
-    tensor([ 0.6931, 10.0000])
+    >>> speckle = torch.tensor([1.0, -1.0]).repeat(1, 1, 32, 16)
+    >>> bool(heatmap_of_parts(speckle, torch.zeros(1))[0, 16, 16] < 0.01), float(heatmap(speckle)[0, 16, 16])
+    (True, 0.5)
     """
-    return heat * F.softplus(scores)[:, None, None]
+    wide = sigma * differences.shape[-1]
+    heat = gaussian(gaussian(differences.mean(1) / 2, wide).abs(), wide)
+    return heat * F.softplus(scores).sqrt()[:, None, None]
 
 
 def gaussian(maps: torch.Tensor, sigma: float) -> torch.Tensor:

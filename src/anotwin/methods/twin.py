@@ -49,7 +49,7 @@ from torch import nn
 
 from anotwin.compare.blend import Blend, blend_distance
 from anotwin.compare.edges import EDGES, edge_directions
-from anotwin.compare.heatmap import weighted
+from anotwin.compare.heatmap import heatmap_of_parts
 from anotwin.compare.relative import cosine_distance, relative_square
 from anotwin.compare.score import comparison
 from anotwin.methods.adversary import adam
@@ -71,6 +71,7 @@ SEEN = 0.4  # length of f(x) beside e(x) in v(x)
 NEIGHBOURS = 40
 RIDGE = 0.3
 RESIDUAL = 0.25  # weight of the residual in A(x)
+SPECKLE = 1.5  # times compare.heatmap_sigma: what smooths the grain of parts away
 LEARNING_RATE = 5e-4
 MOVING = ("encoder", "generator", "discriminator")
 AT_ONCE = 256  # images through the networks while settling
@@ -155,7 +156,10 @@ class Twin:
             query_logits=view.logits,
             settings=self.settings.compare,
         )
-        return replace(found, heatmap=weighted(found.heatmap, found.anomaly)) if self.of_parts else found
+        if not self.of_parts:
+            return found
+        sigma = SPECKLE * self.settings.compare.heatmap_sigma
+        return replace(found, heatmap=heatmap_of_parts(found.difference, found.anomaly, sigma))
 
     def settle(self, images: torch.Tensor) -> None:
         """Remember training normals (N, C, S, S) and how their terms are spread, each without itself in the memory."""
