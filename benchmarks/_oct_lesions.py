@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from _oct_scans import NORMAL, as_source
 from anotwin import Detector, Finding, Settings
 from anotwin.data.synthetic_retina import Lesion, RetinaScan, retina_scan
 from anotwin.evaluate import metrics
+from anotwin.prepare.flatten import flatten
+from anotwin.records import Array
+from anotwin.report.retina import scan_figure
 from anotwin.updates import Update, Watch
 
 PIXEL_GOAL = ">= 0.95"  # AUROC over all pixels of the scans
@@ -38,18 +42,39 @@ def train_on_synthetic(count: int, width: int, settings: Settings, device: str, 
     return Detector.train(source, settings=settings, device=device, watch=watch)
 
 
-def lesion_rows(name: str, detector: Detector, count: int, width: int, goals: bool, watch: Watch) -> Iterator[Row]:
-    """`count` eyes a kind of lesion: pixel AUROC, over whole scans and within the retina; then the curve of cysts."""
+def lesion_rows(
+    name: str, detector: Detector, count: int, width: int, goals: bool, watch: Watch, sheet: Path | None = None
+) -> Iterator[Row]:
+    """`count` eyes a kind of lesion: pixel AUROC, over whole scans and within the retina; then the curve of cysts.
+
+    The first eye of each kind is drawn into `sheet`.
+    """
     truths: list[RetinaScan] = []
     findings: list[Finding] = []
     for kind, lesions in KINDS.items():
         scans = _draw(count, width, lesions)
         found = _found(detector, scans, kind, watch)
+        if sheet is not None and found[0].heatmap is not None:
+            draw_lesion(found[0], scans[0], sheet / f"lesions-{kind}.png")
         yield from _pixel_rows(Cell(name, kind, detector.method.name), scans, found, False)
         truths += scans
         findings += found
     yield from _pixel_rows(Cell(name, "all lesions", detector.method.name), truths, findings, goals)
     yield from _curve(name, detector, count, width, watch)
+
+
+def draw_lesion(finding: Finding, truth: RetinaScan, path: Path) -> None:
+    """The scan with its lines, its heat, and the flattened retina above its counterpart."""
+    assert finding.query is not None
+    assert finding.counterpart is not None
+    assert finding.retina is not None
+    pictures = {"retina laid flat": finding.query, "its counterpart": finding.counterpart}
+    bands: dict[str, Array] = {
+        name: flatten(pixels, finding.retina, spacing=truth.spacing).pixels for name, pixels in pictures.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = f"{finding.id}   score {finding.score:.3g}   {'anomalous' if finding.anomalous else 'normal'}"
+    scan_figure(finding.query, finding.heatmap, path, title, retina=finding.retina, spacing=truth.spacing, bands=bands)
 
 
 def _draw(count: int, width: int, lesions: Sequence[Lesion]) -> list[RetinaScan]:

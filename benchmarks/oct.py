@@ -146,7 +146,8 @@ def _real(bench: Bench) -> Iterator[Row]:
 def _lesions(bench: Bench) -> Iterator[Row]:
     device = bench.arguments.device
     bench.trained = train_on_synthetic(bench.count(120, 8), bench.width, bench.settings, device, bench.watch)
-    return lesion_rows(NAME, bench.trained, bench.count(20, 1), bench.width, not bench.quick, bench.watch)
+    count, sheet = bench.count(20, 1), bench.arguments.sheet
+    return lesion_rows(NAME, bench.trained, count, bench.width, not bench.quick, bench.watch, sheet)
 
 
 def _speed(bench: Bench) -> Iterator[Row]:
@@ -225,7 +226,12 @@ def parser() -> argparse.ArgumentParser:
     """This benchmark's options."""
     parser = options(str(__doc__), "OCT scans of Kermany et al. 2018", "a few synthetic retinas")
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure; all")
-    parser.add_argument("--sheet", type=Path, metavar="DIR", help="part real: sheets with the lines of every scan")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="DIR",
+        help="part real: sheets with the lines of every scan; part lesions: one of a kind",
+    )
     parser.add_argument(
         "--count", type=int, metavar="N", help="synthetic scans of a kind, and of the training of lesions"
     )

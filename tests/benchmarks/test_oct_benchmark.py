@@ -388,7 +388,7 @@ def test_scores_are_used_again(oct: Any, tmp_path: Path, capsys: pytest.CaptureF
     assert [[row[key] for key in keys] for row in found[0]] == [[row[key] for key in keys] for row in found[1]]
 
 
-def test_lesions_of_a_detector_that_sees_everything(oct: Any) -> None:
+def test_lesions_of_a_detector_that_sees_everything(oct: Any, tmp_path: Path) -> None:
     """Heat that is the mask has an AUROC of 1; a cyst is found from the size on at which it is flagged."""
 
     class Oracle:
@@ -397,10 +397,14 @@ def test_lesions_of_a_detector_that_sees_everything(oct: Any) -> None:
         def findings(self, source: Any) -> Iterator[Any]:
             for index in range(len(source.items)):
                 mask = source.read_mask(index)
-                heat = mask.astype(np.float32)
-                yield SimpleNamespace(error="", heatmap=heat, anomalous=bool(mask.sum() > 60))
+                heat, pixels = mask.astype(np.float32), source.read(index)
+                drawn = {"query": pixels, "counterpart": pixels, "retina": find_retina(pixels), "score": 1.0, "id": "c"}
+                yield SimpleNamespace(error="", heatmap=heat, anomalous=bool(mask.sum() > 60), **drawn)
 
-    rows = list(oct.lesions.lesion_rows("oct", Oracle(), 1, 200, True, silent))
+    rows = list(oct.lesions.lesion_rows("oct", Oracle(), 1, 200, True, silent, tmp_path / "sheet"))
+    assert {path.name for path in (tmp_path / "sheet").iterdir()} == {
+        f"lesions-{kind}.png" for kind in oct.lesions.KINDS
+    }
     values = {(row.case, row.metric): row for row in rows}
     assert values["all lesions", "pixel_auroc"].value == 1
     assert values["all lesions", "pixel_auroc"].reached() is True
