@@ -48,7 +48,6 @@ from anotwin.updates import Update as Update
 from anotwin.updates import Watch as Watch
 from anotwin.updates import silent, tell
 
-SETTLING = 16_384  # training normals that a method looks at once more after training
 
 
 class Detector:
@@ -210,7 +209,8 @@ class Detector:
             "python": platform.python_version(),
         }
         if diverged is None or steps > 0:
-            self.method.settle(images.batch(training[:SETTLING]))
+            most = self.method.settings.networks.rows_for(self.method.spec.view)  # more would not be remembered
+            self.method.settle(images.batch(training[:most]))
             health = examine_method(self.method, images.batch, heldout, training)
             self.history["health"] = health.as_dict()
             watch(Update("note", detail=health.advice))
