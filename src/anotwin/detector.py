@@ -49,7 +49,6 @@ from anotwin.updates import Watch as Watch
 from anotwin.updates import silent, tell
 
 
-
 class Detector:
     """A method with what it learnt: networks, calibration, which images it has seen.
 
