@@ -126,6 +126,7 @@ def test_every_scan_has_its_row_and_its_pictures(scored: tuple[Path, str]) -> No
     with Image.open(out / "heatmaps" / "deep.png") as image:
         assert np.median(np.asarray(image.convert("L"))) < 100  # shown in its own range, not as if it were of 8 bit
     assert size(out / "figure.png")[0] > 500
+    assert size(out / "patches.png")[0] > 500
     assert not (out / "features.png").exists()
     assert leftovers(out) == []
     for word in ("eye.tif", "Zoe", "volumes.csv", "patients.csv", "bscans/"):

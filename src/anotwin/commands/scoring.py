@@ -25,11 +25,12 @@ from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native, to_model
 from anotwin.prepare.stream import stream
-from anotwin.records import Geometry, ImageSource, PixelType
+from anotwin.records import Geometry, ImageSource, PixelType, ScanSource
 from anotwin.report.feature_map import feature_figure
 from anotwin.report.figure import counterpart_figure
 from anotwin.report.files import picture_names
 from anotwin.report.grid import save_grid
+from anotwin.report.loudest_patch import loudest_patch
 from anotwin.report.overlay import Window, save_pictures, save_png
 from anotwin.report.pooled import PatientRow, VolumeRow
 from anotwin.report.steps import search_figure
@@ -115,7 +116,7 @@ def summarise(table: Path, calibrated: bool) -> Summary:
 
 
 def draw(detector: Detector, source: ImageSource, table: Path, out: Path, window: Window | None) -> None:
-    """figure.png, features.png and, where the method searches, search.png of the images in a table of scores."""
+    """figure.png (patches.png), features.png and, where the method searches, search.png of a table of scores."""
     groups = {True: "query: anomalous", False: "query: normal", None: "query"}
     ends = [row["image"] for row in extremes(table, SHOWN)]
     mapped = {row["image"]: groups[row["anomalous"]] for row in some_of_each(table, MAPPED)}
@@ -152,10 +153,17 @@ def _scored(table: Path) -> Iterator[Row]:
 def draw_figure(
     detector: Detector, source: ImageSource, indices: Sequence[int], path: Path, window: Window | None
 ) -> None:
-    """The paper's four rows for a few images."""
+    """The paper's four rows for a few images; of scans those of their loudest patches too, in patches.png."""
     findings = {finding.id: finding for finding in detector.findings(source, sorted(indices))}
     ordered = [findings[source.items[index].id] for index in indices]
     counterpart_figure([finding for finding in ordered if not finding.error], path, window=window)
+    spec = detector.method.spec
+    if spec.view == "retina":
+        spacings = [source.info(index).spacing if isinstance(source, ScanSource) else None for index in indices]
+        found = [loudest_patch(finding, spec.size, um) for finding, um in zip(ordered, spacings, strict=True)]
+        patches = [patch for patch in found if patch is not None]
+        if patches:
+            counterpart_figure(patches, path.with_name("patches.png"), window=(0.0, 255.0))
 
 
 def draw_search(detector: Detector, source: ImageSource, indices: Sequence[int], path: Path) -> None:

@@ -111,7 +111,7 @@ def scored(summary: Summary, out: Path) -> None:
     if summary.volumes:
         several = any(row.scored + row.failed > 1 for row in summary.volumes)
         _print_pooled(summary, several)
-        files += ["bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
+        files += ["patches.png", "bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
     parts = [f"{summary.images} images"]
     parts += (
         [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]

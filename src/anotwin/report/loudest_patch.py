@@ -1,0 +1,54 @@
+"""Of a scan the patch that its heat points to, as the model saw it: the paper's four rows show patches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import map_coordinates
+
+from anotwin.prepare.flatten import Flat, flatten, to_scan
+from anotwin.prepare.patches import cut, grid_positions, valid_share
+from anotwin.prepare.scans import levels
+from anotwin.records import Finding, Spacing
+
+STEP = 8  # of a patch's side: places are tried so far apart
+SHOWN = 0.5  # share of the patch that the scan must show
+
+
+def loudest_patch(finding: Finding, size: int, spacing: Spacing | None = None) -> Finding | None:
+    """The finding of a scan, with pictures (S, S) of the patch of the flattened retina that has the most heat.
+
+    Args:
+        finding: with pictures and a retina.
+        size: S, the side of a patch.
+        spacing: as the scan's retina was found with.
+
+    Returns:
+        None where there are no pictures, or no place for a patch. Query and counterpart are uint8, 0 for -1, 255 for 1.
+    """
+    query, difference, heat = finding.query, finding.difference, finding.heatmap
+    if query is None or difference is None or heat is None or finding.retina is None or finding.retina.reason:
+        return None
+    flat = flatten(query, finding.retina, spacing=spacing)
+    if min(flat.pixels.shape) < size:
+        return None
+    shape = (flat.pixels.shape[0], flat.pixels.shape[1])
+    positions = grid_positions(shape, size, max(size // STEP, 1))
+    share = valid_share(flat.valid, size)
+    positions = positions[share[positions[:, 0], positions[:, 1]] >= SHOWN]
+    if not len(positions):
+        return None
+    hot, apart = _laid_flat(heat, flat), _laid_flat(difference, flat)
+    loudest = positions[[int(cut(hot, positions, size).mean(axis=(1, 2)).argmax())]]
+    twin = flat.pixels - 2 * apart  # differences are in [-1, 1], values of the band too
+    shown = [cut(picture, loudest, size)[0] for picture in (levels(flat.pixels), levels(twin), apart, hot)]
+    return replace(finding, query=shown[0], counterpart=shown[1], difference=shown[2], heatmap=shown[3])
+
+
+def _laid_flat(values: npt.NDArray[np.float32], flat: Flat) -> npt.NDArray[np.float32]:
+    """A map over the scan (H, W) at the places of the band: (h, w), bilinear."""
+    rows, columns = np.indices(flat.pixels.shape)
+    places = to_scan(rows, columns, flat)
+    return np.asarray(map_coordinates(values, list(places), order=1, mode="nearest"), dtype=np.float32)
