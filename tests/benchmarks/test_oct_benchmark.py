@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_modules import oct_modules
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -23,36 +23,13 @@ from anotwin.records import ImageItem, ScanInfo
 from anotwin.settings import Settings
 from anotwin.updates import silent
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SETTINGS = Settings()
 
 
 @pytest.fixture(scope="module")
 def oct() -> Iterator[Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import _oct_auroc
-        import _oct_classical
-        import _oct_confounds
-        import _oct_folds
-        import _oct_lesions
-        import _oct_lines
-        import _oct_scans
-        import oct
-
-        yield SimpleNamespace(
-            auroc=_oct_auroc,
-            classical=_oct_classical,
-            confounds=_oct_confounds,
-            folds=_oct_folds,
-            lesions=_oct_lesions,
-            lines=_oct_lines,
-            scans=_oct_scans,
-            script=oct,
-            main=oct.main,
-        )
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    with oct_modules("auroc", "classical", "confounds", "folds", "lesions", "lines", "scans") as found:
+        yield found
 
 
 def tiny(oct: Any, normals: dict[str, int], abnormals: dict[str, tuple[str, int]]) -> Any:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_modules import oct_modules
 from sklearn.metrics import roc_auc_score
 
 from anotwin.data.synthetic_retina import retina_scan
@@ -21,7 +21,6 @@ from anotwin.records import ImageItem, ScanInfo
 from anotwin.settings import Settings
 from anotwin.updates import silent
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KINDS = (
     "cysts",
     "drusen",
@@ -36,28 +35,9 @@ WIDTH = 400  # columns of the synthetic scans
 
 @pytest.fixture(scope="module")
 def oct() -> Iterator[Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import _oct_auroc
-        import _oct_classical
-        import _oct_folds
-        import _oct_planted
-        import _oct_scans
-        import _oneclass_kept
-        import oct
-
-        yield SimpleNamespace(
-            auroc=_oct_auroc,
-            classical=_oct_classical,
-            folds=_oct_folds,
-            kept=_oneclass_kept,
-            planted=_oct_planted,
-            scans=_oct_scans,
-            script=oct,
-            main=oct.main,
-        )
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+    with oct_modules("auroc", "classical", "folds", "planted", "scans") as found:
+        found.kept = import_module("_oneclass_kept")
+        yield found
 
 
 @pytest.fixture(scope="module")

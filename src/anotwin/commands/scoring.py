@@ -157,13 +157,14 @@ def draw_figure(
     findings = {finding.id: finding for finding in detector.findings(source, sorted(indices))}
     ordered = [findings[source.items[index].id] for index in indices]
     counterpart_figure([finding for finding in ordered if not finding.error], path, window=window)
-    spec = detector.method.spec
+    spec, beside = detector.method.spec, path.with_name("patches.png")
+    beside.unlink(missing_ok=True)  # another model's, from an earlier run
     if spec.view == "retina":
         spacings = [source.info(index).spacing if isinstance(source, ScanSource) else None for index in indices]
         found = [loudest_patch(finding, spec.size, um) for finding, um in zip(ordered, spacings, strict=True)]
         patches = [patch for patch in found if patch is not None]
         if patches:
-            counterpart_figure(patches, path.with_name("patches.png"), window=(0.0, 255.0))
+            counterpart_figure(patches, beside, window=(0.0, 255.0))
 
 
 def draw_search(detector: Detector, source: ImageSource, indices: Sequence[int], path: Path) -> None:

@@ -23,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 MIN_VALID = 0.9  # share of a patch that must be image; the rest may be border, where a model would learn the border
+SHOWN = 0.5  # the same when scoring, which must leave nothing out
 TOP_SHARE = 0.05  # of the patches of an image (the images of a volume, ...): their mean is its score
 
 
@@ -83,6 +84,18 @@ def grid_positions(shape: tuple[int, int], size: int, stride: int) -> Positions:
         raise SettingsError(f"stride {stride} for patches of side {size}: expected 1 to {size}, or pixels are left out")
     rows, columns = (_spread(side - size, stride) for side in shape)
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def shown_positions(valid: Mask, size: int, stride: int, share: float = SHOWN) -> Positions:
+    """`grid_positions` of an image (h, w) without patches that show too little: (P, 2), none if it is smaller than one.
+
+    >>> shown_positions(np.ones((4, 6), bool), 4, 2).tolist(), len(shown_positions(np.ones((3, 6), bool), 4, 2))
+    ([[0, 0], [0, 2]], 0)
+    """
+    if min(valid.shape) < size:
+        return np.empty((0, 2), np.int64)
+    positions = grid_positions((valid.shape[0], valid.shape[1]), size, stride)
+    return positions[valid_share(valid, size)[positions[:, 0], positions[:, 1]] >= share]
 
 
 def cut(image: Array, positions: Positions, size: int) -> Array:

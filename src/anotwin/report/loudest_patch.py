@@ -9,12 +9,11 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from anotwin.prepare.flatten import Flat, flatten, to_scan
-from anotwin.prepare.patches import cut, grid_positions, valid_share
+from anotwin.prepare.patches import cut, shown_positions
 from anotwin.prepare.scans import levels
 from anotwin.records import Finding, Spacing
 
 STEP = 8  # of a patch's side: places are tried so far apart
-SHOWN = 0.5  # share of the patch that the scan must show
 
 
 def loudest_patch(finding: Finding, size: int, spacing: Spacing | None = None) -> Finding | None:
@@ -32,12 +31,7 @@ def loudest_patch(finding: Finding, size: int, spacing: Spacing | None = None) -
     if query is None or difference is None or heat is None or finding.retina is None or finding.retina.reason:
         return None
     flat = flatten(query, finding.retina, spacing=spacing)
-    if min(flat.pixels.shape) < size:
-        return None
-    shape = (flat.pixels.shape[0], flat.pixels.shape[1])
-    positions = grid_positions(shape, size, max(size // STEP, 1))
-    share = valid_share(flat.valid, size)
-    positions = positions[share[positions[:, 0], positions[:, 1]] >= SHOWN]
+    positions = shown_positions(flat.valid, size, max(size // STEP, 1))
     if not len(positions):
         return None
     hot, apart = _laid_flat(heat, flat), _laid_flat(difference, flat)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from anotwin.methods.protocol import Method
-from anotwin.prepare.flatten import Flat, unflatten
-from anotwin.prepare.patches import blend, cut, grid_positions, pool, valid_share
+from anotwin.prepare.flatten import unflatten
+from anotwin.prepare.patches import blend, cut, pool, shown_positions
 from anotwin.prepare.scans import FlatScan, flat_scans, levels
 from anotwin.records import Array, Batch, ImageSource, Status
 from anotwin.run.batch import score_batch
@@ -19,7 +19,6 @@ from anotwin.run.scored import TERMS, Scored, not_finite
 from anotwin.seeding import derive
 
 OVERLAP = 2  # patches over a pixel, along each side
-SHOWN = 0.5  # share of a patch that the scan must show
 TOP = 0.15  # of a scan's patches make its score: seven of 45 (chosen by planted lesions, docs/research.md)
 
 Maps = npt.NDArray[np.float32]
@@ -49,7 +48,7 @@ def _scored(method: Method, scan: FlatScan, name: str, pictures: bool) -> Scored
     assert scan.flat is not None
     assert scan.fingerprint is not None
     size, band = method.spec.size, scan.flat.pixels
-    positions = _positions(scan.flat, size)
+    positions = shown_positions(scan.flat.valid, size, size // OVERLAP)
     if not len(positions):
         there = f"{band.shape[0]} x {band.shape[1]} pixels"
         why = f"{name}: its retina laid flat, {there}, has no patch of {size} x {size} that shows tissue"
@@ -79,15 +78,6 @@ def _scored(method: Method, scan: FlatScan, name: str, pictures: bool) -> Scored
     if pictures:
         painter = partial(_pictures, scan, hot, _over_band(np.concatenate(twins), positions, band.shape))
     return Scored(scan.index, "", scan.fingerprint, values, worst, hot[~np.isnan(hot)], painter, scan.retina)
-
-
-def _positions(flat: Flat, size: int) -> npt.NDArray[np.int64]:
-    """Where patches lie, (P, 2): a dense grid without what shows too little; none in a band smaller than a patch."""
-    if min(flat.pixels.shape) < size:
-        return np.empty((0, 2), np.int64)
-    positions = grid_positions(flat.pixels.shape, size, size // OVERLAP)
-    share = valid_share(flat.valid, size)
-    return positions[share[positions[:, 0], positions[:, 1]] >= SHOWN]
 
 
 def _over_band(maps: Maps, positions: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Maps:
