@@ -107,11 +107,12 @@ def calibrated(detector: Detector, as_json: bool) -> None:
 def scored(summary: Summary, out: Path) -> None:
     """The last lines of score: the worst images and where everything lies."""
     print_table(summary.worst, console, summary.images)
-    files = ["figure.png", "counterparts/", "heatmaps/"]
+    names = ["figure.png", "counterparts/", "heatmaps/"]
     if summary.volumes:
         several = any(row.scored + row.failed > 1 for row in summary.volumes)
         _print_pooled(summary, several)
-        files += ["patches.png", "bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
+        names += ["patches.png", "bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
+    files = [name for name in names if (out / name).exists()]  # --no-pictures draws fewer
     parts = [f"{summary.images} images"]
     parts += (
         [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
