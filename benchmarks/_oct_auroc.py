@@ -15,7 +15,7 @@ from _oct_folds import Fold, Verdict, patient_interval
 from _oct_scans import NORMAL, Scans
 from _oneclass_kept import Keeper, Key, Outcome
 from anotwin import DataError, Detector, Settings
-from anotwin.prepare.scans import FlatScan
+from anotwin.domains.oct.scans import FlatScan
 from anotwin.seeding import derive, fingerprint
 from anotwin.updates import Update, Watch
 

@@ -19,7 +19,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from _common import Floats
-from anotwin.prepare.flatten import Flat
+from anotwin.domains.oct.flatten import Flat
 from anotwin.prepare.patches import MIN_VALID, cut, grid_positions, pool, valid_share
 
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from _common import Cell, Floats, Row
 from _oct_folds import Fold, Verdict
 from _oct_scans import NORMAL, Scans
-from anotwin.prepare.flatten import Flat, to_flat
-from anotwin.prepare.retina import Retina
-from anotwin.prepare.retina_mask import as_scan, known_pixels
-from anotwin.prepare.scans import FlatScan
+from anotwin.domains.oct.flatten import Flat, to_flat
+from anotwin.domains.oct.layers.find import Retina
+from anotwin.domains.oct.layers.mask import as_scan, known_pixels
+from anotwin.domains.oct.scans import FlatScan
 from anotwin.records import Array
 
 BEFORE = ("white share", "width", "brightness", "contrast", "noise floor")

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from _common import Cell, Row, console
 from _oct_scans import NORMAL, as_source
 from anotwin import Detector, Finding, Settings
-from anotwin.data.synthetic_retina import Lesion, RetinaScan, retina_scan
+from anotwin.domains.oct.flatten import flatten
+from anotwin.domains.oct.report.bscan import scan_figure
+from anotwin.domains.oct.synthetic.retina import Lesion, RetinaScan, retina_scan
 from anotwin.evaluate import metrics
-from anotwin.prepare.flatten import flatten
 from anotwin.records import Array
-from anotwin.report.retina import scan_figure
 from anotwin.updates import Update, Watch
 
 PIXEL_GOAL = ">= 0.95"  # AUROC over all pixels of the scans
@@ -67,14 +67,16 @@ def draw_lesion(finding: Finding, truth: RetinaScan, path: Path) -> None:
     """The scan with its lines, its heat, and the flattened retina above its counterpart."""
     assert finding.query is not None
     assert finding.counterpart is not None
-    assert finding.retina is not None
+    assert finding.evidence is not None
     pictures = {"retina laid flat": finding.query, "its counterpart": finding.counterpart}
     bands: dict[str, Array] = {
-        name: flatten(pixels, finding.retina, spacing=truth.spacing).pixels for name, pixels in pictures.items()
+        name: flatten(pixels, finding.evidence, spacing=truth.spacing).pixels for name, pixels in pictures.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{finding.id}   score {finding.score:.3g}   {'anomalous' if finding.anomalous else 'normal'}"
-    scan_figure(finding.query, finding.heatmap, path, title, retina=finding.retina, spacing=truth.spacing, bands=bands)
+    scan_figure(
+        finding.query, finding.heatmap, path, title, retina=finding.evidence, spacing=truth.spacing, bands=bands
+    )
 
 
 def _draw(count: int, width: int, lesions: Sequence[Lesion]) -> list[RetinaScan]:

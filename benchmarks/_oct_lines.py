@@ -13,10 +13,10 @@ import numpy.typing as npt
 from _common import Cell, Floats, Row, console
 from _oct_scans import NORMAL, Scans, as_source, prepared
 from _oct_sheet import draw_bands, draw_sheets
-from anotwin.data.synthetic_retina import Lesion, RetinaScan, retina_scan
-from anotwin.prepare.flatten import Flat, to_flat, to_scan, unflatten
-from anotwin.prepare.retina import Lines
-from anotwin.prepare.scans import FlatScan
+from anotwin.domains.oct.flatten import Flat, to_flat, to_scan, unflatten
+from anotwin.domains.oct.layers.find import Lines
+from anotwin.domains.oct.scans import FlatScan
+from anotwin.domains.oct.synthetic.retina import Lesion, RetinaScan, retina_scan
 from anotwin.updates import Watch
 
 METHOD = "find_retina"

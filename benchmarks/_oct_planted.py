@@ -23,10 +23,10 @@ from _common import Cell, Floats, Interval, Row
 from _oct_auroc import Result, Study
 from _oct_folds import Fold, Verdict, copies_interval
 from _oct_scans import Scans
-from anotwin.prepare.flatten import Flat, FlatSpec, to_flat, unflatten
-from anotwin.prepare.retina import Retina
-from anotwin.prepare.retina_mask import as_scan, known_pixels
-from anotwin.prepare.scans import FlatScan
+from anotwin.domains.oct.flatten import Flat, FlatSpec, to_flat, unflatten
+from anotwin.domains.oct.layers.find import Retina
+from anotwin.domains.oct.layers.mask import as_scan, known_pixels
+from anotwin.domains.oct.scans import FlatScan
 from anotwin.records import Array
 from anotwin.seeding import derive
 

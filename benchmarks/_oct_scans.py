@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from _common import console
 from anotwin import DataError
-from anotwin.data.oct import OctSource, open_oct
-from anotwin.data.synthetic_retina import Lesion, RetinaScan, retina_scan, retina_volume
-from anotwin.prepare.scans import FlatScan, flat_scans
-from anotwin.records import Array, ImageItem, ScanInfo
+from anotwin.domains.oct.records import ScanInfo
+from anotwin.domains.oct.scans import FlatScan, flat_scans
+from anotwin.domains.oct.source import OctSource, open_oct
+from anotwin.domains.oct.synthetic.retina import Lesion, RetinaScan, retina_scan, retina_volume
+from anotwin.records import Array, ImageItem
 from anotwin.seeding import derive
 from anotwin.updates import Update, Watch
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from anotwin.prepare.flatten import Flat
-from anotwin.prepare.retina import Retina
+from anotwin.domains.oct.flatten import Flat
+from anotwin.domains.oct.layers.find import Retina
 
 TILE = (512, 384)  # columns, rows of a scan on the sheet
 ACROSS, DOWN = 3, 4  # scans on a sheet

@@ -12,10 +12,10 @@ import numpy as np
 from _common import Cell, Row
 from _oct_scans import NORMAL, Scans, as_source, volume_of
 from anotwin import Detector
-from anotwin.data.synthetic_retina import retina_scan
-from anotwin.prepare.flatten import flatten
-from anotwin.prepare.retina import find_retina
-from anotwin.prepare.scans import flat_scans
+from anotwin.domains.oct.flatten import flatten
+from anotwin.domains.oct.layers.find import find_retina
+from anotwin.domains.oct.scans import flat_scans
+from anotwin.domains.oct.synthetic.retina import retina_scan
 from anotwin.updates import Update, Watch
 
 PREPARATION_GOAL, VOLUME_GOAL = ">= 20", "<= 30"  # B-scans a second on two cores at 512 x 496; seconds a volume

@@ -42,7 +42,7 @@ from _oct_speed import SLICES, speed_rows
 from _oneclass_kept import Keeper
 from anotwin import Detector, Settings
 from anotwin.commands import showing
-from anotwin.prepare.scans import FlatScan
+from anotwin.domains.oct.scans import FlatScan
 from anotwin.updates import Watch
 
 NAME = "oct"

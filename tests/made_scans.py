@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from anotwin.data.synthetic_retina import Lesion, retina_scan, retina_volume
+from anotwin.domains.oct.records import ScanInfo, Spacing
+from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan, retina_volume
 from anotwin.errors import DataError
-from anotwin.records import ImageItem, ScanInfo, Spacing
+from anotwin.records import ImageItem
 
 HEIGHT, WIDTH = 400, 64
 SPACING = Spacing(3.87, 11.5, 120.0)

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from anotwin.bundle_json import MAX_BYTES, SCHEMA, Document, parse, seal
+from anotwin.domains.registry import domain_of_view
 from anotwin.errors import BundleError, SettingsError
 from anotwin.files import move, parse_json, write_bytes_atomic, write_json_atomic
 from anotwin.records import Calibration, ImageSpec
@@ -71,7 +72,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
     sealed = seal(
         {
             "method": bundle.method,
-            "spec": asdict(bundle.spec),
+            "spec": bundle.spec.stored(),
             "layout": bundle.layout,
             "settings": bundle.settings.model_dump(mode="json"),
             "calibration": asdict(bundle.calibration) if bundle.calibration else None,
@@ -118,7 +119,7 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
     failed = False
     for _ in range(_ATTEMPTS):
         document, settings = _read_document(folder)
-        spec = ImageSpec(**document.spec.model_dump())
+        spec = _spec(document, str(folder / DOCUMENT))
         wanted = _wanted(expected, document.method, spec, settings, str(folder / DOCUMENT))
         try:
             tensors = _read_weights(folder, document, wanted)
@@ -135,6 +136,14 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
     return Bundle(document.method, spec, settings, tensors, calibration, prints, document.layout, document.history)
 
 
+def _spec(document: Document, where: str) -> ImageSpec:
+    try:
+        parts = domain_of_view(document.spec.view).parts
+    except SettingsError as error:
+        raise BundleError(f"{where}: spec.view: {error}; {_ADVICE}") from None
+    return ImageSpec(**document.spec.model_dump(), parts=parts)
+
+
 def describe(bundle: Bundle) -> dict[str, Any]:
     """What ``anotwin info --json`` prints, plain JSON; `parameters`: floating-point values a network."""
     parameters: dict[str, int] = {}
@@ -147,7 +156,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         calibration["images"] = len(calibration.pop("scores"))
     return {
         "method": bundle.method,
-        "spec": asdict(bundle.spec),
+        "spec": bundle.spec.stored(),
         "layout": dict(bundle.layout),
         "parameters": parameters,
         "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),

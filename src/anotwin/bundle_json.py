@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from anotwin.errors import BundleError, SettingsError
 from anotwin.files import json_text, parse_json
-from anotwin.records import Fit, PixelType, View
+from anotwin.records import Fit, PixelType
 from anotwin.settings import SIZES, Settings
 
 FORMAT, SCHEMA = "anotwin", 1
@@ -38,7 +38,7 @@ class _Spec(_Part):
     black: float
     white: float
     fit: Fit
-    view: View = "whole"  # models from before have no other
+    view: str = Field("whole", pattern=r"^[a-z][a-z0-9_-]{0,63}$")  # models from before have no other
 
     @model_validator(mode="after")
     def _possible(self) -> _Spec:

@@ -20,6 +20,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from anotwin import __version__
+from anotwin.domains.registry import layouts
 from anotwin.errors import AnoTwinError
 
 
@@ -50,7 +51,8 @@ Data = Annotated[
     Path,
     typer.Argument(help="Folder of images: any folder, MVTec AD layout, idx files, or OCT scans.", show_default=False),
 ]
-Layout = Annotated[str, typer.Option(help="How DATA is laid out: auto, folder, mvtec, idx, oct.")]
+LAYOUTS = ", ".join(["auto", *layouts()])
+Layout = Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -68,7 +70,9 @@ Budget = Annotated[
 def prepare(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for prepared.csv, sheets/, steps/.")],
-    layout: Annotated[str, typer.Option(help="oct; only OCT scans have something to prepare.")] = "oct",
+    layout: Annotated[
+        str | None, typer.Option(help=f"How DATA is laid out: {LAYOUTS}; some have nothing to prepare.")
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +87,7 @@ def prepare(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Show what is made of OCT scans before training: the lines found, the retina laid flat, the patches."""
+    """Show what is made of images before training: of OCT scans the lines found, the flattened retina, the patches."""
     from anotwin.commands import preparing, showing
 
     with showing.bars() as watch:
@@ -100,7 +104,7 @@ def train(
     method: Annotated[
         str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="auto, folder, mvtec, idx, oct.")] = None,
+    layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -189,8 +193,11 @@ def score(
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
-        summary = scoring.score_folder(detector, data, out, layout=layout, pictures=pictures, watch=watch, lines=lines)
-    showing.scored(summary, out)
+        options = frozenset({"lines"} if lines else ())
+        summary = scoring.score_folder(
+            detector, data, out, layout=layout, pictures=pictures, watch=watch, options=options
+        )
+    showing.scored(summary)
 
 
 @app.command()

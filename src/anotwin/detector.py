@@ -13,36 +13,28 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from anotwin import files
 from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
 from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
 from anotwin.data.folder import Part
-from anotwin.data.open import notes_of, open_source
-from anotwin.data.split import split_holdout
-from anotwin.errors import DataError, SettingsError, TrainingDiverged
-from anotwin.methods.protocol import Method, device_of, freeze
-from anotwin.methods.registry import DEFAULT_METHOD, create, expected_tensors
-from anotwin.prepare.training_images import TrainingImages, prepare_training, spec_for
-from anotwin.records import Calibration, Finding, ImageSource, Trace
-from anotwin.report.grid import save_grid
+from anotwin.domains.open import notes_of, open_source
+from anotwin.domains.protocol import Domain
+from anotwin.domains.registry import domain_of_view
+from anotwin.errors import DataError, SettingsError
+from anotwin.methods.protocol import Method, Samples, device_of, freeze
+from anotwin.methods.registry import DEFAULT_METHOD, METHODS, create, expected_tensors
+from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
 from anotwin.run.local import NormalScores, normal_scores, score_stream, trace_search
-from anotwin.seeding import derive
+from anotwin.run.session import Trained, TrainingSession, normals_of
 from anotwin.settings import Settings
-from anotwin.training.health import examine_method
-from anotwin.training.loop import Progress, train
-from anotwin.training.resume import open_run
 from anotwin.training.run_folder import RunFolder
 from anotwin.updates import Update as Update
 from anotwin.updates import Watch as Watch
@@ -70,6 +62,26 @@ class Detector:
         self.fingerprints = fingerprints or {}
         self.layout = layout or {}
         self.history = history or {}
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What the model eats."""
+        return self.method.spec
+
+    @property
+    def settings(self) -> Settings:
+        """Of all stages."""
+        return self.method.settings
+
+    @property
+    def threshold(self) -> float | None:
+        """An image is anomalous above this score; None before calibration."""
+        return self.calibration.threshold if self.calibration else None
+
+    @property
+    def domain(self) -> Domain:
+        """The kind of images that this model looks at."""
+        return domain_of_view(self.method.spec.view)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -105,118 +117,19 @@ class Detector:
             folder = Path(out) if out is not None else Path(scratch)
             files.check_apart(folder, data)
             files.check_writable(folder)
-            return cls._train(source, folder, out is not None, method, settings, resume, device, watch)
-
-    @classmethod
-    def _train(
-        cls,
-        source: ImageSource,
-        folder: Path,
-        keep: bool,
-        name: str,
-        settings: Settings,
-        resume: bool,
-        device: str,
-        watch: Watch,
-    ) -> Self:
-        everything = _normals(source)
-        if len(everything) < 2:
-            raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
-        spec, notes = spec_for(source, everything, settings.data, settings.training.seed)
-        # a device or settings that cannot be fail here, before any image is prepared
-        fabric = fabric_for(device, settings.training.precision)
-        model = create(name, spec, settings)
-        images = prepare_training(
-            source,
-            everything,
-            spec,
-            settings.data,
-            settings.training.seed,
-            folder,
-            lambda done, total: watch(Update("preparing", done, total)),
-        )
-        try:
-            items = [source.items[index] for index in images.indices]
-            training, heldout = split_holdout(
-                items,
-                settings.data.holdout,
-                settings.data.holdout_most,
-                settings.training.seed,
-                list(images.fingerprints),
-            )
-            tell(watch, [_split_note(len(training), len(heldout)), *notes, *_failure_note(images.failures)])
-            description = {
-                "method": name,
-                "spec": asdict(spec),
-                "settings": settings.model_dump(),
-                "images": f"{derive(0, *images.fingerprints[training].tolist()):016x}",
-                "torch": torch.__version__,
-            }
-            run = open_run(folder, name, description, resume)
-            detector = cls(
-                model,
-                fingerprints={
-                    part: torch.from_numpy(images.fingerprints[rows].astype(np.int64))
-                    for part, rows in (("train", training), ("holdout", heldout))
-                },
-                layout={"name": source.layout, "normal": settings.data.normal},
-                history={"notes": list(notes), "seed": settings.training.seed, "run": run.path.name},
-            )
-            detector._fit(images, training, heldout, run, fabric, watch, folder if keep else None)
-            chosen = [images.indices[row] for row in heldout]
-        finally:
-            images.close()
-        normals = detector._score_normals(source, chosen, watch)
-        detector._set_thresholds(normals, detector._reachable_rate(len(normals.scores), watch), watch)
-        if keep:
-            detector.save(folder)
+            session = TrainingSession.begin(source, folder, method, settings, device, watch)
+            keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
+            trained = session.run(resume, keep)
+            detector = cls._of(trained)
+            normals = detector._score_normals(source, trained.heldout, watch)
+            detector._set_thresholds(normals, detector._reachable_rate(len(normals.scores), watch), watch)
+            if out is not None:
+                detector.save(folder)
         return detector
 
-    def _fit(
-        self,
-        images: TrainingImages,
-        training: np.ndarray[Any, Any],
-        heldout: np.ndarray[Any, Any],
-        run: RunFolder,
-        fabric: Fabric,
-        watch: Watch,
-        folder: Path | None,
-    ) -> None:
-        settings, trainer = self.method.settings.training, self.method.trainer()
-        training, heldout = images.positions(training), images.positions(heldout)
-
-        def show(progress: Progress) -> None:
-            losses = [f"{key[5:]} {value:.2f}" for key, value in progress.losses.items() if key.startswith("loss_")]
-            detail = f"{progress.images_per_second:,.0f} images/s  loss {' '.join(losses)}"
-            watch(Update("training", progress.step, progress.steps, detail))
-
-        def grid(pictures: torch.Tensor, step: int) -> None:
-            save_grid(pictures.numpy(), run.path / f"samples-{step:06d}.png")
-
-        diverged: TrainingDiverged | None = None
-        seconds = 0.0
-        try:
-            seconds = train(trainer, images, training, settings, run, fabric, show=show, save_grid=grid)
-        except TrainingDiverged as error:
-            diverged = error
-        freeze(self.method.networks)
-        steps = run.last_step()
-        self.history |= {
-            "steps": steps,
-            "seconds": round(seconds, 1),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        }
-        if diverged is None or steps > 0:
-            most = self.method.settings.networks.rows_for(self.method.spec.view)  # more would not be remembered
-            self.method.settle(images.batch(training[:most]))
-            health = examine_method(self.method, images.batch, heldout, training)
-            self.history["health"] = health.as_dict()
-            watch(Update("note", detail=health.advice))
-            if folder is not None:
-                self.save(folder)
-        if diverged is not None:
-            raise diverged
+    @classmethod
+    def _of(cls, trained: Trained) -> Self:
+        return cls(trained.method, fingerprints=trained.fingerprints, layout=trained.layout, history=trained.history)
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +146,7 @@ class Detector:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
         source = self._open(data, "train", layout)
         tell(watch, notes_of(source))
-        return self._set_thresholds(self._score_normals(source, _normals(source), watch), rate, watch)
+        return self._set_thresholds(self._score_normals(source, normals_of(source), watch), rate, watch)
 
     def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
         trained_on = frozenset(self.fingerprints.get("train", torch.empty(0)).tolist())
@@ -278,7 +191,7 @@ class Detector:
     def _open(self, data: Any, part: Part, layout: str) -> ImageSource:
         """With the normal label of the training data, or without it in a folder that knows no such label."""
         normal = self.layout.get("normal")
-        layout = "oct" if layout == "auto" and self.method.spec.view == "retina" else layout
+        layout = self.domain.own_layout if layout == "auto" else layout
         try:
             return open_source(data, part, layout, normal)
         except DataError:
@@ -290,9 +203,17 @@ class Detector:
             return source
 
     def findings(
-        self, data: Any, indices: Sequence[int] | None = None, *, pictures: bool = True, layout: str = "auto"
+        self,
+        data: Any,
+        indices: Sequence[int] | None = None,
+        *,
+        pictures: bool | Callable[[Finding], bool] = True,
+        layout: str = "auto",
     ) -> Iterator[Finding]:
-        """Score as a stream, in the order of the source; memory does not grow with the number of images."""
+        """Score as a stream, in the order of the source; memory does not grow with the number of images.
+
+        `pictures` may be a function: it is asked, by the numbers of a finding, whether its pictures are wanted.
+        """
         source = self.open(data, layout)
         workers = self.method.settings.data.workers
         return score_stream(self.method, source, self.calibration, indices, workers=workers, pictures=pictures)
@@ -306,10 +227,23 @@ class Detector:
         return trace_search(self.method, self.open(data), indices, steps)
 
     def sample(self, count: int, seed: int = 0) -> torch.Tensor:
-        """New normal images (count, C, S, S) in [-1, 1], for augmentation or to see what was learnt."""
+        """New normal images (count, C, S, S) in [-1, 1], for augmentation or to see what was learnt.
+
+        Raises SettingsError for a method that draws none.
+        """
         if count < 1:
             raise SettingsError(f"cannot sample {count} images: at least 1")
+        if not isinstance(self.method, Samples):
+            can = [name for name, kind in METHODS.items() if hasattr(kind, "sample")]
+            raise SettingsError(
+                f"method {self.method.name} cannot sample: it has no prior to draw from; train with --method "
+                f"{' or '.join(can)}"
+            )
         return self.method.sample(count, seed).float().cpu()
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """What the discriminator sees in squares (B, C, S, S) in [-1, 1]: (B, F), on the CPU."""
+        return self.method.features(images).float().cpu()
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -381,18 +315,3 @@ class Detector:
         """The settings of the last training run below a model folder: what --resume starts from."""
         run = RunFolder.latest(Path(folder))
         return Settings.parse(run.description().get("settings", {}), where=str(run.path / "run.json"))
-
-
-def _normals(source: ImageSource) -> list[int]:
-    """All images but those known to be abnormal: a source in memory may hold both."""
-    return [index for index, item in enumerate(source.items) if item.normal is not False]
-
-
-def _split_note(training: int, heldout: int) -> str:
-    return f"{training + heldout} normal images: {training} to train on, {heldout} held out for health and calibration"
-
-
-def _failure_note(failures: Sequence[tuple[int, str]]) -> list[str]:
-    if not failures:
-        return []
-    return [f"{len(failures)} image{'s' if len(failures) > 1 else ''} left out, the first: {failures[0][1]}"]

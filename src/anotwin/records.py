@@ -1,15 +1,15 @@
 """The values that pass from stage to stage: frozen, plain, shapes in comments.
 
 Letters: N images in a source, B images in a batch, C channels (1 or 3), S the model's square side,
-H x W a native image, Z latent dimensions, F discriminator features.
+H x W a native image, Z latent dimensions, F discriminator features, P parts of an image, K frames of context.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:  # calibration and tables use these records and have no need of torch
     import torch
 
-    from anotwin.prepare.retina import Retina
-
+T = TypeVar("T")
+U = TypeVar("U")
 Array = npt.NDArray[Any]
 Fit = Literal["stretch", "pad"]
-View = Literal["whole", "retina"]
 PixelType = Literal["uint8", "uint16", "float32"]
 
 
@@ -39,7 +38,12 @@ class ImageSpec:
     black: float = 0.0
     white: float = 255.0
     fit: Fit = "stretch"
-    view: View = "whole"  # of an image: all of it; retina: patches of an OCT scan laid flat, as they are, in [-1, 1]
+    view: str = "whole"  # what the model looks at, by the name of a view: see `anotwin.domains`
+    parts: bool = False  # the squares are parts of images (patches, tiles), of which an image has many
+
+    def stored(self) -> dict[str, Any]:
+        """What a model folder holds of it, as JSON values: whether it sees parts follows from its view."""
+        return {key: value for key, value in vars(self).items() if key != "parts"}
 
 
 @dataclass(frozen=True, slots=True)  # slots: a source may have a million of them
@@ -53,32 +57,11 @@ class ImageItem:
     mask: str | None = None  # ground-truth mask, path below DATA; None: no mask known
 
 
-@dataclass(frozen=True, slots=True)
-class Spacing:
-    """Micrometres from pixel to pixel of an OCT scan."""
-
-    axial: float  # down: along the beam, a row
-    lateral: float  # across: a column
-    between: float | None = None  # from slice to slice of the volume; None where unknown
-
-
-@dataclass(frozen=True, slots=True)
-class ScanInfo:
-    """Whose retina a slice shows, and where it lies in its volume."""
-
-    patient: str | None  # None where no file says it
-    eye: str | None  # "OD" (right), "OS" (left); None where unknown
-    volume: str  # unique within its source
-    slice: int  # 0 .. slices - 1, its place in the volume: a gap where slices are missing
-    slices: int  # of the whole volume, also those that are missing
-    spacing: Spacing | None  # None where no file says it
-
-
 class ImageSource(Protocol):
     """Files (or arrays) as a sequence of native images. `read` is called from worker processes: keep it picklable."""
 
     @property
-    def layout(self) -> str: ...  # "folder", "mvtec", "idx", "oct", "array"
+    def layout(self) -> str: ...  # the name of a layout, or "array"
 
     @property
     def root(self) -> str: ...  # for messages
@@ -95,17 +78,6 @@ class ImageSource(Protocol):
         ...
 
 
-@runtime_checkable
-class ScanSource(ImageSource, Protocol):
-    """A source of OCT scans."""
-
-    def info(self, index: int) -> ScanInfo: ...
-
-    def volumes(self) -> tuple[tuple[int, ...], ...]:
-        """The indices of each volume in the order of its slices; every index is in one of them."""
-        ...
-
-
 @dataclass(frozen=True)
 class Geometry:
     """How one native image was laid into the model's square, enough to map anything back."""
@@ -118,10 +90,19 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images as a method eats them."""
+    """Squares as a method eats them."""
 
     images: torch.Tensor  # (B, C, S, S) float32 in [-1, 1]
-    fingerprints: tuple[int, ...]  # (B,) 64-bit hash of the native pixels: seeds the latents, finds leaks
+    fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training
+    context: torch.Tensor | None = None  # (B, K, C, S, S) frames before each, oldest first
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        context = None if self.context is None else self.context.to(device)
+        return Batch(self.images.to(device), self.fingerprints, context)
 
 
 class Status(StrEnum):
@@ -147,26 +128,48 @@ class Counterpart:
 
     images: torch.Tensor  # (B, C, S, S) in [-1, 1]
     latents: torch.Tensor | None  # (B, Z); None for methods without a latent space
-    # (B,) each: "total", "residual", "discrimination" of what was lowered; where nothing was, in one pass, the residual
-    # of the pair alone (discrimination 0): the rest is found in compare
-    losses: Mapping[str, torch.Tensor]
-    steps: torch.Tensor  # (B,) int64, steps used
+    steps: torch.Tensor  # (B,) int64, steps of search used
     status: tuple[Status, ...]  # (B,)
-    trace: Trace | None = None
+    trace: Trace | None = None  # where one was asked for
+
+
+@dataclass(frozen=True)
+class Scores(Generic[T]):
+    """How abnormal something is, higher is more so: a tensor or array of a batch a term, or one number a term."""
+
+    score: T  # the one that decides: A(x) unless compare.score says otherwise
+    anomaly: T  # A(x), what the method makes of its two terms
+    residual: T  # its term of pixels; AnoGAN: R(x), the sum of |x - G(z)|, pixels in [-1, 1]
+    discrimination: T  # its term of features; AnoGAN: D(x), the sum of |f(x) - f(G(z))|
+    discriminator: T  # P_D: minus the discriminator's logit of x
+    mean_residual: T  # mean |x - G(z)| a pixel, pixels in [0, 1]
+
+    def map(self, function: Callable[[T], U]) -> Scores[U]:
+        """The same function of every term.
+
+        >>> Scores(1.0, 2.0, 3.0, 4.0, 5.0, 6.0).map(int).residual
+        3
+        """
+        return Scores(**{term: function(value) for term, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A batch beside its counterparts. Higher is more abnormal in every field."""
+    """A batch beside its counterparts."""
 
-    score: torch.Tensor  # (B,) the score that decides: A(x) unless compare.score says otherwise
-    anomaly: torch.Tensor  # (B,) A(x), what the method makes of its two terms
-    residual: torch.Tensor  # (B,) its term of pixels; AnoGAN: R(x), the sum of |x - G(z)|, pixels in [-1, 1]
-    discrimination: torch.Tensor  # (B,) its term of features; AnoGAN: D(x), the sum of |f(x) - f(G(z))|
-    discriminator: torch.Tensor  # (B,) P_D: minus the discriminator's logit of x
-    mean_residual: torch.Tensor  # (B,) mean |x - G(z)| a pixel, pixels in [0, 1]
+    scores: Scores[torch.Tensor]  # (B,) a term
     difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than normal
     heatmap: torch.Tensor  # (B, S, S) >= 0, smoothed |x - G(z)| in units of pixels in [0, 1]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one image shows, in the pixels of its file."""
+
+    query: Array  # (H, W) or (H, W, 3), native pixels as read
+    counterpart: Array  # same shape and dtype as the query
+    difference: Array  # (H, W) float32 in [-1, 1]: query - counterpart
+    heatmap: Array  # (H, W) float32 >= 0; 1: the heat that 0.5 % of normal pixels exceed
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,9 @@ class Finding:
     query: Array | None = field(default=None, repr=False)  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
-    heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1: loudest 0.5 % of normal pixels
-    retina: Retina | None = field(default=None, repr=False)  # of an OCT scan its lines, or why there are none
+    heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1: 0.5 % of normal pixels exceed it
+    # what the domain found on the way: of a whole image its square (C, S, S), of an OCT scan the lines of its retina
+    evidence: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -204,5 +208,5 @@ class Calibration:
     residual_threshold: float  # the same rate for R alone
     discrimination_threshold: float  # and for D alone
     scores: tuple[float, ...]  # (n,) ascending: the held-out normals, for p-values
-    heatmap_scale: float  # heat of the loudest 0.5 % of pixels of held-out normals
+    heatmap_scale: float  # the heat that 0.5 % of the pixels of held-out normals exceed
     rate_bound: float  # with 95 % confidence over calibration draws the true false-alarm rate is below this

@@ -28,7 +28,8 @@ class _Stage(BaseModel):
 class DataSettings(_Stage):
     """Which images, and how they are laid into the model's square."""
 
-    layout: Literal["auto", "folder", "mvtec", "idx", "oct"] = "auto"
+    layout: str = "auto"  # how the files lie: a name that anotwin.domains knows, or auto
+    view: str = "auto"  # what a model looks at (whole images, patches of a flattened retina ...); auto: by the layout
     normal: str | None = None  # the label that is normal; None: the layout's own ("good", "normal")
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
@@ -63,26 +64,28 @@ class NetworkSettings(_Stage):
     memory: int | None = Field(None, ge=8, le=65536)
     feature_layer: int = -1  # which discriminator block is f(.): -1 the last, at 4 x 4; anogan's -2 is at 8 x 8
 
-    def width_for(self, view: str) -> int:
-        """Base channels for images seen as `ImageSpec.view` says."""
-        return self.base_channels or (32 if view == "whole" else 16)
+    def width_for(self, parts: bool) -> int:
+        """Base channels for whole images, or for parts of images."""
+        return self.base_channels or (16 if parts else 32)
 
-    def rows_for(self, view: str) -> int:
-        """Rows of the memory, likewise."""
-        return self.memory or (4096 if view == "whole" else 16_384)
+    def memory_for(self, parts: bool) -> int:
+        """Training normals to remember, likewise."""
+        return self.memory or (16_384 if parts else 4096)
 
 
 class TrainingSettings(_Stage):
     """The one loop."""
 
     seed: int = Field(0, ge=0)
-    steps: int = Field(1000, ge=1)  # twin at 32 x 32: some 200 s on two cores; anogan wants 4,000, each a third as dear
+    steps: int = Field(
+        1000, ge=1
+    )  # twin at 32 x 32: some 200 s on two cores; anogan needs 4,000, in 1/3 of the time each
     batch_size: int = Field(64, ge=2, le=4096)
     learning_rate: float | None = Field(None, gt=0)  # of Adam; None: the method's own (2e-4 as in DCGAN; twin 5e-4)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
-    r1_every: int = Field(8, ge=1)  # lazy (StyleGAN2): every so many steps and times as strong; it is dear
+    r1_every: int = Field(8, ge=1)  # lazy (StyleGAN2): every so many steps and times as strong; it is expensive
     adversarial: Literal["gan", "wgan-gp"] = "gan"  # wgan-gp: f-AnoGAN's (no batch norm in D, no R1; G every 5th step)
     encoder_objective: Literal["izi_f", "izi", "ziz"] = "izi_f"  # fanogan: what its encoder learns, see the method
     encoder_share: float = Field(0.4, gt=0, lt=1)  # fanogan: the last steps, the encoder's; it needs fewer than the GAN

@@ -16,10 +16,11 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from anotwin import DataError
-from anotwin.data.synthetic_retina import Lesion, retina_scan
-from anotwin.prepare.flatten import flatten
-from anotwin.prepare.retina import find_retina
-from anotwin.records import ImageItem, ScanInfo
+from anotwin.domains.oct.flatten import flatten
+from anotwin.domains.oct.layers.find import find_retina
+from anotwin.domains.oct.records import ScanInfo
+from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan
+from anotwin.records import ImageItem
 from anotwin.settings import Settings
 from anotwin.updates import silent
 

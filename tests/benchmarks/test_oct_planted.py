@@ -14,10 +14,11 @@ import pytest
 from benchmark_modules import oct_modules
 from sklearn.metrics import roc_auc_score
 
-from anotwin.data.synthetic_retina import retina_scan
-from anotwin.prepare.flatten import to_flat
-from anotwin.prepare.scans import FlatScan, flat_scans
-from anotwin.records import ImageItem, ScanInfo
+from anotwin.domains.oct.flatten import to_flat
+from anotwin.domains.oct.records import ScanInfo
+from anotwin.domains.oct.scans import FlatScan, flat_scans
+from anotwin.domains.oct.synthetic.retina import retina_scan
+from anotwin.records import ImageItem
 from anotwin.settings import Settings
 from anotwin.updates import silent
 

@@ -13,7 +13,7 @@ from rough_methods import SPECS, noise, rough
 
 from anotwin import Detector, Settings
 from anotwin.errors import DataError, SettingsError
-from anotwin.methods.protocol import Method, Quickened
+from anotwin.methods.protocol import Folds, Method
 from anotwin.methods.registry import create
 from anotwin.records import Batch, Comparison, Finding, ImageSpec, Status
 from anotwin.run.batch import score_batch
@@ -38,9 +38,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def quickened(name: str, spec: ImageSpec, precision: str, norm: str = "batch") -> Method:
     """The form in which streams are scored; skips where a method has no other than itself."""
     method = rough(name, spec, f"networks.discriminator_norm={norm}", f"search.precision={precision}")
-    if not isinstance(method, Quickened):
+    if not isinstance(method, Folds):
         pytest.skip(f"{name} is as quick as it is")
-    return method.quickened()
+    return method.for_inference()
 
 
 # -- counterparts ---------------------------------------------------------------------------------------------------

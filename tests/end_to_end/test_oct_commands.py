@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 
 from anotwin import Detector
+from anotwin.domains.oct.report.bscan import LINES
+from anotwin.domains.oct.report.slices import COLUMNS as SLICES
 from anotwin.report.files import picture_names
-from anotwin.report.retina import LINES
-from anotwin.report.slices import COLUMNS as SLICES
 from anotwin.report.table import COLUMNS as SCORES
 from anotwin.seeding import fingerprint
 from made_scans import HEIGHT, WIDTH, scan, volume
@@ -184,7 +184,7 @@ def test_the_most_anomalous_scans_are_drawn_with_lines_on_request(
     names = picture_names([*VOLUME, *SINGLE])
     assert {path.name for path in (out / "bscans").iterdir()} == {names[row["image"]] for row in rows}  # so few: all
     monkeypatch.setattr("anotwin.commands.scoring.SHOWN", 2)
-    monkeypatch.setattr("anotwin.commands.scanning.MOST_SCANS", 3)
+    monkeypatch.setattr("anotwin.domains.oct.outputs.MOST_SCANS", 3)
     (tmp_path / "bscans").mkdir()
     for stale in (names[ranked[-1]["image"]], "mine.png"):
         (tmp_path / "bscans" / stale).write_bytes(b"from before")

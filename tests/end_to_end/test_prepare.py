@@ -9,8 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anotwin.data.synthetic_retina import RetinaScan, retina_scan, retina_volume
-from anotwin.report.scans import COLUMNS
+from anotwin.domains.oct.report.prepared import COLUMNS
+from anotwin.domains.oct.synthetic.retina import RetinaScan, retina_scan, retina_volume
 from quick import Outcome, good, leftovers, normals, run, sets, write
 
 HEIGHT, WIDTH = 352, 256

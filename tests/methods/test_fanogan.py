@@ -265,7 +265,7 @@ def test_a_bundle_stores_what_scoring_needs() -> None:
 
 def test_with_a_search_it_is_as_quick_as_it_is() -> None:
     method = untrained("fanogan", "search.warm=true")
-    assert method.quickened() is method  # type: ignore[attr-defined]
+    assert method.for_inference() is method  # type: ignore[attr-defined]
 
 
 def test_a_warm_search_begins_at_the_encoders_guess_and_only_gets_closer() -> None:

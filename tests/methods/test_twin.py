@@ -44,7 +44,7 @@ def learnt(*overrides: str, channels: int = 1, view: View = "whole") -> Twin:
 
 def settled(count: int = 20, channels: int = 1) -> tuple[Twin, torch.Tensor]:
     method, images = learnt(channels=channels), batch(count, channels, seed=50)
-    method.settle(images)
+    method.remember_normals(images)
     return method, images
 
 
@@ -135,7 +135,7 @@ def test_the_score_by_hand(channels: int) -> None:
 def test_parts_of_images_are_judged_by_their_neighbours() -> None:
     """As above, but expected is what the neighbours' terms are on average, not the mean of all."""
     method, images = learnt("networks.memory=64", view="retina"), batch(60, seed=50)
-    method.settle(images)
+    method.remember_normals(images)
     norms, queries = method.norms, batch(5, seed=99)
     memory = norms.memory[:60].double().numpy()
     usual = naive_terms(method, images, own=True)
@@ -167,11 +167,11 @@ def test_what_is_as_unlike_as_its_neighbours_is_not_abnormal() -> None:
     still = batch(1, seed=3) + 0.02 * torch.randn(41, 1, 16, 16, generator=generator(0))
     noise = torch.rand(41, 1, 16, 16, generator=generator(1)) * 2 - 1
     method = learnt("networks.memory=128", view="retina")
-    method.settle(torch.cat([still[:40], noise[:40]]))
+    method.remember_normals(torch.cat([still[:40], noise[:40]]))
     quiet, loud = whole(method, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
     assert max(abs(quiet), abs(loud)) < 3
     everywhere = learnt("networks.memory=128")
-    everywhere.settle(torch.cat([still[:40], noise[:40]]))
+    everywhere.remember_normals(torch.cat([still[:40], noise[:40]]))
     quiet, loud = whole(everywhere, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
     assert loud > quiet + 1
 
@@ -220,9 +220,9 @@ def test_what_is_remembered_by_hand(count: int) -> None:
 def test_settling_again_forgets_what_was_there() -> None:
     method, _ = settled(30)
     fewer = batch(5, seed=51)
-    method.settle(fewer)
+    method.remember_normals(fewer)
     again = learnt()
-    again.settle(fewer)
+    again.remember_normals(fewer)
     for name, value in again.norms.state_dict().items():
         assert torch.equal(method.norms.state_dict()[name], value), name
 
@@ -230,20 +230,20 @@ def test_settling_again_forgets_what_was_there() -> None:
 def test_settling_needs_no_chance_and_moves_no_weight() -> None:
     method, images = learnt(), batch(20, seed=50)
     before, chance = state(method.networks), torch.get_rng_state()
-    method.settle(images)
+    method.remember_normals(images)
     assert torch.equal(torch.get_rng_state(), chance)
     assert "norms" in changed(before, state(method.networks))
     assert parameters_changed(method.networks, before) == set()
     assert not any(module.training for module in method.networks.modules())
     once = {name: value.clone() for name, value in method.norms.state_dict().items()}
-    method.settle(images)
+    method.remember_normals(images)
     assert all(torch.equal(once[name], value) for name, value in method.norms.state_dict().items())
 
 
 def test_a_single_image_and_images_all_alike_settle_and_score() -> None:
     for images in (batch(1), batch(1).repeat(12, 1, 1, 1), torch.full((12, 1, 16, 16), -1.0)):
         method = learnt()
-        method.settle(images)
+        method.remember_normals(images)
         assert all(value.isfinite().all() for value in method.norms.state_dict().values())
         assert (method.norms.spread > 0).all()
         assert whole(method, batch(4)).score.isfinite().all()
@@ -254,7 +254,7 @@ def test_a_single_image_and_images_all_alike_settle_and_score() -> None:
 def test_unseen_normals_score_as_the_training_images_did(count: int) -> None:
     """Because an image is no neighbour of its own."""
     method = learnt("networks.memory=256")
-    method.settle(batch(count, seed=50))
+    method.remember_normals(batch(count, seed=50))
     got = whole(method, batch(200, seed=51))
     for values in (got.discrimination, (got.anomaly - got.discrimination) / RESIDUAL):  # D and n(log R)
         assert abs(float(values.mean())) < 0.4

@@ -5,7 +5,7 @@ import pytest
 
 from anotwin.data.arrays import from_arrays
 from anotwin.errors import DataError
-from anotwin.prepare.inspect import infer_spec
+from anotwin.prepare.image_spec import infer_spec
 from anotwin.records import ImageSpec
 from anotwin.settings import DataSettings
 

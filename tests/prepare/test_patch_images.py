@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+from anotwin.domains.oct.scans import flat_scans, levels
 from anotwin.errors import DataError
 from anotwin.prepare.patch_images import EACH, prepare_patches
-from anotwin.prepare.scans import flat_scans, levels
 from anotwin.seeding import fingerprint
 from made_scans import BLANK, Scans, scan, volume
 

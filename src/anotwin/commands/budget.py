@@ -8,8 +8,9 @@ import torch
 
 from anotwin.detector import Detector
 from anotwin.errors import SettingsError
+from anotwin.methods.protocol import Searches
 from anotwin.records import Batch, Counterpart
-from anotwin.search.budget import SHORT, steps_within
+from anotwin.search.budget import steps_within
 from anotwin.seeding import generator
 from anotwin.updates import Update, Watch
 
@@ -30,7 +31,7 @@ def within_budget(detector: Detector, milliseconds: float | None, watch: Watch) 
 
     @cache
     def searching(steps: int) -> Detector:
-        overrides = [f"search.steps={steps}", "search.patience=0"]  # no row leaves: the dearest case
+        overrides = [f"search.steps={steps}", "search.patience=0"]  # no row leaves: the most expensive case
         return detector.with_settings(method.settings.with_overrides(overrides))
 
     def search(steps: int) -> Counterpart:
@@ -39,7 +40,7 @@ def within_budget(detector: Detector, milliseconds: float | None, watch: Watch) 
             torch.cuda.synchronize()
         return found
 
-    if int(search(SHORT).steps.max()) == 0:
+    if not isinstance(method, Searches) or not method.searching:
         raise SettingsError(f"--budget-ms: method {method.name} does not search: every image takes it the same time")
     steps, cost = steps_within(search, size, milliseconds)
     note = (

@@ -18,8 +18,8 @@ from sklearn.datasets import load_digits
 from anotwin.commands.evaluating import evaluate
 from anotwin.commands.scoring import score_folder
 from anotwin.data.idx import find_idx
-from anotwin.data.open import open_source
 from anotwin.detector import Detector
+from anotwin.domains.open import open_source
 from anotwin.report.overlay import save_png
 from anotwin.seeding import derive
 from anotwin.settings import Settings

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anotwin.commands.scanning import scan_drawer
-from anotwin.commands.scoring import display_range, draw_features
-from anotwin.data.open import notes_of
+from anotwin.commands.scoring import display_range
 from anotwin.detector import Detector
+from anotwin.domains.open import notes_of
+from anotwin.domains.protocol import Job
 from anotwin.errors import DataError, SettingsError
 from anotwin.evaluate.run import evaluate_findings
 from anotwin.files import check_writable, write_json_atomic
@@ -64,10 +64,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score labelled images and measure; see `anotwin.evaluate.run.Evaluation` for the numbers.
 
-    Writes roc.png, histogram.png, figure.png, features.png and features-tsne.png into `out` if given; of OCT scans no
-    features but bscans/, the images of figure.png one by one. `limit` draws that many images at random, with a fixed
-    seed. Beside the numbers of the evaluation: `n_leaked`, how many images
-    the model was trained on.
+    Writes roc.png, histogram.png, figure.png and what the domain shows into `out` if given. `limit` draws that many
+    images at random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the model was
+    trained on.
     """
     source = detector.open(data, layout)
     tell(watch, notes_of(source))
@@ -83,15 +82,19 @@ def evaluate(
     seen: list[tuple[str, bool, float]] = []
     leaked = [0]
     chooser = Chooser(SHOWN)
+    outputs = None if out is None else detector.domain.evaluating(Job(source, out, detector, watch=watch))
 
     def watched() -> Iterator[Finding]:
         pictures = masked or out is not None
-        for done, finding in enumerate(detector.findings(source, indices, pictures=pictures), start=1):
+        findings = detector.findings(source, indices, pictures=pictures)
+        for done, (index, finding) in enumerate(zip(indices, findings, strict=True), start=1):
             watch(Update("scoring", done, len(indices)))
             leaked[0] += finding.fingerprint in trained_on
             if finding.normal is not None and not finding.error:
                 seen.append((finding.id, finding.normal, finding.score))
             chooser.add(finding)
+            if outputs is not None:
+                outputs.take(index, finding)
             yield finding
 
     def mask(finding: Finding) -> npt.NDArray[np.bool_] | None:
@@ -108,14 +111,14 @@ def evaluate(
     ).as_dict() | {"n_leaked": leaked[0]}
     if leaked[0]:
         watch(Update("note", detail=f"{leaked[0]} of these images were trained on: the numbers flatter the model"))
-    if out is not None:
-        _draw(detector, source, numbers, seen, chooser, out)
+    if out is not None and outputs is not None:
+        _draw(detector, numbers, seen, chooser, out)
+        outputs.finish(chooser.chosen, None)
     return numbers
 
 
 def _draw(
     detector: Detector,
-    source: ImageSource,
     numbers: dict[str, Any],
     seen: list[tuple[str, bool, float]],
     chooser: Chooser,
@@ -128,13 +131,6 @@ def _draw(
     name = SCORE_NAMES[detector.method.settings.compare.score]
     histogram_figure(scores[normal], scores[~normal], threshold, out / "histogram.png", name)
     counterpart_figure(chooser.chosen, out / "figure.png", window=display_range(detector))
-    if detector.method.spec.view == "retina":
-        draw_scan = scan_drawer(source, out, lines=False)
-        for finding in chooser.chosen:
-            draw_scan(finding)
-    position = {item.id: index for index, item in enumerate(source.items)}
-    groups = {position[id_]: "query: normal" if is_normal else "query: abnormal" for id_, is_normal, _ in seen}
-    draw_features(detector, source, groups, {"pca": out / "features.png", "tsne": out / "features-tsne.png"})
 
 
 def _subset(source: ImageSource, limit: int | None) -> list[int]:

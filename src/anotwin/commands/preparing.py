@@ -1,215 +1,64 @@
-"""What preparation makes of OCT scans, as pictures and a table for a person to check, before anything is trained."""
+"""What preparation makes of images, for a person to check before anything is trained: the check of their domain."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
-
-import numpy as np
-import numpy.typing as npt
 
 from anotwin.data.folder import Part
-from anotwin.data.open import LAYOUTS, notes_of, open_source
-from anotwin.errors import DataError, SettingsError
+from anotwin.domains.open import guess_layout, notes_of, open_source
+from anotwin.domains.protocol import Checked, Domain
+from anotwin.domains.registry import DOMAINS, domain_of_layout, layout_of
+from anotwin.errors import SettingsError
 from anotwin.files import check_apart, check_writable
-from anotwin.prepare.patch_index import PatchIndex
-from anotwin.prepare.retina import default_spacing
-from anotwin.prepare.scans import FlatScan, flat_scans
-from anotwin.records import ScanInfo, ScanSource
-from anotwin.report.files import disk_errors, picture_names
-from anotwin.report.retina import scan_figure
-from anotwin.report.scans import Outcome, Reason, ScanRow, count_reasons, write_scans
-from anotwin.report.sheets import Sheets
-from anotwin.seeding import derive
-from anotwin.updates import Update, Watch, silent, tell
-
-PATCH = 64  # side of the patches shown, as in the paper
-PATCHES = 8  # of each scan
-_GAP = 4  # pixels between them
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run of prepare found; the rows themselves are in `table`."""
-
-    table: Path
-    sheets: tuple[Path, ...]
-    scans: int
-    volumes: int
-    segmented: int
-    refused: int  # read, but no retina in them that could be trusted
-    unreadable: int
-    quality: float  # median of the segmented scans
-    reasons: tuple[Reason, ...]
-    notes: tuple[str, ...]  # what is missing or odd about the data
+from anotwin.updates import Watch, silent, tell
 
 
 def prepare_folder(
     data: Path,
     out: Path,
-    layout: str = "oct",
+    layout: str | None = None,
     part: str | None = None,
     limit: int | None = None,
     pictures: bool = True,
     watch: Watch = silent,
-) -> Prepared:
-    """Find and flatten the retina of every scan in DATA as training and scoring do, and show each step.
-
-    Writes ``prepared.csv``, ``sheets/scans-01.png`` ... with the lines of many scans, ``sheets/bands-01.png`` ... with
-    the scans laid flat and, if `pictures`, ``steps/<image>.png``: a scan with its lines, laid flat, and some patches.
+) -> Checked:
+    """Show what training and scoring make of DATA; what is written is the domain's.
 
     Args:
-        data: a folder of OCT scans, or one file.
+        data: a folder, or one file.
         out: a folder that is not within `data`.
-        layout: "oct", or "auto".
-        part: "train" (normal scans alone) or "test"; None: train, or test where `data` is one file.
-        limit: only so many scans: whole volumes, drawn at random with a fixed seed, the last cut short.
-        pictures: the steps of every scan; they take most of the time.
+        layout: of `data`; "auto": by what lies there; None: likewise, or that of the first domain with a check.
+        part: "train" (normal images alone) or "test"; None: train, or test where `data` is one file.
+        limit: only so many images, drawn at random with a fixed seed.
+        pictures: the steps of every image; they take most of the time.
 
     Raises:
-        DataError: nothing there, or not one scan could be segmented; then everything is written all the same.
-        SettingsError: another layout or part, a limit below 1, or `out` within `data`.
+        DataError: nothing usable there.
+        SettingsError: a layout with nothing to check, another part, a limit below 1, or `out` within `data`.
     """
-    source = _open(data, layout, part)
+    if part not in (None, "train", "test"):
+        raise SettingsError(f"--part {part}: expected train or test")
+    domain, name = _domain(data, layout)
+    chosen: Part = "test" if part == "test" or (part is None and data.is_file()) else "train"
+    source = open_source(data, chosen, name)
     check_apart(out, data)
     check_writable(out)
     tell(watch, notes_of(source))
-    volumes = _volumes(source, limit)
-    rows, sheets = _prepare(source, [index for volume in volumes for index in volume], out, pictures, watch)
-    table = out / "prepared.csv"
-    write_scans(rows, table)
-    reasons = tuple(count_reasons(rows))
-    quality = [row.quality for row in rows if row.status == "segmented" and row.quality is not None]
-    if not quality:
-        first = next(row for row in rows if row.reason)
-        raise DataError(
-            f"{table}: none of {len(rows)} scans could be segmented; the first: {first.image}: {first.reason}"
-        )
-    refused = sum(row.status == "refused" for row in rows)
-    return Prepared(
-        table=table,
-        sheets=tuple(sheets),
-        scans=len(rows),
-        volumes=len(volumes),
-        segmented=len(quality),
-        refused=refused,
-        unreadable=len(rows) - len(quality) - refused,
-        quality=median(quality),
-        reasons=reasons,
-        notes=notes_of(source),
+    assert domain.check is not None
+    return domain.check(source, out, limit, pictures, watch)
+
+
+def _domain(data: Path, layout: str | None) -> tuple[Domain, str]:
+    """The domain to check by, and the layout to open."""
+    checked = {domain.own_layout: domain for domain in DOMAINS if domain.check is not None}
+    name = guess_layout(data) if layout in (None, "auto") else layout_of(str(layout)).name
+    domain = domain_of_layout(name)
+    if domain is not None and domain.check is not None:
+        return domain, name
+    if layout is None:
+        return next(iter(checked.values())), next(iter(checked))
+    told = f"--layout {layout}" if layout != "auto" else f"{data}: is of the layout {name}"
+    raise SettingsError(
+        f"{told}: there is nothing to prepare, its images are resized while they are read; use --layout "
+        f"{' or '.join(checked)} for what those layouts hold"
     )
-
-
-def _open(data: Path, layout: str, part: str | None) -> ScanSource:
-    wanted = "only the oct layout has something to prepare; the others are resized while they are read"
-    if layout in LAYOUTS and layout != "oct":
-        raise SettingsError(f"--layout {layout}: {wanted}")
-    if part not in (None, "train", "test"):
-        raise SettingsError(f"--part {part}: expected train or test")
-    chosen: Part = "test" if part == "test" or (part is None and data.is_file()) else "train"
-    source = open_source(data, chosen, layout)
-    if not isinstance(source, ScanSource):
-        raise SettingsError(
-            f"{data}: is of the layout {source.layout}; {wanted}. Are these OCT scans? Use --layout oct"
-        )
-    return source
-
-
-def _volumes(source: ScanSource, limit: int | None) -> list[tuple[int, ...]]:
-    """The volumes to prepare in the order of the source, of at most `limit` scans together."""
-    volumes = list(source.volumes())
-    if limit is None:
-        return volumes
-    if limit < 1:
-        raise SettingsError(f"--limit {limit}: at least 1 scan")
-    order = np.random.default_rng(derive(0, "limit")).permutation(len(volumes))
-    taken: dict[int, tuple[int, ...]] = {}
-    for place in order.tolist():
-        if limit > 0:
-            taken[place] = volumes[place][:limit]
-            limit -= len(taken[place])
-    return [taken[place] for place in sorted(taken)]
-
-
-def _prepare(
-    source: ScanSource, indices: list[int], out: Path, pictures: bool, watch: Watch
-) -> tuple[list[ScanRow], list[Path]]:
-    """The rows, and the sheets that were written."""
-    names = picture_names([item.id for item in source.items])
-    scans, bands = Sheets(out / "sheets", "scans"), Sheets(out / "sheets", "bands")
-    rows = []
-    for scan in flat_scans(source, indices):
-        name = source.items[scan.index].id
-        row = _row(scan, name, source.info(scan.index))
-        rows.append(row)
-        quality = "" if row.quality is None else f"  {row.quality:.2f}"
-        scans.add_scan(scan.pixels, scan.retina, "\n".join(filter(None, (f"{name}{quality}", row.reason))))
-        if scan.flat is not None:
-            bands.add_band(scan.flat, name)
-        if pictures:
-            _draw_steps(scan, row, out / "steps" / names[name])
-        watch(Update("preparing", len(rows), len(indices)))
-    return rows, [*scans.finish(), *bands.finish()]
-
-
-def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
-    status: Outcome = "unreadable" if scan.pixels is None else "refused" if scan.flat is None else "segmented"
-    row = ScanRow(name, info.patient, info.eye, info.volume, info.slice, status, reason=_nameless(scan.error, name))
-    if scan.pixels is None or scan.retina is None:
-        return row
-    height, width = scan.pixels.shape[:2]
-    spacing, retina = scan.spacing or default_spacing(height, width), scan.retina
-    thickness = (retina.baseline - retina.ilm)[retina.valid] * spacing.axial
-    return replace(
-        row,
-        width=width,
-        height=height,
-        spacing=spacing,
-        assumed=scan.spacing is None,
-        quality=retina.quality,
-        thickness_um=float(np.median(thickness)) if status == "segmented" and thickness.size else None,
-        valid=float(np.mean(retina.valid)),
-        reason=retina.reason or row.reason,
-    )
-
-
-def _draw_steps(scan: FlatScan, row: ScanRow, path: Path) -> None:
-    if scan.pixels is None:
-        with disk_errors(path):
-            path.unlink(missing_ok=True)  # from an earlier run, when it could be read
-        return
-    bands = {}
-    if scan.flat is not None:
-        bands["laid flat on the undisturbed RPE"] = scan.flat.pixels
-        patches = _patches(scan.flat.pixels, scan.flat.valid)
-        if patches is not None:
-            bands[f"patches of {PATCH} x {PATCH} pixels, as training draws them"] = patches
-    title = row.image if row.quality is None else f"{row.image}   quality {row.quality:.2f}"
-    scan_figure(scan.pixels, None, path, title=title, retina=scan.retina, spacing=scan.spacing, bands=bands)
-
-
-def _patches(band: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
-    """Patches side by side, white between them; None where there is no room for one."""
-    try:
-        found = PatchIndex([valid], PATCH, PATCHES, seed=0).patches([band], range(PATCHES))
-    except DataError:
-        return None
-    return np.concatenate(list(_parted(found)), axis=1)
-
-
-def _parted(patches: npt.NDArray[np.float32]) -> Iterable[npt.NDArray[np.float32]]:
-    for number, patch in enumerate(patches):
-        if number:
-            yield np.ones((PATCH, _GAP), np.float32)
-        yield patch
-
-
-def _nameless(error: str, name: str) -> str:
-    """What an error says behind the name or the path of the scan, which stands in its own column."""
-    for said in (name, name.partition("#")[0]):
-        before, found, after = error.partition(f"{said}: ")
-        if found and (not before or before.endswith("/")):
-            return after
-    return error

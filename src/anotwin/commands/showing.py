@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from anotwin.commands.preparing import Prepared
 from anotwin.commands.scoring import Summary
 from anotwin.detector import Detector
-from anotwin.report.pooled import print_patients, print_volumes
-from anotwin.report.scans import print_reasons
+from anotwin.domains.protocol import Checked
+from anotwin.report.listing import print_listing
 from anotwin.report.table import print_table
 from anotwin.updates import Update, Watch
 
@@ -49,22 +47,18 @@ def bars() -> Iterator[Watch]:
         yield watch
 
 
-def prepared(found: Prepared, as_json: bool) -> None:
-    """The last lines of prepare: how many scans can be used, and why the others cannot."""
+def prepared(found: Checked, as_json: bool) -> None:
+    """The last lines of prepare: how many images can be used, and why the others cannot."""
     if as_json:
-        paths = {"table": str(found.table), "sheets": [str(path) for path in found.sheets]}
-        print(json.dumps(asdict(found) | paths))
+        print(json.dumps(dict(found.numbers)))
         return
-    if found.reasons:
-        print_reasons(found.reasons, console)
-    parts = [
-        f"{found.scans} scans of {found.volumes} volumes",
-        f"{found.segmented} segmented (quality {found.quality:.2f})",
-    ]
-    parts += [f"{found.refused} refused"] if found.refused else []
-    parts += [f"{found.unreadable} unreadable"] if found.unreadable else []
-    console.print(f"{', '.join(parts)} -> {found.table}", markup=False)
-    console.print(f"look at {found.sheets[0]}", markup=False)
+    for each in found.written:
+        if each.listing is not None:
+            print_listing(each.listing, console)
+    table, *pictures = found.written
+    console.print(f"{found.summary} -> {table.path}", markup=False)
+    if pictures:
+        console.print(f"look at {pictures[0].path}", markup=False)
 
 
 def trained(detector: Detector, out: Path) -> None:
@@ -104,32 +98,23 @@ def calibrated(detector: Detector, as_json: bool) -> None:
     )
 
 
-def scored(summary: Summary, out: Path) -> None:
-    """The last lines of score: the worst images and where everything lies."""
+def scored(summary: Summary) -> None:
+    """The last lines of score: the worst images, what the domain tells, and where everything lies."""
     print_table(summary.worst, console, summary.images)
-    names = ["figure.png", "counterparts/", "heatmaps/"]
-    if summary.volumes:
-        several = any(row.scored + row.failed > 1 for row in summary.volumes)
-        _print_pooled(summary, several)
-        names += ["patches.png", "bscans/", *(["volumes/"] if several else []), "volumes.csv", "patients.csv"]
-    files = [name for name in names if (out / name).exists()]  # --no-pictures draws fewer
+    listings = [each.listing for each in summary.written if each.listing is not None]
+    for listing in listings:
+        console.print()
+        print_listing(listing, console)
+    if listings:
+        console.print()
     parts = [f"{summary.images} images"]
     parts += (
         [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
     )
     parts += [f"{summary.failed} with an error"] if summary.failed else []
-    console.print(f"{', '.join(parts)} -> {', '.join([str(out / 'scores.csv'), *files])}", markup=False)
-
-
-def _print_pooled(summary: Summary, several: bool) -> None:
-    """Volumes and patients, as far as they say more than the table of images."""
-    if several:
-        console.print()
-        print_volumes(summary.volumes, console)
-    if any(row.scans > 1 for row in summary.patients):
-        console.print()
-        print_patients(summary.patients, console)
-    console.print()
+    table, *others = (each.path for each in summary.written)
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in others]
+    console.print(f"{', '.join(parts)} -> {', '.join([str(table), *names])}", markup=False)
 
 
 def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:

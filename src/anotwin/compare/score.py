@@ -6,7 +6,7 @@ import torch
 
 from anotwin.compare.heatmap import heatmap
 from anotwin.compare.residual import difference, mean_residual
-from anotwin.records import Comparison
+from anotwin.records import Comparison, Scores
 from anotwin.settings import CompareSettings
 
 
@@ -51,9 +51,7 @@ def comparison(
         "discriminator": -query_logits,
     }
     return Comparison(
-        score=scores[settings.score],
-        **scores,
-        mean_residual=mean_residual(differences),
+        Scores(score=scores[settings.score], **scores, mean_residual=mean_residual(differences)),
         difference=differences,
         heatmap=heatmap(differences, settings.heatmap_sigma),
     )

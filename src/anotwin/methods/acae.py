@@ -12,7 +12,6 @@ by the same R, D and A as AnoGAN, with lambda = 0.1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -22,10 +21,11 @@ from anotwin.compare.residual import difference, residual_score
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, train_discriminator
 from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
-from anotwin.methods.protocol import Backward, Method, device_of, freeze, quick
+from anotwin.methods.protocol import Method, device_of, folded, freeze
 from anotwin.methods.scoring import anogan_comparison, one_pass
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
+from anotwin.training.protocol import Backward
 
 RECONSTRUCTION, ADVERSARIAL = 0.999, 0.001  # Pathak et al. section 3.2
 
@@ -54,11 +54,10 @@ class ACAE:
     def trainer(self) -> ACAETrainer:
         return ACAETrainer(self)
 
-    def quickened(self) -> Method:
-        return quick(self)
+    def for_inference(self) -> Method:
+        return folded(self)
 
-    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        del trace_at  # one pass: there is no way to show
+    def counterpart(self, batch: Batch) -> Counterpart:
         queries = batch.images.to(device_of(self.networks))
         with torch.no_grad():
             codes = self.networks["encoder"](queries)
@@ -68,20 +67,11 @@ class ACAE:
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
 
-    def settle(self, images: torch.Tensor) -> None:
-        del images  # the networks are all there is
-
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).features
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).logits
-
-    def sample(self, count: int, seed: int) -> torch.Tensor:
-        del count, seed
-        raise SettingsError(
-            "method acae cannot sample: an autoencoder has no prior to draw from; train with --method anogan"
-        )
 
 
 class ACAETrainer:
@@ -100,11 +90,9 @@ class ACAETrainer:
         reconstructions: torch.Tensor = self.networks["decoder"](self.networks["encoder"](images))
         return reconstructions
 
-    def step(
-        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
-    ) -> dict[str, torch.Tensor]:
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         del rng  # nothing random inside a step
-        settings, d = self.settings, self.networks["discriminator"]
+        images, settings, d = batch.images, self.settings, self.networks["discriminator"]
 
         # D: min softplus(-D(x)) + softplus(D(Dec(E(x)))), lazily + gamma/2 |grad_x D(x)|^2
         fakes, adam_d = self._reconstruct(images), self.optimizers["discriminator"]
@@ -117,9 +105,9 @@ class ACAETrainer:
         self.optimizers["coder"].step()
         return logged | {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach()}
 
-    def preview(self, images: torch.Tensor) -> torch.Tensor:
+    def preview(self, batch: Batch) -> torch.Tensor:
         self.networks.eval()
         with torch.no_grad():
-            reconstructions = self._reconstruct(images)
+            reconstructions = self._reconstruct(batch.images)
         self.networks.train()
         return reconstructions

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from anotwin.methods.losses import critic_loss, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
-from anotwin.methods.protocol import Backward
 from anotwin.settings import NetworkSettings, Settings, TrainingSettings
+from anotwin.training.protocol import Backward
 
 DCGAN_RATE = 2e-4  # Radford et al. 2016
 CRITIC_STEPS = 5  # of D for each of G: the critic must be near its optimum for its slope to be a distance

@@ -29,13 +29,14 @@ from torch import nn
 from anotwin.methods.adversary import CRITIC_STEPS, adam, critic_networks, train_critic, train_discriminator
 from anotwin.methods.losses import wasserstein_loss
 from anotwin.methods.networks import Discriminator, Generator, judge
-from anotwin.methods.protocol import Backward, Method, device_of, freeze
+from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.scoring import anogan_comparison
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.engine import find_counterparts
 from anotwin.seeding import draw_latents, generator, search_starts
 from anotwin.settings import NetworkSettings, Settings
 from anotwin.training.ema import update_average
+from anotwin.training.protocol import Backward
 
 
 class AnoGAN:
@@ -57,7 +58,12 @@ class AnoGAN:
     def trainer(self) -> AnoGANTrainer:
         return AnoGANTrainer(self)
 
-    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
+    searching: ClassVar[bool] = True
+
+    def counterpart(self, batch: Batch) -> Counterpart:
+        return self.search(batch)
+
+    def search(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
         search, networks, device = self.settings.search, self.settings.networks, device_of(self.networks)
         starts = search_starts(
             batch.fingerprints, networks.latent_dim, networks.latent_prior, search.seed, search.restarts
@@ -74,9 +80,6 @@ class AnoGAN:
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
-
-    def settle(self, images: torch.Tensor) -> None:
-        del images  # the networks are all there is
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).features
@@ -125,10 +128,9 @@ class AnoGANTrainer:
         networks = self.method.settings.networks
         return draw_latents(count, networks.latent_dim, networks.latent_prior, rng).to(device_of(self.networks))
 
-    def step(
-        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
-    ) -> dict[str, torch.Tensor]:
-        settings, g, d = self.settings, self.networks["generator"], self.networks["discriminator"]
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
+        images, settings = batch.images, self.settings
+        g, d = self.networks["generator"], self.networks["discriminator"]
         if settings.adversarial == "wgan-gp":
             return self._wasserstein_step(images, step, rng, backward)
 
@@ -167,7 +169,7 @@ class AnoGANTrainer:
         update_average(self.networks["average"], self.networks["generator"], self.settings.ema, step)
         return {"loss_g": loss_g.detach()}
 
-    def preview(self, images: torch.Tensor) -> torch.Tensor:
+    def preview(self, batch: Batch) -> torch.Tensor:
         with torch.no_grad():
-            samples: torch.Tensor = self.networks["average"](self._latents(len(images), generator(0, "preview")))
+            samples: torch.Tensor = self.networks["average"](self._latents(len(batch), generator(0, "preview")))
         return samples

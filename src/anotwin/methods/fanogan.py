@@ -39,13 +39,14 @@ from anotwin.compare.score import comparison, fanogan_score
 from anotwin.methods.adversary import adam, critic_networks
 from anotwin.methods.anogan import AnoGANTrainer, draw_images
 from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge, judge_pairs
-from anotwin.methods.protocol import Backward, Method, device_of, freeze, quick
+from anotwin.methods.protocol import Method, device_of, folded, freeze
 from anotwin.methods.scoring import one_pass
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.engine import find_counterparts
 from anotwin.search.objective import Terms
 from anotwin.seeding import Prior, draw_latents, search_starts
 from anotwin.settings import Settings, TrainingSettings
+from anotwin.training.protocol import Backward
 
 KAPPA = 1.0  # section 3.3 of the paper
 
@@ -80,31 +81,35 @@ class FAnoGAN:
     def trainer(self) -> FAnoGANTrainer:
         return FAnoGANTrainer(self)
 
-    def quickened(self) -> Method:
+    @property
+    def searching(self) -> bool:
+        return self.settings.search.warm
+
+    def for_inference(self) -> Method:
         """Folded; with a search this method as it is, for the search makes networks of its own."""
-        return self if self.settings.search.warm else quick(self)
+        return self if self.searching else folded(self)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """E(x): (B, C, S, S) in [-1, 1] -> codes (B, Z), squashed."""
         return squashed(self.networks["encoder"](images), self.settings.networks.latent_prior)
 
-    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
+    def counterpart(self, batch: Batch) -> Counterpart:
+        if self.searching:
+            return self.search(batch)
         queries = batch.images.to(device_of(self.networks))
         with torch.no_grad():
             codes = self.encode(queries)
-        if self.settings.search.warm:
-            return self._search(batch, codes, trace_at)
-        with torch.no_grad():
             images = self.networks["generator"](codes)
         return one_pass(images, codes, mean_square_residual(difference(queries, images)))
 
-    def _search(self, batch: Batch, codes: torch.Tensor, trace_at: Sequence[int]) -> Counterpart:
+    def search(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
         """AnoGAN's search, the first of its restarts from E(x): the loss searched is AnoGAN's, the score stays A(x)."""
-        search, networks, device = self.settings.search, self.settings.networks, codes.device
-        prior, dim = networks.latent_prior, networks.latent_dim
+        search, networks, device = self.settings.search, self.settings.networks, device_of(self.networks)
+        prior, dim, queries = networks.latent_prior, networks.latent_dim, batch.images.to(device)
+        with torch.no_grad():
+            codes = self.encode(queries)
         starts = search_starts(batch.fingerprints, dim, prior, search.seed, search.restarts, warm=codes.cpu())
         generate, critic = self.networks["generator"], self.networks["discriminator"]
-        queries = batch.images.to(device)
         return find_counterparts(generate, critic, queries, starts.to(device), search, prior, trace_at)
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
@@ -112,9 +117,6 @@ class FAnoGAN:
         query, twin = judge_pairs(self.networks, queries, images)
         terms = _terms(queries, images, query, twin)
         return comparison(queries, images, **terms._asdict(), query_logits=query.logits, settings=self.settings.compare)
-
-    def settle(self, images: torch.Tensor) -> None:
-        del images  # the networks are all there is
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return judge(self.networks, images).features
@@ -143,15 +145,13 @@ class FAnoGANTrainer:
         self.optimizers = {**self.gan.optimizers, "encoder": adam(encoder, settings)}
         self.start = encoder_start(settings)
 
-    def step(
-        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
-    ) -> dict[str, torch.Tensor]:
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         if step < self.start:
-            return self.gan.step(images, step, rng, backward)
+            return self.gan.step(batch, step, rng, backward)
 
         # E: min izi_f, izi or ziz; G and D frozen and in the mode in which they will score
         self.networks["discriminator"].eval().requires_grad_(False)
-        logged = self._objective(images, rng)
+        logged = self._objective(batch.images, rng)
         self.optimizers["encoder"].zero_grad(set_to_none=True)
         backward(logged["loss_e"])
         self.optimizers["encoder"].step()
@@ -174,8 +174,8 @@ class FAnoGANTrainer:
             "features": terms.discrimination.mean(),
         }
 
-    def preview(self, images: torch.Tensor) -> torch.Tensor:
-        return self.gan.preview(images)
+    def preview(self, batch: Batch) -> torch.Tensor:
+        return self.gan.preview(batch)
 
 
 def _terms(queries: torch.Tensor, images: torch.Tensor, query: Critique, twin: Critique) -> Terms:

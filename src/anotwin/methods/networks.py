@@ -80,7 +80,7 @@ class Generator(nn.Module):
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
-        channels = widths(spec.size, settings.width_for(spec.view))[::-1]  # from 4 x 4 up to the image
+        channels = widths(spec.size, settings.width_for(spec.parts))[::-1]  # from 4 x 4 up to the image
         layers: list[nn.Module] = [
             nn.Unflatten(1, (settings.latent_dim, 1, 1)),
             nn.ConvTranspose2d(settings.latent_dim, channels[0], 4, bias=False),  # 1 x 1 to 4 x 4
@@ -104,7 +104,7 @@ class Discriminator(nn.Module):
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
         norm = settings.discriminator_norm
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.view))]
+        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
         self.blocks = nn.ModuleList()
         for level, (now, then) in enumerate(pairwise(channels)):
             normed = norm == "batch" and level > 0
@@ -139,7 +139,7 @@ class Encoder(nn.Module):
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.view))]
+        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
         layers: list[nn.Module] = []
         for level, (now, then) in enumerate(pairwise(channels)):
             norm = [nn.BatchNorm2d(then)] if level > 0 else []
@@ -169,7 +169,7 @@ class Inspector(nn.Module):
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings, kinds: int) -> None:
         super().__init__()
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.view))]
+        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
         blocks: list[nn.Module] = [nn.Sequential(ImageConv(channels[0], channels[1]), nn.LeakyReLU(0.2))]
         for level, (now, then) in enumerate(pairwise(channels[1:]), start=1):
             strided = nn.Conv2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.LeakyReLU(0.2)

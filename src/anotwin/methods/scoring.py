@@ -37,10 +37,6 @@ def anogan_comparison(
 
 
 def one_pass(images: torch.Tensor, codes: torch.Tensor, residual: torch.Tensor) -> Counterpart:
-    """Counterparts (B, C, S, S) of codes (B, Z): nothing was lowered, so that their only loss is the `residual` (B,).
-
-    The discriminator looks at the pair once, in `compare`.
-    """
-    losses = {"total": residual, "residual": residual, "discrimination": torch.zeros_like(residual)}
+    """Counterparts (B, C, S, S) of codes (B, Z), found where the `residual` (B,) of the pair is a number."""
     status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in residual.isfinite().tolist())
-    return Counterpart(images, codes, losses, torch.zeros(len(images), dtype=torch.int64), status)
+    return Counterpart(images, codes, torch.zeros(len(images), dtype=torch.int64), status)

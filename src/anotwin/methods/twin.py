@@ -39,7 +39,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -57,12 +56,13 @@ from anotwin.methods.anogan import paint
 from anotwin.methods.damage import damage, jitter, spoil
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Encoder, Generator, Inspection, Inspector
-from anotwin.methods.protocol import Backward, device_of, freeze
+from anotwin.methods.protocol import device_of, freeze
 from anotwin.methods.scoring import one_pass
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
+from anotwin.training.protocol import Backward
 
 ADVERSARIAL = 0.1  # weight of D's verdict beside restoring; at 1 the twins are no longer those of their queries
 ASTRAY = 0.3  # noise on codes between two normals, as a share of a code's length
@@ -123,8 +123,7 @@ class Twin:
         self.encoder = Encoder(spec, settings.networks)
         self.generator = Generator(spec, settings.networks)
         networks = settings.networks
-        self.norms = Norms(networks.rows_for(spec.view), self.discriminator.feature_width, networks.latent_dim)
-        self.of_parts = spec.view != "whole"
+        self.norms = Norms(networks.memory_for(spec.parts), self.discriminator.feature_width, networks.latent_dim)
         names = ("discriminator", "encoder", "generator", "norms")
         self.networks = nn.ModuleDict({name: getattr(self, name) for name in names})
         freeze(self.networks)
@@ -132,8 +131,7 @@ class Twin:
     def trainer(self) -> TwinTrainer:
         return TwinTrainer(self)
 
-    def counterpart(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        del trace_at  # one pass: there is no way to show
+    def counterpart(self, batch: Batch) -> Counterpart:
         queries = batch.images.to(device_of(self.networks))
         with torch.no_grad():
             codes = on_sphere(self.encoder(queries))
@@ -156,12 +154,16 @@ class Twin:
             query_logits=view.logits,
             settings=self.settings.compare,
         )
-        if not self.of_parts:
+        if not self.spec.parts:
             return found
         sigma = SPECKLE * self.settings.compare.heatmap_sigma
-        return replace(found, heatmap=heatmap_of_parts(found.difference, found.anomaly, sigma))
+        return replace(found, heatmap=heatmap_of_parts(found.difference, found.scores.anomaly, sigma))
 
-    def settle(self, images: torch.Tensor) -> None:
+    @property
+    def most_remembered(self) -> int:
+        return len(self.norms.memory)
+
+    def remember_normals(self, images: torch.Tensor) -> None:
         """Remember training normals (N, C, S, S) and how their terms are spread, each without itself in the memory."""
         norms, device = self.norms, device_of(self.networks)
         images = images[: len(norms.memory)].to(device)
@@ -184,7 +186,7 @@ class Twin:
     def _expected(self, blend: Blend) -> torch.Tensor:
         """What log R and log d are for normals: on the whole, (2,), or for such parts as these, (B, 2)."""
         norms = self.norms
-        known = self.of_parts and blend.nearest.shape[1]  # a single normal has no neighbour
+        known = self.spec.parts and blend.nearest.shape[1]  # a single normal has no neighbour
         return norms.usual[blend.nearest].mean(1) if known else norms.centre
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -239,12 +241,10 @@ class TwinTrainer:
             "discriminator": adam(self.discriminator, settings, LEARNING_RATE),
         }
 
-    def step(
-        self, images: torch.Tensor, step: int, rng: torch.Generator, backward: Backward
-    ) -> dict[str, torch.Tensor]:
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         self._set_rates(step)
-        normals = jitter(images, rng)
-        logged = self._train_discriminator(images, normals, rng, backward)
+        normals = jitter(batch.images, rng)
+        logged = self._train_discriminator(batch.images, normals, rng, backward)
         logged |= self._train_coder(normals, rng, backward)
         for name in MOVING:
             update_average(self.networks[f"average_{name}"], self.networks[name], self.settings.ema, step)
@@ -309,10 +309,10 @@ class TwinTrainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def preview(self, images: torch.Tensor) -> torch.Tensor:
-        """Draws between codes of one half of `images` and, below, twins of the other half."""
+    def preview(self, batch: Batch) -> torch.Tensor:
+        """Draws between codes of one half of the images and, below, twins of the other half."""
+        images, method = batch.images, self.method
         half = len(images) // 2
-        method = self.method
         with torch.no_grad():
             drawn = method.generator(between(on_sphere(method.encoder(images[half:])), generator(0, "preview")))
             twins = method.generator(on_sphere(method.encoder(images[:half])))

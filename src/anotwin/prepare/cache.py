@@ -16,7 +16,7 @@ import torch
 
 from anotwin.errors import DataError
 from anotwin.prepare.stream import stream
-from anotwin.records import Array, ImageSource, ImageSpec
+from anotwin.records import Array, Batch, ImageSource, ImageSpec
 
 _BATCH = 64
 
@@ -31,16 +31,13 @@ class PreparedImages:
     failures: tuple[tuple[int, str], ...]  # (index in the source, one line): images that are not in the array
     file: Path | None = None  # where the array lies if it did not fit into memory
 
-    def __len__(self) -> int:
-        return len(self.array)
+    def subset(self, rows: npt.NDArray[np.int64]) -> ImageSubset:
+        """The images `rows` alone; nothing is copied."""
+        return ImageSubset(self, rows)
 
-    def positions(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """What `batch` takes for the images `rows`: the same."""
-        return rows
-
-    def batch(self, positions: npt.NDArray[np.int64]) -> torch.Tensor:
-        """The images at `positions` (B,) of the array as (B, C, S, S) float32 in [-1, 1]."""
-        return torch.from_numpy(self._values[self.array[positions]])
+    def tensor(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
+        """The images `rows` (B,) of the array as (B, C, S, S) float32 in [-1, 1]."""
+        return torch.from_numpy(self._values[self.array[rows]])
 
     @cached_property
     def _values(self) -> npt.NDArray[np.float32]:
@@ -53,6 +50,21 @@ class PreparedImages:
         if self.file is not None:
             with contextlib.suppress(OSError):  # Windows keeps a mapped file; it lies in a temporary place
                 self.file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSubset:
+    """Some of the prepared images, by number."""
+
+    images: PreparedImages
+    rows: npt.NDArray[np.int64]  # (n,) of the images
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
+        """The images of these numbers (B,) in 0 .. n - 1: (B, C, S, S) float32 in [-1, 1]."""
+        return Batch(self.images.tensor(self.rows[numbers]))
 
 
 def prepare_images(

@@ -50,7 +50,7 @@ class PatchIndex:
 
     Patches come in rounds, in each round one of every image in an order of its own: images give equally many, whatever
     their width, and a batch of consecutive patches shows many of them. Within an image all allowed places are equally
-    likely. Images without an allowed place take no part; see `left_out`. Costs a bit a place, for images with a mask.
+    likely. Images without an allowed place take no part. Costs a bit a place, for images with a mask.
 
     >>> index = PatchIndex([(100, 300), (100, 200)], size=64, total=1_000_000, seed=0)
     >>> image, row, column = index[123_456]
@@ -85,11 +85,6 @@ class PatchIndex:
 
     def __len__(self) -> int:
         return self.total
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        """The images that give no patch: too small, or with too little that is valid."""
-        return tuple(i for i, places in enumerate(self._places) if not places.count)
 
     def __getitem__(self, k: int) -> tuple[int, int, int]:
         """Patch k: which image, and row and column of its corner; raises IndexError outside 0..total - 1."""

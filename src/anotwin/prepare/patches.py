@@ -9,7 +9,7 @@ A position is the upper left corner of a patch, (row, column); P positions are (
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,32 +38,6 @@ def valid_share(valid: Mask, size: int) -> npt.NDArray[np.float64]:
     sums[1:, 1:] = valid.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
     inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
     return inside / size**2
-
-
-def random_positions(
-    valid: Mask, size: int, count: int, rng: np.random.Generator, share: float = MIN_VALID
-) -> Positions:
-    """`count` corners (count, 2), each drawn by itself, uniformly from the places where enough of a patch is valid.
-
-    >>> random_positions(np.ones((64, 65), bool), 64, 3, np.random.default_rng(0)).shape
-    (3, 2)
-
-    Args:
-        valid: (h, w), True where the image shows something.
-        size: side of a patch in pixels.
-        count: how many; places may repeat.
-        rng: moved on by the draw.
-        share: the least valid share of a patch, in [0, 1].
-
-    Raises:
-        DataError: the image is smaller than a patch, or no place has enough valid pixels.
-    """
-    allowed = allowed_places(valid, size, share)
-    places = np.flatnonzero(allowed)
-    if not places.size:
-        raise DataError(f"no place of {valid.shape[0]} x {valid.shape[1]} pixels has a {wanted(size, share)}")
-    chosen = places[rng.integers(places.size, size=count)]
-    return np.stack(np.divmod(chosen, allowed.shape[1]), axis=1)
 
 
 def grid_positions(shape: tuple[int, int], size: int, stride: int) -> Positions:
@@ -180,27 +154,6 @@ def pool(scores: Sequence[float] | npt.NDArray[Any], share: float = TOP_SHARE) -
     top = ranked[: int(np.ceil(taken))]
     weights = np.minimum(taken - np.arange(top.size), 1.0)
     return float(np.clip(weights @ top / weights.sum(), top[-1], top[0]))
-
-
-def pool_groups(
-    scores: Sequence[float] | npt.NDArray[Any], groups: Sequence[Hashable], share: float = TOP_SHARE
-) -> dict[Hashable, float]:
-    """`pool` for each group by itself, in order of first appearance: patches to images, images to volumes, and so on.
-
-    >>> pool_groups([1.0, 5.0, 2.0], ["left", "right", "left"])
-    {'left': 2.0, 'right': 5.0}
-
-    Args:
-        scores: (n,) higher is more abnormal; NaN where there is none.
-        groups: (n,) what each belongs to.
-        share: of the scores of a group, see `pool`.
-    """
-    if len(scores) != len(groups):
-        raise ValueError(f"{len(scores)} scores for {len(groups)} groups: expected as many of both")
-    members: dict[Hashable, list[float]] = {}
-    for score, group in zip(scores, groups, strict=True):
-        members.setdefault(group, []).append(float(score))
-    return {group: pool(values, share) for group, values in members.items()}
 
 
 def allowed_places(valid: Mask, size: int, share: float) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,55 @@ def _loud(finding: Finding) -> tuple[float, str]:
     return -finding.score, finding.id
 
 
+class _Reversed(str):
+    """Text that sorts from the last to the first."""
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+
+def _from_below(finding: Finding) -> tuple[float, _Reversed]:
+    """The reverse of `_loud`, ids too."""
+    return finding.score, _Reversed(finding.id)
+
+
 def _lot(finding: Finding) -> tuple[bytes, str]:
     """A draw that depends on the id alone, so that neither the order nor the machine changes it."""
     return blake2b(finding.id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), finding.id
+
+
+class Extremes:
+    """The findings of a stream with the highest and the lowest scores, with their pictures: so many of each."""
+
+    def __init__(self, highest: int, lowest: int = 0) -> None:
+        self._most_highest, self._most_lowest = highest, lowest
+        self._highest: list[Finding] = []  # from the highest score on
+        self._lowest: list[Finding] = []  # from the lowest
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether `add` would keep it now."""
+        return not math.isnan(finding.score) and (self._is_high(finding) or self._is_low(finding))
+
+    def add(self, finding: Finding) -> None:
+        """Keep it, and let go of those that no longer count."""
+        if finding.query is None or not self.wants(finding):
+            return
+        if self._is_high(finding):
+            insort(self._highest, finding, key=_loud)
+            del self._highest[self._most_highest :]
+        if self._is_low(finding):
+            insort(self._lowest, finding, key=_from_below)
+            del self._lowest[self._most_lowest :]
+
+    @property
+    def kept(self) -> dict[str, Finding]:
+        """By id."""
+        return {finding.id: finding for finding in (*self._highest, *self._lowest)}
+
+    def _is_high(self, finding: Finding) -> bool:
+        full = len(self._highest) == self._most_highest
+        return self._most_highest > 0 and (not full or _loud(finding) < _loud(self._highest[-1]))
+
+    def _is_low(self, finding: Finding) -> bool:
+        full = len(self._lowest) == self._most_lowest
+        return self._most_lowest > 0 and (not full or _from_below(finding) < _from_below(self._lowest[-1]))

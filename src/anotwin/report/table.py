@@ -7,7 +7,7 @@ with the same key goes on where the last one stopped; `ScoresWriter.finish` rena
 from __future__ import annotations
 
 import csv
-import io
+import heapq
 import json
 import math
 import os
@@ -22,6 +22,7 @@ from rich.text import Text
 
 from anotwin.errors import DataError
 from anotwin.report.files import atomic, disk_errors
+from anotwin.report.text import TRUTH, encode, printable, short
 
 if TYPE_CHECKING:  # records imports torch; whoever reads a table need not wait for it
     from anotwin.records import Finding
@@ -37,7 +38,6 @@ COLUMNS = (
     "status",
     "error",
 )
-TRUTH = {True: "true", False: "false", None: ""}
 
 
 class Row(TypedDict):
@@ -175,6 +175,28 @@ def badness(entry: Row) -> tuple[bool, float, str]:
     return unscored, 0.0 if unscored else -entry["score"], entry["image"]
 
 
+def extremes(path: Path, count: int) -> list[Row]:
+    """Of the scored images the half of `count` with the highest scores, then that with the lowest; descending."""
+    high = heapq.nsmallest(count + 1, _scored(path), key=badness)
+    if len(high) <= count:
+        return high
+    low = heapq.nlargest(count // 2, _scored(path), key=badness)
+    return high[: count - count // 2] + low[::-1]
+
+
+def first_of_each(path: Path, most: int) -> list[Row]:
+    """The first `most` scored images of each verdict."""
+    taken: dict[bool | None, list[Row]] = {True: [], False: [], None: []}
+    for entry in _scored(path):
+        if len(taken[entry["anomalous"]]) < most:
+            taken[entry["anomalous"]].append(entry)
+    return [entry for rows in taken.values() for entry in rows]
+
+
+def _scored(path: Path) -> Iterator[Row]:
+    return (entry for entry in scan_scores(path) if not math.isnan(entry["score"]))
+
+
 def print_table(rows: Sequence[Row], console: Console, total: int | None = None) -> None:
     """Print rows, worst images first, images that could not be scored last; `total`: of how many, if not all."""
     shown = sorted(rows, key=badness)
@@ -198,16 +220,6 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
         console.print(Text(f"... and {total - len(shown)} more"))
 
 
-def short(value: float) -> str:
-    """A score for a person to read; nothing where there is none."""
-    return "" if math.isnan(value) else f"{value:.2f}" if abs(value) >= 100 else f"{value:.4g}"
-
-
-def printable(text: str) -> str:
-    """Text that a terminal can show and that cannot steer it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def _cells(entry: Row) -> list[str]:
     p_value = entry["p_value"]
     return [
@@ -221,16 +233,6 @@ def _cells(entry: Row) -> list[str]:
         entry["status"],
         entry["error"],
     ]
-
-
-def encode(rows: Iterable[Sequence[str]]) -> bytes:
-    """Rows of cells as the bytes of a CSV file."""
-    text = io.StringIO(newline="")
-    plain = csv.writer(text, lineterminator="\n")
-    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # a bare \r goes unquoted otherwise
-    for cells in rows:
-        (quoted if any("\r" in cell for cell in cells) else plain).writerow(cells)
-    return text.getvalue().encode("utf-8", "surrogateescape")  # file names that are not UTF-8 keep their bytes
 
 
 def _end_of_last_record(content: bytes) -> int:

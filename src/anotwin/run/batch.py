@@ -1,4 +1,4 @@
-"""A batch through a method, each row as if it were alone.
+"""A batch through a method, so that no row depends on the others.
 
 A score depends on (bundle, image, seed) alone. Two things see to that beyond seeding and frozen networks: batches are
 filled up to a power of two, because a CPU's kernels may add in another order for odd batch sizes (with two threads a
@@ -12,40 +12,40 @@ from collections.abc import Sequence
 
 import torch
 
-from anotwin.methods.protocol import Method
+from anotwin.methods.protocol import Method, Searches
 from anotwin.records import Batch, Comparison, Counterpart, Trace
 
 
-def score_batch(method: Method, batch: Batch, trace_at: Sequence[int] = ()) -> tuple[Counterpart, Comparison]:
-    """Counterparts of a batch (B, C, S, S) and how it compares with them, each row as if it were alone."""
-    size = len(batch.fingerprints)
-    full = _fill(batch)
-    counterpart = method.counterpart(full, trace_at)
+def score_batch(method: Method, batch: Batch) -> tuple[Counterpart, Comparison]:
+    """Counterparts of a batch (B, C, S, S) and how it compares with them; no row depends on the others."""
+    size, full = len(batch), _filled(batch)
+    counterpart = method.counterpart(full)
     comparison = method.compare(full.images, counterpart)
-    return _cut_counterpart(counterpart, size), _cut_comparison(comparison, size)
+    return _first_counterparts(counterpart, size), _first_comparisons(comparison, size)
 
 
-def _fill(batch: Batch) -> Batch:
+def trace_batch(method: Searches, batch: Batch, trace_at: Sequence[int]) -> Trace | None:
+    """The search for a batch once more, with its trace at the steps named."""
+    size = len(batch)
+    trace = method.search(_filled(batch), trace_at).trace
+    return None if trace is None else Trace(trace.steps, trace.losses[:, :size], trace.images[:, :size])
+
+
+def _filled(batch: Batch) -> Batch:
     """The batch filled up to the next power of two by repeating its last row."""
-    size = len(batch.fingerprints)
+    size = len(batch)
     missing = (1 << (size - 1).bit_length()) - size
     if missing == 0:
         return batch
-    images = torch.cat([batch.images, batch.images[-1:].expand(missing, -1, -1, -1)])
-    return Batch(images, batch.fingerprints + batch.fingerprints[-1:] * missing)
+    rows = torch.cat([torch.arange(size), torch.full((missing,), size - 1)])
+    context = None if batch.context is None else batch.context[rows]
+    return Batch(batch.images[rows], batch.fingerprints + batch.fingerprints[-1:] * missing, context)
 
 
-def _cut_counterpart(counterpart: Counterpart, size: int) -> Counterpart:
-    trace = counterpart.trace
-    return Counterpart(
-        counterpart.images[:size],
-        None if counterpart.latents is None else counterpart.latents[:size],
-        {name: loss[:size] for name, loss in counterpart.losses.items()},
-        counterpart.steps[:size],
-        counterpart.status[:size],
-        None if trace is None else Trace(trace.steps, trace.losses[:, :size], trace.images[:, :size]),
-    )
+def _first_counterparts(found: Counterpart, size: int) -> Counterpart:
+    latents = None if found.latents is None else found.latents[:size]
+    return Counterpart(found.images[:size], latents, found.steps[:size], found.status[:size])
 
 
-def _cut_comparison(comparison: Comparison, size: int) -> Comparison:
-    return Comparison(**{name: value[:size] for name, value in vars(comparison).items()})
+def _first_comparisons(found: Comparison, size: int) -> Comparison:
+    return Comparison(found.scores.map(lambda term: term[:size]), found.difference[:size], found.heatmap[:size])

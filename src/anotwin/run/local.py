@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from anotwin.calibrate.threshold import decide
+from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
-from anotwin.methods.protocol import Method, Quickened
-from anotwin.prepare.stream import stream
-from anotwin.records import Batch, Calibration, Finding, ImageSource, Trace
-from anotwin.run.batch import score_batch
-from anotwin.run.retina import scored_scans
-from anotwin.run.scored import Scored
-from anotwin.run.whole import scored_images
+from anotwin.methods.protocol import Folds, Method, Searches
+from anotwin.records import Calibration, Finding, ImageSource, Trace
+from anotwin.run.batch import trace_batch
+from anotwin.run.stream import Scored, joined, scored_images
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)
 UNCALIBRATED_HEAT = 0.25  # of the pixel range: one scale for all images, or heat could not be compared between them
@@ -43,13 +40,19 @@ def score_stream(
     indices: Sequence[int] | None = None,
     *,
     workers: int = 0,
-    pictures: bool = True,
+    pictures: bool | Callable[[Finding], bool] = True,
 ) -> Iterator[Finding]:
-    """Findings in the order of the source; an image that cannot be read or scored becomes a finding with its error."""
-    scale = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT
+    """Findings in the order of the source; an image that cannot be read or scored becomes a finding with its error.
+
+    `pictures` says which findings get their pictures: all, none, or those that it is true of, by their numbers.
+    """
+    one = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT
     wanted = range(len(source.items)) if indices is None else indices
-    for scored in _scored(method, source, wanted, workers=workers, pictures=pictures):
-        yield _finding(scored, source, calibration, scale)
+    for scored in _scored(method, source, wanted, workers=workers, pixels=pictures is not False):
+        finding = _finding(scored, source, calibration)
+        if scored.scores is not None and (pictures(finding) if callable(pictures) else pictures):
+            finding = replace(finding, **vars(scored.pictures(one)))
+        yield finding
 
 
 def normal_scores(
@@ -65,16 +68,16 @@ def normal_scores(
     heats: list[npt.NDArray[np.float32]] = []
     failures: list[str] = []
     excluded = 0
-    every = _scored(method, source, indices, trained_on, workers=workers, pictures=False)
+    every = _scored(method, source, indices, trained_on, workers=workers, pixels=False)
     for done, scored in enumerate(every, start=1):
         if scored.excluded:
             excluded += 1
-        elif scored.heat is None or not scored.values:
+        elif scored.scores is None:
             failures.append(scored.error)
         else:
-            values = scored.values
-            rows.append((values["score"], values["residual"], values["discrimination"]))
-            heats.append(scored.heat.ravel()[:: max(scored.heat.size // HEAT_PIXELS, 1)].copy())
+            rows.append((scored.scores.score, scored.scores.residual, scored.scores.discrimination))
+            heat = scored.heat()
+            heats.append(heat.ravel()[:: max(heat.size // HEAT_PIXELS, 1)].copy())
         yield done
     if not rows:
         why = f"the first of {len(failures)} failures: {failures[0]}" if failures else "all of them were trained on"
@@ -87,13 +90,13 @@ def normal_scores(
 
 
 def trace_search(method: Method, source: ImageSource, indices: Sequence[int], trace_at: Sequence[int]) -> Trace | None:
-    """The search for a few images again, with its trace; None for methods that do not search, and for patches."""
-    if method.spec.view != "whole":
+    """The search for a few images again, with its trace; None where one pass is all, and for parts of images."""
+    if not isinstance(method, Searches) or not method.searching or method.spec.parts:
         return None
-    (prepared,) = stream(source, indices, method.spec, len(indices), keep_pixels=False)
-    if not prepared.indices:
-        return None
-    return score_batch(method, Batch(prepared.images, prepared.fingerprints), trace_at)[0].trace
+    view = domain_of_view(method.spec.view).view()
+    images = view.prepare(source, indices, method.spec, len(indices), 0, False)
+    squares = [image.squares for image in images if image.squares is not None]
+    return trace_batch(method, joined(squares), trace_at) if squares else None
 
 
 def _scored(
@@ -103,31 +106,31 @@ def _scored(
     trained_on: frozenset[int] = frozenset(),
     *,
     workers: int,
-    pictures: bool,
+    pixels: bool,
 ) -> Iterator[Scored]:
-    """Each image at `indices`, as the model looks at images."""
-    method = method.quickened() if isinstance(method, Quickened) else method
-    score = scored_scans if method.spec.view == "retina" else scored_images
-    return score(method, source, indices, trained_on, workers=workers, pictures=pictures)
+    view, batch_size = domain_of_view(method.spec.view).view(), method.settings.search.batch_size
+    images = view.prepare(source, indices, method.spec, batch_size, workers, pixels)
+    fast = method.for_inference() if isinstance(method, Folds) else method
+    return scored_images(fast, images, lambda index: source.items[index].id, trained_on)
 
 
-def _finding(scored: Scored, source: ImageSource, calibration: Calibration | None, scale: float) -> Finding:
-    item = source.items[scored.index]
-    if scored.error:
+def _finding(scored: Scored, source: ImageSource, calibration: Calibration | None) -> Finding:
+    item, evidence = source.items[scored.image.index], scored.image.evidence
+    if scored.scores is None:
         status = "error" if scored.status is None else scored.status.value
-        return Finding(item.id, item.label, item.normal, status=status, error=scored.error, retina=scored.retina)
+        return Finding(item.id, item.label, item.normal, status=status, error=scored.error, evidence=evidence)
+    scores = scored.scores
     assert scored.status is not None
-    values: dict[str, Any] = {**scored.values, **(scored.pictures(scale) if scored.pictures else {})}
-    p_value, anomalous, flagged_by = decide(calibration, values["score"], values["residual"], values["discrimination"])
+    p_value, anomalous, flagged_by = decide(calibration, scores.score, scores.residual, scores.discrimination)
     return Finding(
         item.id,
         item.label,
         item.normal,
-        **values,
+        **vars(scores),
         p_value=p_value,
         anomalous=anomalous,
         flagged_by=flagged_by,
         status=scored.status.value,
-        fingerprint=scored.fingerprint,
-        retina=scored.retina,
+        fingerprint=scored.image.fingerprint,
+        evidence=evidence,
     )

@@ -55,15 +55,13 @@ def find_counterparts(
     found = descend(begin, quick, plan_of(settings, prior, queries.device), trace_at)
 
     exact = partial(_exact, generator, objective(generator, discriminator), axes)
-    latents, images, terms = exact(found.latents)
-    lost = ~found.terms.total.isfinite()
-    losses = {name: torch.where(lost, torch.inf, term) for name, term in terms._asdict().items()}
+    latents, images, _ = exact(found.latents)
     trace = None
     if found.trace_latents is not None:
         frames = [exact(points) for points in found.trace_latents]
         reached = tuple(sorted({step for step in trace_at if 0 <= step <= settings.steps}))
         trace = Trace(reached, torch.stack([f[2].total for f in frames]), torch.stack([f[1] for f in frames]))
-    return Counterpart(images, latents, losses, found.steps, found.status, trace)
+    return Counterpart(images, latents, found.steps, found.status, trace)
 
 
 def plan_of(settings: SearchSettings, prior: Prior, device: torch.device) -> Plan:

@@ -3,7 +3,8 @@
 Frozen networks in evaluation mode allow what training does not: batch norm is a constant factor and shift, which goes
 into the convolution before it; spectral norm is a constant divisor; weights can lie channels last, as the kernels like
 them, and in bf16, where the processor multiplies bf16. In a search the copies serve the descent alone: what is
-reported (scores, residuals, pictures) comes from the networks themselves. In one pass (`Quick`) there is nothing else.
+reported (scores, residuals, pictures) comes from the networks themselves. A method of one pass scores by its copies
+(`FoldedNetwork`) alone.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def for_search(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return fold_norms(network).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-class Quick(nn.Module):
-    """What `for_search` makes of a network, behind its own door: float32 in, float32 out."""
+class FoldedNetwork(nn.Module):
+    """What `for_search` makes of a network, with float32 inputs and float32 outputs."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()

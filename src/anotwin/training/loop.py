@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +24,13 @@ import torch
 from lightning_fabric import Fabric
 
 from anotwin.errors import SettingsError, TrainingDiverged
-from anotwin.methods.protocol import Trainer
 from anotwin.seeding import derive, generator
 from anotwin.settings import TrainingSettings
+from anotwin.training.protocol import Trainer, TrainingSet
 from anotwin.training.run_folder import RunFolder
 
 LOG_EVERY = 20  # steps: a line in stats.jsonl, and the only moments at which the loop waits for a GPU
 PREVIEW = 64  # images in a sample grid
-
-
-class TrainingImages(Protocol):
-    """Prepared images by position, for example `anotwin.prepare.cache.PreparedImages`."""
-
-    def batch(self, positions: npt.NDArray[np.int64]) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +45,7 @@ class Progress:
 
 def train(
     trainer: Trainer,
-    images: TrainingImages,
-    positions: npt.NDArray[np.int64],
+    images: TrainingSet,
     settings: TrainingSettings,
     run: RunFolder,
     fabric: Fabric,
@@ -60,7 +53,7 @@ def train(
     show: Callable[[Progress], None] = lambda _: None,
     save_grid: Callable[[torch.Tensor, int], None] = lambda _images, _step: None,
 ) -> float:
-    """Train on `images` at `positions` until `settings.steps`, from the run's last snapshot if it has one.
+    """Train on `images` until `settings.steps`, from the run's last snapshot if it has one.
 
     Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the
     networks, and KeyboardInterrupt after finishing the step and writing its snapshot.
@@ -73,10 +66,10 @@ def train(
     step = start
     with interrupt_after_step() as interrupted:
         while step < settings.steps:
-            batch = images.batch(batch_positions(positions, settings.batch_size, step, settings.seed))
+            batch = images.batch(batch_numbers(len(images), settings.batch_size, step, settings.seed))
             rng = generator(settings.seed, "step", step)
             with fabric.autocast():
-                losses = trainer.step(fabric.to_device(batch), step, rng, fabric.backward)
+                losses = trainer.step(batch.to(fabric.device), step, rng, fabric.backward)
             step += 1
             last = step == settings.steps or interrupted.is_set()
             log, snapshot = step % LOG_EVERY == 0 or last, step % settings.snapshot_every == 0 or last
@@ -92,7 +85,7 @@ def train(
                 run.log({key: round(value, 6) for key, value in row.items()})
                 show(Progress(step, settings.steps, values, speed))
             if step % settings.sample_every == 0 or last:
-                shown = images.batch(batch_positions(positions, PREVIEW, 0, settings.seed))
+                shown = images.batch(batch_numbers(len(images), PREVIEW, 0, settings.seed))
                 save_grid(trainer.preview(shown.to(fabric.device)).float().cpu(), step)
             if snapshot:
                 run.save_snapshot(step, state_of(trainer))
@@ -125,17 +118,17 @@ def interrupt_after_step() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def batch_positions(positions: npt.NDArray[np.int64], batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
-    """Which images step `step` sees: every image once an epoch, each epoch in an order of its own, no state.
+def batch_numbers(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which of `count` images step `step` sees: every image once an epoch, each epoch in an order of its own, no state.
 
     The images form one endless row, epoch after epoch; step k takes places k B to (k + 1) B - 1 of it.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, within = np.divmod(places, len(positions))
+    epochs, within = np.divmod(places, count)
     chosen = np.empty(batch_size, dtype=np.int64)
     for epoch in np.unique(epochs):
-        order = _epoch_order(len(positions), int(epoch), seed)
-        chosen[epochs == epoch] = positions[order[within[epochs == epoch]]]
+        order = _epoch_order(count, int(epoch), seed)
+        chosen[epochs == epoch] = order[within[epochs == epoch]]
     return chosen
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from anotwin.errors import SettingsError
 from anotwin.files import write_json_atomic
+from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
 
 RESUMABLE = {
@@ -28,11 +29,12 @@ def open_run(model: Path, method: str, description: dict[str, Any], resume: bool
         return RunFolder.create(model, method, description)
     run = RunFolder.latest(model)
     before = run.description()
+    settings_before = Settings.parse(before.get("settings", {}), where=str(run.path / "run.json"))  # new keys: defaults
     if before.get("images") != description["images"]:
         raise SettingsError(f"{run.path}: was trained on other images than DATA now holds; start anew without --resume")
     for section in ("data", "networks", "training"):
         for key, value in description["settings"][section].items():
-            old = before.get("settings", {}).get(section, {}).get(key)
+            old = getattr(getattr(settings_before, section), key)
             if old != value and (section, key) not in RESUMABLE:
                 raise SettingsError(
                     f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it "

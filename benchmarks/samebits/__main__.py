@@ -1,0 +1,239 @@
+"""Does a change leave every result as it was, to the bit? The code of a revision and the code here, on the same files.
+
+Both codes train small models of every method on digits, textured discs with masks and synthetic retinas; then each
+calibrates, scores (with and without pictures), evaluates and samples with the models that the revision trained. Weights
+and all files that were written are compared byte by byte.
+
+    python benchmarks/samebits --against REVISION [--methods twin anogan] [--data retina] [--json FILE]
+
+A row a model: how many files are equal, and which are not. ``--quick`` compares HEAD with the code here, one small model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from safetensors.numpy import load_file
+
+import anotwin
+from anotwin.commands.demo import write_digits
+from anotwin.data.synthetic import textured_discs
+from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan, retina_volume
+from anotwin.files import write_json_atomic
+
+METHODS = ("twin", "anogan", "fanogan", "acae")
+SMALL = (
+    "networks.base_channels=8",
+    "networks.latent_dim=16",
+    "training.steps=40",
+    "training.batch_size=16",
+    "training.snapshot_every=20",
+    "training.sample_every=20",
+    "search.steps=6",
+    "calibration.false_alarm_rate=0.2",
+)
+# The commands of a tree, in its own process: words of each from stdin. Its package is imported from PYTHONPATH.
+RUN = """
+import json, sys
+from anotwin import cli
+for words in json.load(sys.stdin):
+    code = cli._run(words)
+    if code:
+        sys.exit(f"{' '.join(words)}: exit code {code}")
+"""
+NOT_RESULTS = {"seconds_per_image"}  # of an evaluation: a time
+
+Words = list[str]
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The files of one model under both codes."""
+
+    data: str
+    method: str
+    files: int
+    equal: int
+    different: list[str]
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def _digits(folder: Path) -> Words:
+    write_digits(folder)
+    return ["--normal", "0"]
+
+
+def _discs(folder: Path) -> Words:
+    """The MVTec AD layout, so that masks are looked at too."""
+    normals, _ = textured_discs(80, 32, seed=0)
+    unseen, _ = textured_discs(12, 32, seed=1)
+    abnormal, masks = textured_discs(12, 32, seed=2, abnormal=True)
+    _save(folder / "train/good", normals)
+    _save(folder / "test/good", unseen)
+    _save(folder / "test/defect", abnormal)
+    _save(folder / "ground_truth/defect", masks.astype(np.uint8) * 255, "_mask")
+    return []
+
+
+def _retina(folder: Path) -> Words:
+    """Healthy scans to learn from; volumes, single scans with a lesion and a blank one to score."""
+    size = {"height": 400, "width": 128}
+    _save(folder / "train/NORMAL", [retina_scan(seed, **size).pixels for seed in range(24)], stem="eye-{}-a")
+    cyst = [Lesion("cyst", 250, at=0.5)]
+    _save(
+        folder / "test/CYST", [retina_scan(100 + seed, **size, lesions=cyst).pixels for seed in range(6)], stem="c{}x"
+    )
+    _save(folder / "test/NORMAL", [retina_scan(200 + seed, **size).pixels for seed in range(6)], stem="n{}x")
+    _save(folder / "test/BLANK", [np.zeros((400, 128), np.uint8)])
+    for number in range(2):
+        slices = retina_volume(300 + number, 3, **size, lesions=cyst if number else [])
+        pages = [Image.fromarray(each.pixels) for each in slices]
+        path = folder / ("test/CYST" if number else "test/NORMAL") / f"volume-{number}.tif"
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    rows = [f"{path.relative_to(folder).as_posix()},P{k // 2}" for k, path in enumerate(sorted(folder.rglob("*.*")))]
+    files = [f"{row},{row.split('/')[0]},{row.split('/')[1]}" for row in rows]
+    (folder / "manifest.csv").write_text("file,patient,split,label\n" + "\n".join(files) + "\n")
+    return ["--layout", "oct", "--normal", "NORMAL", "--image-size", "32"]
+
+
+def _save(folder: Path, images: Sequence[np.ndarray] | np.ndarray, suffix: str = "", stem: str = "{}") -> None:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{stem.format(f'{number:03d}')}{suffix}.png")
+
+
+DATA: Mapping[str, Callable[[Path], Words]] = {"digits": _digits, "discs": _discs, "retina": _retina}
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def _training(method: str, data: Path, options: Words, out: Path) -> list[Words]:
+    sets = [word for assignment in SMALL for word in ("--set", assignment)]
+    return [["train", str(data), "--out", str(out / "model"), "--method", method, *options, *sets]]
+
+
+def _using(method: str, data: Path, model: Path, out: Path) -> Iterator[Words]:
+    """What is done with a trained model; `model` is a copy, which calibrate may change."""
+    retina = data.name == "retina"
+    layout = ["--layout", "oct"] if retina else []
+    yield ["score", str(model), str(data), "--out", str(out / "score"), *layout, *(["--lines"] if retina else [])]
+    yield ["score", str(model), str(data), "--out", str(out / "plain"), *layout, "--no-pictures"]
+    numbers = ["--json", str(out / "evaluation.json"), "--out", str(out / "evaluation")]
+    yield ["evaluate", str(model), str(data), *numbers, *layout]
+    if method != "acae":
+        yield ["sample", str(model), "--count", "5", "--out", str(out / "samples")]
+    yield ["calibrate", str(model), str(data), "--false-alarm-rate", "0.25", *layout]
+    if retina and method == "twin":
+        yield ["prepare", str(data), "--out", str(out / "prepared"), "--layout", "oct"]
+
+
+def _run(tree: Path, commands: list[Words]) -> None:
+    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps(commands), text=True, env=environment, capture_output=True
+    )
+    if done.returncode:
+        raise SystemExit(f"{tree}: {done.stderr[-2000:]}")
+
+
+# -- comparing ---------------------------------------------------------------------------------------------------------
+
+
+def _compare(before: Path, now: Path) -> tuple[int, list[str]]:
+    """How many files there are in either, and which differ."""
+    names = sorted(
+        {path.relative_to(root).as_posix() for root in (before, now) for path in root.rglob("*") if path.is_file()}
+    )
+    names = [name for name in names if "/runs/" not in name and not name.endswith("/bundle.json")]
+    return len(names), [name for name in names if not _equal(before / name, now / name)]
+
+
+def _equal(one: Path, other: Path) -> bool:
+    if not (one.is_file() and other.is_file()):
+        return False
+    if one.name == "evaluation.json":
+        values = [json.loads(path.read_text()) for path in (one, other)]
+        return all(values[0].get(key) == values[1].get(key) for key in {*values[0], *values[1]} - NOT_RESULTS)
+    if one.suffix == ".safetensors":
+        tensors = [load_file(path) for path in (one, other)]
+        return set(tensors[0]) == set(tensors[1]) and all(
+            np.array_equal(tensors[0][name], tensors[1][name]) for name in tensors[0]
+        )
+    return one.read_bytes() == other.read_bytes()
+
+
+def compare(before: Path, now: Path, work: Path, data: Sequence[str], methods: Sequence[str]) -> Iterator[Compared]:
+    """Each method on each data, under the code in `before` and in `now`; the files stay in `work`."""
+    for kind in data:
+        images = work / "data" / kind
+        shutil.rmtree(images, ignore_errors=True)
+        options = DATA[kind](images)
+        for method in methods:
+            roots = {name: work / name / kind / method for name in ("before", "now")}
+            for name, tree in (("before", before), ("now", now)):
+                root = roots[name]
+                done = root / "done"
+                if name == "before" and done.is_file():
+                    continue  # by an earlier run in the same --work
+                shutil.rmtree(root, ignore_errors=True)
+                _run(tree, _training(method, images, options, root / "trained"))
+                shutil.copytree(roots["before"] / "trained/model", root / "used/model", dirs_exist_ok=True)
+                _run(tree, list(_using(method, images, root / "used/model", root / "used")))
+                if name == "before":
+                    done.touch()
+            count, different = _compare(roots["before"], roots["now"])
+            (roots["now"] / "different.json").write_text(json.dumps(different))
+            yield Compared(kind, method, count - 1, count - 1 - len([d for d in different if d != "done"]), different)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse and run; 0 if everything is equal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", default="HEAD", help="the revision to compare with; HEAD")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
+    parser.add_argument("--work", type=Path, help="keeps all files, and the revision's results for another run")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    parser.add_argument("--quick", action="store_true", help="one small model")
+    given = parser.parse_args(arguments)
+    data, methods = (["discs"], ["twin"]) if given.quick else (given.data, given.methods)
+    now = Path(anotwin.__file__).parents[2]
+    with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
+        work = (given.work or Path(scratch)).absolute()
+        before = work / "tree"
+        if not before.is_dir():
+            before.mkdir(parents=True)
+            archive = subprocess.run(
+                ["git", "-C", str(now), "archive", given.against, "src"], check=True, capture_output=True
+            )
+            subprocess.run(["tar", "-x", "-C", str(before)], input=archive.stdout, check=True)
+        rows = []
+        for row in compare(before, now, work, data, methods):
+            rows.append(row)
+            different = [name for name in row.different if name != "done"]
+            console.print(
+                f"{row.data:8} {row.method:8} {row.equal} of {row.files} files equal", *different[:6], sep="  "
+            )
+        if given.json:
+            write_json_atomic(given.json, {"rows": [asdict(row) for row in rows]})
+    return int(any(row.equal < row.files for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Kinds of images: one folder a domain, and a line in the registry."""

@@ -1,0 +1,1 @@
+"""Retinal optical coherence tomography: B-scans and volumes, seen as patches of the flattened retina."""

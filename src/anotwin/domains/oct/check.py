@@ -1,0 +1,183 @@
+"""What preparation makes of OCT scans, as pictures and a table for a person to check, before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from anotwin.domains.oct.layers.find import default_spacing
+from anotwin.domains.oct.records import ScanInfo, ScanSource
+from anotwin.domains.oct.report.bscan import scan_figure
+from anotwin.domains.oct.report.prepared import Outcome, ScanRow, count_reasons, reason_listing, write_scans
+from anotwin.domains.oct.report.sheets import Sheets
+from anotwin.domains.oct.scans import FlatScan, flat_scans
+from anotwin.domains.protocol import Checked, Written
+from anotwin.errors import DataError, SettingsError
+from anotwin.prepare.patch_index import PatchIndex
+from anotwin.records import ImageSource
+from anotwin.report.files import disk_errors, picture_names
+from anotwin.seeding import derive
+from anotwin.updates import Update, Watch, silent
+
+PATCH = 64  # side of the patches shown, as in the paper
+PATCHES = 8  # of each scan
+_GAP = 4  # pixels between them
+
+
+def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: bool, watch: Watch = silent) -> Checked:
+    """Find and flatten the retina of every scan as training and scoring do, and show each step.
+
+    Writes ``prepared.csv``, ``sheets/scans-01.png`` ... with the lines of many scans, ``sheets/bands-01.png`` ... with
+    the flattened scans and, if `pictures`, ``steps/<image>.png``: a scan with its lines, flattened, and some patches.
+
+    Args:
+        source: OCT scans.
+        out: a folder.
+        limit: only so many scans: whole volumes, drawn at random with a fixed seed, the last cut short.
+        pictures: the steps of every scan; they take most of the time.
+
+    Raises:
+        DataError: not one scan could be segmented; then everything is written all the same.
+        SettingsError: no OCT scans, or a limit below 1.
+    """
+    if not isinstance(source, ScanSource):
+        raise SettingsError(f"{source.root}: is of the layout {source.layout}; are these OCT scans? Use --layout oct")
+    volumes = _volumes(source, limit)
+    rows, sheets = _prepare(source, [index for volume in volumes for index in volume], out, pictures, watch)
+    table = out / "prepared.csv"
+    write_scans(rows, table)
+    quality = [row.quality for row in rows if row.status == "segmented" and row.quality is not None]
+    if not quality:
+        first = next(row for row in rows if row.reason)
+        raise DataError(
+            f"{table}: none of {len(rows)} scans could be segmented; the first: {first.image}: {first.reason}"
+        )
+    return _checked(rows, table, sheets, len(volumes), median(quality), source)
+
+
+def _checked(
+    rows: list[ScanRow], table: Path, sheets: list[Path], volumes: int, quality: float, source: ScanSource
+) -> Checked:
+    counts = Counter(row.status for row in rows)
+    reasons = count_reasons(rows)
+    parts = [f"{len(rows)} scans of {volumes} volumes", f"{counts['segmented']} segmented (quality {quality:.2f})"]
+    parts += [f"{counts[status]} {status}" for status in ("refused", "unreadable") if counts[status]]
+    numbers = {
+        "table": str(table),
+        "sheets": [str(path) for path in sheets],
+        "scans": len(rows),
+        "volumes": volumes,
+        "segmented": counts["segmented"],
+        "refused": counts["refused"],  # read, but no retina in them that could be trusted
+        "unreadable": counts["unreadable"],
+        "quality": quality,  # median of the segmented scans
+        "reasons": [asdict(reason) for reason in reasons],
+        "notes": list(source.notes),  # what is missing or odd about the data
+    }
+    written = [Written(table, "every scan, and why it was refused", reason_listing(reasons) if reasons else None)]
+    written += [Written(path, "contact sheet") for path in sheets]
+    return Checked(tuple(written), ", ".join(parts), numbers)
+
+
+def _volumes(source: ScanSource, limit: int | None) -> list[tuple[int, ...]]:
+    """The volumes to prepare in the order of the source, of at most `limit` scans together."""
+    volumes = list(source.volumes())
+    if limit is None:
+        return volumes
+    if limit < 1:
+        raise SettingsError(f"--limit {limit}: at least 1 scan")
+    order = np.random.default_rng(derive(0, "limit")).permutation(len(volumes))
+    taken: dict[int, tuple[int, ...]] = {}
+    for place in order.tolist():
+        if limit > 0:
+            taken[place] = volumes[place][:limit]
+            limit -= len(taken[place])
+    return [taken[place] for place in sorted(taken)]
+
+
+def _prepare(
+    source: ScanSource, indices: list[int], out: Path, pictures: bool, watch: Watch
+) -> tuple[list[ScanRow], list[Path]]:
+    """The rows, and the sheets that were written."""
+    names = picture_names([item.id for item in source.items])
+    scans, bands = Sheets(out / "sheets", "scans"), Sheets(out / "sheets", "bands")
+    rows = []
+    for scan in flat_scans(source, indices):
+        name = source.items[scan.index].id
+        row = _row(scan, name, source.info(scan.index))
+        rows.append(row)
+        quality = "" if row.quality is None else f"  {row.quality:.2f}"
+        scans.add_scan(scan.pixels, scan.retina, "\n".join(filter(None, (f"{name}{quality}", row.reason))))
+        if scan.flat is not None:
+            bands.add_band(scan.flat, name)
+        if pictures:
+            _draw_steps(scan, row, out / "steps" / names[name])
+        watch(Update("preparing", len(rows), len(indices)))
+    return rows, [*scans.finish(), *bands.finish()]
+
+
+def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
+    status: Outcome = "unreadable" if scan.pixels is None else "refused" if scan.flat is None else "segmented"
+    row = ScanRow(name, info.patient, info.eye, info.volume, info.slice, status, reason=_nameless(scan.error, name))
+    if scan.pixels is None or scan.retina is None:
+        return row
+    height, width = scan.pixels.shape[:2]
+    spacing, retina = scan.spacing or default_spacing(height, width), scan.retina
+    thickness = (retina.baseline - retina.ilm)[retina.valid] * spacing.axial
+    return replace(
+        row,
+        width=width,
+        height=height,
+        spacing=spacing,
+        assumed=scan.spacing is None,
+        quality=retina.quality,
+        thickness_um=float(np.median(thickness)) if status == "segmented" and thickness.size else None,
+        valid=float(np.mean(retina.valid)),
+        reason=retina.reason or row.reason,
+    )
+
+
+def _draw_steps(scan: FlatScan, row: ScanRow, path: Path) -> None:
+    if scan.pixels is None:
+        with disk_errors(path):
+            path.unlink(missing_ok=True)  # from an earlier run, when it could be read
+        return
+    bands = {}
+    if scan.flat is not None:
+        bands["laid flat on the undisturbed RPE"] = scan.flat.pixels
+        patches = _patches(scan.flat.pixels, scan.flat.valid)
+        if patches is not None:
+            bands[f"patches of {PATCH} x {PATCH} pixels, as training draws them"] = patches
+    title = row.image if row.quality is None else f"{row.image}   quality {row.quality:.2f}"
+    scan_figure(scan.pixels, None, path, title=title, retina=scan.retina, spacing=scan.spacing, bands=bands)
+
+
+def _patches(band: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
+    """Patches side by side, white between them; None where there is no room for one."""
+    try:
+        found = PatchIndex([valid], PATCH, PATCHES, seed=0).patches([band], range(PATCHES))
+    except DataError:
+        return None
+    return np.concatenate(list(_parted(found)), axis=1)
+
+
+def _parted(patches: npt.NDArray[np.float32]) -> Iterable[npt.NDArray[np.float32]]:
+    for number, patch in enumerate(patches):
+        if number:
+            yield np.ones((PATCH, _GAP), np.float32)
+        yield patch
+
+
+def _nameless(error: str, name: str) -> str:
+    """What an error says behind the name or the path of the scan, which stands in its own column."""
+    for said in (name, name.partition("#")[0]):
+        before, found, after = error.partition(f"{said}: ")
+        if found and (not before or before.endswith("/")):
+            return after
+    return error

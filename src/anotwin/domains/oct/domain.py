@@ -1,0 +1,63 @@
+"""Retinal OCT: B-scans and volumes as scanners write them, seen as patches of the flattened retina."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anotwin.domains.protocol import Checked, Domain, Job, Layout, Outputs, View
+
+if TYPE_CHECKING:
+    from anotwin.data.folder import Part
+    from anotwin.records import ImageSource
+    from anotwin.updates import Watch
+
+
+def _recognises(root: Path) -> bool:
+    from anotwin.domains.oct.source import is_oct
+
+    return is_oct(root)
+
+
+def _open(root: Path, part: Part, normal: str | None) -> ImageSource:
+    from anotwin.domains.oct.source import open_oct
+
+    return open_oct(root, part, normal)
+
+
+def _view() -> View:
+    from anotwin.domains.oct.view import RetinaView
+
+    return RetinaView()
+
+
+def _scoring(job: Job) -> Outputs:
+    from anotwin.domains.oct.outputs import ScoreOutputs
+
+    return ScoreOutputs(job)
+
+
+def _evaluating(job: Job) -> Outputs:
+    from anotwin.domains.oct.outputs import EvaluationOutputs
+
+    return EvaluationOutputs(job)
+
+
+def _check(source: ImageSource, out: Path, limit: int | None, pictures: bool, watch: Watch) -> Checked:
+    from anotwin.domains.oct.check import check_scans
+
+    return check_scans(source, out, limit, pictures, watch)
+
+
+OCT = Domain(
+    name="oct",
+    layouts=(Layout("oct", _recognises, _open),),
+    view_name="retina",
+    parts=True,
+    view=_view,
+    scoring=_scoring,
+    evaluating=_evaluating,
+    check=_check,
+    own_layout="oct",
+    options={"lines": "draw the layer lines into bscans/"},
+)

@@ -1,0 +1,1 @@
+"""Files of OCT scanners -> volumes and native pixels."""

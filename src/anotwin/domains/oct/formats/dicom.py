@@ -1,0 +1,126 @@
+"""DICOM ophthalmic tomography (modality OPT), one frame or many, through pydicom."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anotwin.data.pixels import native, one_line
+from anotwin.domains.oct.formats.volume import FileVolume, eye_name, library, patient_name, spacing_of
+from anotwin.errors import AnoTwinError, DataError
+from anotwin.records import Array
+
+_OPT_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.77\.1\.5\.4(?![0-9.])")  # ophthalmic tomography
+_FRAMES = "PerFrameFunctionalGroupsSequence"
+_HEAD = 1024  # bytes: the class stands in the first group of a file
+
+
+class NotOCTError(DataError):
+    """A sound DICOM file that shows something else, like the fundus picture of the same export."""
+
+
+def is_opt(path: Path) -> bool:
+    """Whether a file is DICOM and of the OPT class, by its first bytes: no package is needed to tell."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return head[128:132] == b"DICM" and _OPT_IMAGE.search(head) is not None
+
+
+def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
+    """What a DICOM file says of its slices.
+
+    Raises:
+        DataError: damaged; NotOCTError: another modality. MissingExtra: no pydicom.
+    """
+    with _explained(path):
+        file = library("pydicom", "pydicom", path).dcmread(path, stop_before_pixels=True)
+        modality = str(file.get("Modality", ""))
+        if modality != "OPT":
+            raise NotOCTError(f"{path}: DICOM of modality {modality or 'unknown'}, expected OPT; left out")
+        frames = int(file.get("NumberOfFrames", 1) or 1)
+        number = int(file.get("InstanceNumber", 0) or 0)
+        shared, first = (_group(file, name) for name in ("SharedFunctionalGroupsSequence", _FRAMES))
+        anatomy = [_group(part, "FrameAnatomySequence") for part in (shared, first)]
+        lateral = [file.get("ImageLaterality"), file.get("Laterality"), *(a.get("FrameLaterality") for a in anatomy)]
+        volume = FileVolume(
+            tuple(range(frames)) if frames > 1 else (number,),
+            frames,
+            patient=patient_name(file.get("PatientID")),
+            eye=next((eye for eye in map(eye_name, lateral) if eye), None),
+            spacing=_spacing(file, shared, first),
+            series=str(file.get("SeriesInstanceUID", "")) or None if frames == 1 else None,
+            shape=(int(file.Rows), int(file.Columns)),
+        )
+    return (volume,)
+
+
+def dicom_slice(path: Path, volume: int, number: int) -> Array:
+    """One frame as stored, (H, W) or (H, W, 3); in MONOCHROME1 turned so that black is 0."""
+    del volume  # a DICOM file has one
+    with _explained(path):
+        stat = path.stat()
+        file = _dataset(path, stat.st_mtime_ns, stat.st_size)
+        index = number if int(file.get("NumberOfFrames", 1) or 1) > 1 else 0
+        pixels: Any = library("pydicom.pixels", "pydicom", path).pixel_array(file, index=index)
+        if file.PhotometricInterpretation == "MONOCHROME1":
+            pixels = (2 ** int(file.BitsStored) - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
+    return native(pixels, str(path))
+
+
+@lru_cache(maxsize=2)  # one volume and the next: the header of a hundred frames is slow to read for each frame
+def _dataset(path: Path, changed: int, size: int) -> Any:
+    del changed, size  # a rewritten file is another
+    return library("pydicom", "pydicom", path).dcmread(path)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom warns of odd values; what matters raises
+            yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
+    except (AnoTwinError, MemoryError):
+        raise
+    except Exception as error:  # damaged files raise anything
+        raise DataError(
+            f"{path}: cannot read the DICOM file, is it damaged or in a compression that pydicom has no decoder for? "
+            f"({one_line(error)})"
+        ) from None
+
+
+def _group(file: Any, name: str) -> Any:
+    """The first item of a sequence, or an empty mapping."""
+    return (file.get(name) or [{}])[0]
+
+
+def _spacing(file: Any, shared: Any, first: Any) -> Any:
+    places = [_group(shared, "PixelMeasuresSequence"), _group(first, "PixelMeasuresSequence"), file]
+    measures = next((place for place in places if place.get("PixelSpacing")), None)
+    if measures is None:
+        return None
+    down, across = measures.get("PixelSpacing")
+    between = _distance(file) or measures.get("SpacingBetweenSlices") or measures.get("SliceThickness")
+    return spacing_of(down, across, between, unit=1000.0)
+
+
+def _distance(file: Any) -> float | None:
+    """Millimetres from frame to frame by where the frames lie: a slice's thickness need not be it."""
+    positions = [
+        _group(frame, "PlanePositionSequence").get("ImagePositionPatient") for frame in (file.get(_FRAMES) or ())
+    ]
+    if len(positions) < 2 or not positions[0] or not positions[-1]:
+        return None
+    return math.dist(map(float, positions[0]), map(float, positions[-1])) / (len(positions) - 1) or None

@@ -1,0 +1,200 @@
+"""Find the retina in a B-scan: its inner surface, the RPE as it is and as it would be, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anotwin.domains.oct.layers.baseline import undisturbed
+from anotwin.domains.oct.layers.mask import as_scan, known_pixels
+from anotwin.domains.oct.layers.quality import CLEARLY_UPRIGHT, Look, look_along
+from anotwin.domains.oct.layers.shortest_paths import (
+    COLUMN,
+    FINE_COLUMN,
+    ROW,
+    Bools,
+    Floats,
+    Grid,
+    coarse_lines,
+    fine_line,
+    to_grid,
+    turned,
+)
+from anotwin.domains.oct.records import Spacing
+
+Lines = npt.NDArray[np.float32]
+
+SPECTRALIS_AXIAL = 3.87  # micrometres a row
+SPECTRALIS_LATERAL = 11.5  # a column of the quick scans: 512 over 20, 768 over 30 degrees of the eye
+DEEPEST = 1920.0  # micrometres that a scan of more than 512 rows is taken to show
+HALF_RPE = 18.0  # micrometres from the outer edge of its bright band to its middle
+STRAY = 70.0  # micrometres that a line may leave its neighbours by: the height of a druse
+ALIKE = 8.0  # rows that baselines of neighbouring slices may differ in shape
+APART = 500.0  # micrometres between slices from which each stands alone
+UPSIDE_DOWN = "upside down: the RPE lies above the inner surface; turn the scan over"
+
+
+@dataclass(frozen=True)
+class Retina:
+    """The lines of a scan, in fractions of rows; NaN in all of them where nothing could be looked for."""
+
+    ilm: Lines  # (W,) inner limiting membrane: where the dark vitreous ends
+    rpe: Lines  # (W,) middle of the bright band of the RPE as seen; Bruch's membrane where the RPE is lost
+    baseline: Lines  # (W,) where the RPE would lie without drusen or detachments
+    valid: Bools  # (W,) columns that show tissue
+    quality: float  # 0..1
+    reason: str = ""  # why the scan cannot be used; "": it can
+
+
+def default_spacing(height: int, width: int) -> Spacing:
+    """What is taken where no file says it: that of a Heidelberg Spectralis, whose finer scans (1,024 columns over 20
+    degrees, 1,536 over 30) have twice the columns. More than 512 rows are taken to show a depth of 1.92 mm, as do its
+    496; nothing in a picture tells its scale, so that another device needs its `Spacing`.
+    """
+    lateral = SPECTRALIS_LATERAL if width < 1000 else SPECTRALIS_LATERAL / 2
+    return Spacing(SPECTRALIS_AXIAL if height <= 512 else DEEPEST / height, lateral)
+
+
+def find_retina(scan: npt.NDArray[Any], spacing: Spacing | None = None) -> Retina:
+    """The lines of one B-scan; a picture that cannot be segmented comes back with a reason and never raises.
+
+    >>> find_retina(np.zeros((496, 512), np.uint8)).reason
+    'one flat colour (every pixel is 0): there is nothing to see'
+
+    Args:
+        scan: (H, W), or (H, W, 3) with equal channels; any numeric type and range.
+        spacing: None: `default_spacing`.
+
+    Returns:
+        Lines over all W columns; where `valid` is False they only go on smoothly. `quality` is the contrast found
+        at both lines times the share of valid columns.
+    """
+    return _finish(_search(scan, spacing))
+
+
+def find_retinas(scans: Sequence[npt.NDArray[Any]], spacing: Spacing | None = None) -> list[Retina]:
+    """The lines of a volume's slices, in their order: each slice by itself, then held against its neighbours.
+
+    Where a line leaves those of up to two slices at either side by more than `STRAY`, it is looked for again near
+    them; at last the baseline is averaged with its next neighbours (the eye may have moved between them, so that only
+    the shapes count). Slices of another size, or without a retina, are no neighbours.
+
+    Args:
+        scans: as for `find_retina`; neighbours in the sequence are neighbours in the eye.
+        spacing: of all slices; with slices more than `APART` micrometres apart each stands alone.
+    """
+    found = [_search(scan, spacing) for scan in scans]
+    if spacing is not None and spacing.between is not None and spacing.between > APART:
+        return [_finish(one) for one in found]
+    guides = [_guide(found, index) for index in range(len(found))]
+    found = [one if near is None else _search_near(one, near) for one, near in zip(found, guides, strict=True)]
+    retinas = [_finish(one) for one in found]
+    return [_with_neighbours(retinas, index) for index in range(len(retinas))]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A scan on the way to its `Retina`."""
+
+    width: int  # of the scan
+    coarse: Grid
+    fine: Grid
+    ilm: Floats  # on the fine grid
+    rpe: Floats
+    look: Look
+
+
+def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
+    """The lines; or at once a `Retina` with its reason where there is nothing to look for."""
+    values, reason = as_scan(scan)
+    if values is None:
+        width = np.shape(scan)[1] if np.ndim(scan) > 1 else 0
+        nothing = np.full(width, np.nan, np.float32)
+        return Retina(nothing, nothing, nothing, np.zeros(width, np.bool_), 0.0, reason)
+    spacing = default_spacing(*values.shape) if spacing is None else spacing
+    known = known_pixels(values, scan.dtype == np.uint8)
+    coarse = to_grid(values, known, spacing, ROW, COLUMN)
+    fine = to_grid(values, known, spacing, spacing.axial, FINE_COLUMN)
+    ilm, rpe = _refined(coarse, fine, coarse_lines(coarse))
+    return _Lines(values.shape[1], coarse, fine, ilm, rpe, look_along(fine, ilm, rpe))
+
+
+def _search_near(lines: _Lines | Retina, near: tuple[Floats, Floats]) -> _Lines | Retina:
+    """The lines again, near two others on the fine grid."""
+    if isinstance(lines, Retina):
+        return lines
+    coarse, fine = lines.coarse, lines.fine
+    width = coarse.values.shape[1]
+    places = (np.arange(width) + 0.5) * coarse.columns / fine.columns - 0.5
+    outer = near[1] + HALF_RPE / fine.axial
+    rows = [(np.interp(places, np.arange(len(line)), line) + 0.5) / coarse.rows - 0.5 for line in (near[0], outer)]
+    ilm, rpe = _refined(coarse, fine, coarse_lines(coarse, (rows[0], rows[1])))
+    return replace(lines, ilm=ilm, rpe=rpe, look=look_along(fine, ilm, rpe))
+
+
+def _refined(coarse: Grid, fine: Grid, lines: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """ILM and RPE on the fine grid from ILM and outer edge of the RPE on the coarse one."""
+    width = fine.values.shape[1]
+    ilm, rpe = (_rows(line, coarse, fine.columns, width) for line in lines)
+    return fine_line(fine, ilm, "ilm"), fine_line(fine, rpe - HALF_RPE / fine.axial, "rpe")
+
+
+def _finish(lines: _Lines | Retina) -> Retina:
+    if isinstance(lines, Retina):
+        return lines
+    fine, look = lines.fine, lines.look
+    reason = look.reason()
+    if reason or look.score() < CLEARLY_UPRIGHT:
+        coarse, over = turned(lines.coarse), turned(fine)
+        other = look_along(over, *_refined(coarse, over, coarse_lines(coarse)))
+        reason = UPSIDE_DOWN if other.score() > look.score() and not other.reason() else reason
+    base = undisturbed(lines.rpe * fine.axial, look.weights(), fine.lateral) / fine.axial
+    ilm, rpe, baseline = (_rows(line, fine, 1, lines.width) for line in (lines.ilm, lines.rpe, base))
+    valid = look.valid[np.arange(lines.width) // fine.columns]
+    return Retina(ilm, rpe, baseline, valid, look.quality(), reason)
+
+
+def _guide(found: Sequence[_Lines | Retina], index: int) -> tuple[Floats, Floats] | None:
+    """What the neighbours of a slice say of its two lines, where it strays from them; None where it does not."""
+    own = found[index]
+    if isinstance(own, Retina):
+        return None
+    near = [
+        one for one in [*found[max(0, index - 2) : index], *found[index + 1 : index + 3]] if isinstance(one, _Lines)
+    ]
+    near = [one for one in near if one.fine.values.shape == own.fine.values.shape and not one.look.reason()]
+    if len(near) < 2:
+        return None
+    ilm = np.median([own.ilm, *(_onto(one.ilm, own.ilm) for one in near)], axis=0)
+    rpe = np.median([own.rpe, *(_onto(one.rpe, own.rpe) for one in near)], axis=0)
+    strays = max(np.abs(own.ilm - ilm).max(), np.abs(own.rpe - rpe).max()) * own.fine.axial
+    return (ilm, rpe) if strays > STRAY else None
+
+
+def _with_neighbours(retinas: Sequence[Retina], index: int) -> Retina:
+    """A retina whose baseline is the mean of its own, twice, and those of the next slices that look alike."""
+    own = retinas[index]
+    curves = [own.baseline, own.baseline]
+    for other in (*retinas[max(0, index - 1) : index], *retinas[index + 1 : index + 2]):
+        if not (own.reason or other.reason) and len(other.baseline) == len(own.baseline):
+            moved = _onto(other.baseline, own.baseline)
+            if np.abs(moved - own.baseline).max() < ALIKE:
+                curves.append(moved)
+    return replace(own, baseline=np.mean(curves, axis=0, dtype=np.float32))
+
+
+def _onto(line: Floats, own: Floats) -> Floats:
+    """A line of another slice, moved as a whole to where this one lies."""
+    moved: Floats = line + np.median(own - line)
+    return moved
+
+
+def _rows(line: npt.NDArray[Any], grid: Grid, columns: int, width: int) -> npt.NDArray[np.float32]:
+    """A line of a grid as rows of the scan, over `width` columns of which each is `columns` of the scan."""
+    places = ((np.arange(width) + 0.5) * columns / grid.columns) - 0.5
+    rows: Lines = ((np.interp(places, np.arange(len(line)), line) + 0.5) * grid.rows - 0.5).astype(np.float32)
+    return rows

@@ -1,0 +1,150 @@
+"""How far the two lines of a retina can be trusted: contrast at each of them, and what a retina must look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
+
+from anotwin.domains.oct.layers.shortest_paths import FAINT, Bools, Floats, Grid
+
+# Limits of what passes for a retina, well below the worst of 176 real scans and above pictures of other things.
+LEAST_TISSUE = 0.04  # brightness between the lines; 1: the brightest layers
+LEAST_COLUMNS = 0.5  # share that shows tissue
+LEAST_ILM, LEAST_CLEAR = 0.12, 0.55  # contrast at the inner surface, and the share of columns where it is clear
+LEAST_RPE = 0.1  # contrast of the RPE with what lies above and below it, summed; neither may be below -half of it
+THICKNESS = (80.0, 1200.0)  # micrometres, of half the columns
+LEAST_UPRIGHT = 0.5  # share of columns where it is brighter below the RPE than above the ILM
+CLEARLY_UPRIGHT = 1.2  # score from which no upside-down scan was ever seen
+DISC = 0.2  # share of the width, at each end, that an optic disc may hide
+CLEAR = 0.2  # contrast that is seen at a glance
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is seen along the lines of a grid, (w,) each; contrasts are -1..1, NaN where nothing is known."""
+
+    tissue: Bools  # columns where something bright lies between the lines
+    valid: Bools  # columns to use: shadows within the retina too, but no white, no black margins, no optic disc
+    ilm: Floats  # brighter below the inner surface than above
+    under: Floats  # the RPE brighter than what lies below it
+    over: Floats  # and than what lies above it
+    upright: Floats  # brightness of the choroid less that of the vitreous
+    thickness: Floats  # micrometres from the ILM to the RPE
+
+    def score(self) -> float:
+        """Higher where the lines fit better; compares an upright with an upside-down reading of one scan."""
+        upright = float(np.clip(_middle(self.upright, self.tissue), -0.2, 0.2))
+        under, over = _middle(self.under, self.tissue), _middle(self.over, self.tissue)
+        return _middle(self.ilm, self.tissue) + over + 0.5 * under + upright
+
+    def weights(self) -> Floats:
+        """How much each column says of where the RPE lies, 0..1."""
+        seen = np.clip(np.nan_to_num(self.under) / (1.25 * CLEAR), 0.1, 1)
+        weights: Floats = np.where(self.valid, seen, 0).astype(np.float32)
+        return weights
+
+    def quality(self) -> float:
+        """0..1: geometric mean of the contrast at both lines, times the share of columns that show tissue."""
+        ilm = np.clip(_middle(self.ilm, self.tissue) / 0.5, 0, 1)
+        rpe = np.clip((_middle(self.under, self.tissue) + _middle(self.over, self.tissue)) / 0.7, 0, 1)
+        return float(np.sqrt(ilm * rpe) * self.tissue.mean())
+
+    def reason(self) -> str:
+        """Why this is no retina, in a sentence; "" if it may be one."""
+        if self.tissue.mean() < LEAST_COLUMNS:
+            return f"no retina found: only {self.tissue.mean():.0%} of the columns show tissue between two lines"
+        ilm, clear = _middle(self.ilm, self.tissue), float(np.mean(self.ilm[self.tissue] > CLEAR))
+        if ilm < LEAST_ILM or clear < LEAST_CLEAR:
+            return f"no retina found: an inner surface is seen in {clear:.0%} of the columns only"
+        under, over = _middle(self.under, self.tissue), _middle(self.over, self.tissue)
+        if min(under, over) < -LEAST_RPE / 2 or under + over < LEAST_RPE:
+            return f"no retina found: no bright RPE (contrast {over:.2f} above it, {under:.2f} below, of 1)"
+        thickness = _middle(self.thickness, self.tissue)
+        if not THICKNESS[0] <= thickness <= THICKNESS[1]:
+            return (
+                f"no retina found: the lines lie {thickness:.0f} micrometres apart, expected {THICKNESS[0]:g} to "
+                f"{THICKNESS[1]:g}; check the spacing"
+            )
+        if np.mean(self.upright[self.tissue] > 0) < LEAST_UPRIGHT:
+            return "no retina found: it is darker below the RPE than above the inner surface"
+        return ""
+
+
+def look_along(grid: Grid, ilm: Floats, rpe: Floats) -> Look:
+    """What the fine grid shows along its lines (w,)."""
+    seen = _Columns(grid)
+    retina, known = seen.mean(ilm, 0, rpe, 40), seen.share(ilm, 0, rpe, 40)
+    band = seen.mean(rpe, -16, rpe, 16)
+    dim = 2 * (FAINT + grid.noise)
+
+    def contrast(bright: Floats, dark: Floats) -> Floats:
+        share: Floats = (bright - dark) / (np.abs(bright) + np.abs(dark) + dim)
+        return share
+
+    under, over = contrast(band, seen.mean(rpe, 30, rpe, 90)), contrast(band, seen.mean(rpe, -120, rpe, -50))
+    bright = np.nan_to_num(retina) > LEAST_TISSUE
+    return Look(
+        (known > 0.9) & bright,
+        (known > 0.9) & ~_margins(grid, np.nan_to_num(retina), np.nan_to_num(under + over)),
+        contrast(seen.mean(ilm, 8, ilm, 60), seen.mean(ilm, -80, ilm, -8)),
+        under,
+        over,
+        seen.mean(rpe, 50, rpe, 220) - seen.mean(ilm, -200, ilm, -30),
+        (rpe - ilm) * grid.axial,
+    )
+
+
+class _Columns:
+    """Means of columns between two depths, from sums made once."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._axial, self._height = grid.axial, grid.values.shape[0]
+        above = ((1, 0), (0, 0))
+        self._sums = np.cumsum(np.pad(grid.values, above), axis=0, dtype=np.float64)
+        self._known = np.cumsum(np.pad(grid.known, above), axis=0, dtype=np.float64)
+        self._columns = np.arange(grid.values.shape[1])
+
+    def mean(self, top: Floats, first: float, bottom: Floats, last: float) -> Floats:
+        """From `first` micrometres below line `top` to `last` below line `bottom`; NaN where nothing is known."""
+        begin, end = self._row(top, first), self._row(bottom, last)
+        count = self._known[end, self._columns] - self._known[begin, self._columns]
+        total = self._sums[end, self._columns] - self._sums[begin, self._columns]
+        mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return mean
+
+    def share(self, top: Floats, first: float, bottom: Floats, last: float) -> Floats:
+        """The share of the same rows that is known; 0 where the lines cross."""
+        begin, end = self._row(top, first), self._row(bottom, last)
+        count = self._known[end, self._columns] - self._known[begin, self._columns]
+        share: Floats = np.where(end > begin, count / np.maximum(end - begin, 1), 0)
+        return share
+
+    def _row(self, line: Floats, micrometres: float) -> npt.NDArray[np.int64]:
+        rows: npt.NDArray[np.int64] = np.clip(np.rint(line + micrometres / self._axial), 0, self._height).astype(
+            np.int64
+        )
+        return rows
+
+
+def _margins(grid: Grid, retina: Floats, contrast: Floats) -> Bools:
+    """Columns from either end on that are black or show no RPE: a bar, the optic disc, a shadowed margin."""
+    bright = gaussian_filter1d(retina, 1.0, mode="nearest") > LEAST_TISSUE
+    seen = bright & (gaussian_filter1d(contrast, 100 / grid.lateral, mode="nearest") > 0.5 * CLEAR)
+    width, most = len(seen), int(DISC * len(seen))
+    columns = np.arange(width)
+    black = (columns < _first(bright)) | (columns >= width - _first(bright[::-1]))
+    disc = (columns < min(_first(seen), most)) | (columns >= width - min(_first(seen[::-1]), most))
+    margins: Bools = black | disc
+    return margins
+
+
+def _first(where: Bools) -> int:
+    return int(np.argmax(where)) if where.any() else len(where)
+
+
+def _middle(values: Floats, where: Bools) -> float:
+    chosen = values[where & np.isfinite(values)]
+    return float(np.median(chosen)) if len(chosen) else 0.0

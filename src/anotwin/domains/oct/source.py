@@ -1,0 +1,272 @@
+"""The oct layout: B-scans and volumes with patient, eye, place in the volume and spacing.
+
+Labels, ``train/`` and ``test/`` are found as in the folder layout. A volume is a file with several slices, the files
+of one DICOM series, what manifest.csv calls one, or a folder of images whose names differ in one number alone (not the
+folder of a label: the images there are single B-scans).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from anotwin.data.folder import Part, find_items, walk
+from anotwin.data.manifest import Row, read_manifest
+from anotwin.data.pixels import IMAGE_SUFFIXES, image_shape, read_mask
+from anotwin.domains.oct.formats.dicom import NotOCTError
+from anotwin.domains.oct.formats.files import OCT_ONLY, OCT_SUFFIXES, file_volumes, is_oct_only, read_slice
+from anotwin.domains.oct.formats.volume import FileVolume, eye_name, spacing_of
+from anotwin.domains.oct.records import ScanInfo
+from anotwin.errors import DataError
+from anotwin.records import Array, ImageItem
+
+_NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.S)  # the last number of a stem: the slice
+_EYE = re.compile(r"(?<![A-Za-z])(OD|OS)(?![A-Za-z])")
+_DICOM = (".dcm", ".dicom")
+
+
+@dataclass(frozen=True)
+class OctSource:
+    """The slices below one folder, as an `ImageSource` that also knows volumes, eyes and spacing.
+
+    ``notes`` says in one sentence each what is missing or odd: left-out files, gaps, other sizes, no spacing. A file
+    that cannot be read is an item whose `read` raises, so that it becomes a row of the table and the rest is scored.
+    """
+
+    root: str
+    items: tuple[ImageItem, ...]  # (N,)
+    infos: tuple[ScanInfo, ...]  # (N,)
+    places: tuple[tuple[str, int, int], ...]  # (N,) file below root, which volume of the file, which slice
+    broken: Mapping[int, str]  # why an item cannot be read
+    notes: tuple[str, ...] = ()
+    layout: str = "oct"
+
+    def read(self, index: int) -> Array:
+        """Native pixels of one slice, (H, W) or (H, W, 3); raises DataError naming the file."""
+        if index in self.broken:
+            raise DataError(self.broken[index])
+        file, volume, number = self.places[index]
+        return read_slice(Path(self.root) / file, volume, number)
+
+    def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
+        """(H, W) True where abnormal, by the column ``mask`` of manifest.csv; None where it has none."""
+        item = self.items[index]
+        if item.mask is None:
+            return None
+        mask, shape = read_mask(Path(self.root) / item.mask), self.read(index).shape[:2]
+        if mask.shape != shape:
+            raise DataError(f"{item.mask}: mask of shape {mask.shape}, expected {shape}, that of its scan {item.id}")
+        return mask
+
+    def info(self, index: int) -> ScanInfo:
+        """Whose retina it is, and where in its volume the slice lies."""
+        return self.infos[index]
+
+    def volumes(self) -> tuple[tuple[int, ...], ...]:
+        """The indices of each volume in the order of its slices; a single B-scan is a volume of one."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index, info in enumerate(self.infos):
+            found[info.volume].append(index)
+        return tuple(tuple(sorted(each, key=lambda index: self.infos[index].slice)) for each in found.values())
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One slice while a source is opened."""
+
+    item: ImageItem
+    info: ScanInfo
+    place: tuple[str, int, int]
+    number: int | None  # in its volume, as the file or its name says; None: none is known
+    shape: tuple[int, int] | None = None
+    error: str = ""
+
+
+def is_oct(root: Path) -> bool:
+    """Whether there is a file that can be nothing but OCT: .vol, .e2e, .fda, .fds, or DICOM of that class."""
+    if root.is_file():
+        return is_oct_only(root)
+    return root.is_dir() and any(is_oct_only(root / name) for name in walk(root, (*OCT_ONLY, *_DICOM)))
+
+
+def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSource:
+    """All OCT slices below `root`, volume by volume, pixels unread.
+
+    manifest.csv may have the columns ``file``, ``label``, ``split``, ``patient``, ``group``, ``eye`` (OD, OS),
+    ``volume``, ``slice``, ``mask`` and, in micrometres, ``axial_um``, ``lateral_um``, ``between_um``; what it says goes
+    before what a file says. A group is the manifest's, else the patient, else the volume.
+
+    Args:
+        root: a folder, or for scoring one file.
+        part: "train" or "test": what the slices are for.
+        normal: the label that is normal.
+
+    Raises:
+        DataError: nothing there, no such label, or a manifest that does not fit. MissingExtra: a reader is missing.
+    """
+    root, found, rows = _files(Path(root), part, normal)
+    notes: list[str] = []
+    scans = [scan for item in found for scan in _scans(root, item, rows.get(item.id), notes)]
+    if not scans:
+        raise DataError(notes[0] if notes else f"{root}: no OCT scan")
+    scans = _in_volumes(root, scans, _folders(found, rows, part), notes)
+    without = sum(scan.info.spacing is None and not scan.error for scan in scans)
+    if without:
+        notes.append(
+            f"{root}: {without} of {len(scans)} scans have no spacing: that of a Heidelberg Spectralis is "
+            "assumed; the columns axial_um and lateral_um of manifest.csv can tell it"
+        )
+    items, infos, places = (tuple(getattr(scan, name) for scan in scans) for name in ("item", "info", "place"))
+    broken = {index: scan.error for index, scan in enumerate(scans) if scan.error}
+    return OctSource(str(root), items, infos, places, broken, tuple(notes))
+
+
+def _files(root: Path, part: Part, normal: str | None) -> tuple[Path, tuple[ImageItem, ...], Mapping[str, Row]]:
+    """The folder, its files as items, and what a manifest says of them."""
+    if root.is_dir():
+        return root, find_items(root, part, normal, OCT_SUFFIXES), read_manifest(root) or {}
+    if not root.is_file():
+        raise DataError(f"{root}: no such folder; expected a folder with OCT scans ({', '.join(OCT_SUFFIXES)})")
+    if part == "train" or root.suffix.lower() not in OCT_SUFFIXES:
+        expected = "a folder for training" if part == "train" else f"a folder or {', '.join(OCT_SUFFIXES)}"
+        raise DataError(f"{root}: one file, expected {expected}")
+    return root.parent, (ImageItem(root.name),), {}
+
+
+def _scans(root: Path, item: ImageItem, row: Row | None, notes: list[str]) -> Iterable[_Scan]:
+    """The slices of one file; `info.volume` is the file's own volume, or the manifest's."""
+    path = root / item.id
+    try:
+        volumes = file_volumes(path)
+    except NotOCTError as error:
+        notes.append(str(error))
+        return
+    except DataError as error:
+        info = _info(path, item.id, FileVolume((0,), 1), row)
+        yield _Scan(item, replace(info, volume=item.id), (item.id, 0, 0), None, error=str(error))
+        return
+    for index, volume in enumerate(volumes):
+        notes.extend(f"{path}: {note}" for note in volume.notes)
+        name = item.id if len(volumes) == 1 else f"{item.id}#{volume.name or index}"
+        info = _info(path, name, volume, row)
+        several = len(volume.numbers) > 1 or len(volumes) > 1
+        for number in volume.numbers:
+            id = f"{name}#{number:03d}" if several else item.id
+            mask = row.more.get("mask") if row and not several else None
+            group = item.group or info.patient
+            yield _Scan(
+                replace(item, id=id, group=group, mask=mask),
+                replace(info, slice=number),
+                (item.id, index, number),
+                _number(path, row, volume, number, several),
+                volume.shape,
+            )
+
+
+def _info(path: Path, name: str, volume: FileVolume, row: Row | None) -> ScanInfo:
+    more = row.more if row else {}
+    patient = more.get("patient") or volume.patient
+    eyes = [more.get("eye"), volume.eye, *_EYE.findall(f"{path.parent.name}/{path.stem}")]
+    eye = next((eye for eye in map(eye_name, eyes) if eye), None)
+    told = spacing_of(more.get("axial_um"), more.get("lateral_um"), more.get("between_um"))
+    if "volume" in more:  # patients may count their volumes alike, and eyes too
+        name = "/".join(part for part in (patient, eye, more["volume"]) if part)
+    elif volume.series:
+        name = volume.series
+    return ScanInfo(patient, eye, name, 0, volume.slices, told or volume.spacing)
+
+
+def _number(path: Path, row: Row | None, volume: FileVolume, number: int, several: bool) -> int | None:
+    if several:
+        return number
+    if row and "slice" in row.more:
+        try:
+            return int(row.more["slice"])
+        except ValueError:
+            raise DataError(f"{path}: slice {row.more['slice']!r} in manifest.csv, expected a whole number") from None
+    if volume.series:
+        return number
+    match = _last_number(path.stem)
+    return int(match[1]) if match else None
+
+
+def _last_number(stem: str) -> tuple[str, str] | None:
+    """What the names of one volume share, and the slice: ``scan-007`` has ``scan-*`` and ``007``."""
+    match = _NUMBER.fullmatch(stem)
+    return (f"{match[1]}*{match[3]}", match[2]) if match else None
+
+
+def _folders(items: Iterable[ImageItem], rows: Mapping[str, Row], part: Part) -> dict[str, str]:
+    """The folder of each image that is a slice of a folder's volume, by the image's id.
+
+    Images that lie in no folder of their own are one volume to score, and single scans to train on.
+    """
+    by_folder: dict[str, list[ImageItem]] = defaultdict(list)
+    for item in items:
+        if PurePosixPath(item.id).suffix.lower() in IMAGE_SUFFIXES and item.id not in rows:
+            by_folder[str(PurePosixPath(item.id).parent)].append(item)
+    found: dict[str, str] = {}
+    for folder, inside in by_folder.items():
+        stems = [_last_number(PurePosixPath(item.id).stem) for item in inside]
+        known = inside[0].normal is not None and PurePosixPath(folder).name == inside[0].label
+        of_label = known or (inside[0].label is None and part == "train")
+        if len(inside) > 1 and not of_label and None not in stems and len({stem[0] for stem in stems if stem}) == 1:
+            found.update(dict.fromkeys((item.id for item in inside), folder))
+    return found
+
+
+def _in_volumes(root: Path, scans: list[_Scan], folders: Mapping[str, str], notes: list[str]) -> list[_Scan]:
+    """The scans with their volume, place and group settled; volumes in the order of their first scan."""
+    volumes: dict[str, list[_Scan]] = defaultdict(list)
+    for scan in scans:
+        volumes[folders.get(scan.place[0], scan.info.volume)].append(scan)
+    return [scan for name, inside in volumes.items() for scan in _ordered(root, name, inside, notes)]
+
+
+def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> list[_Scan]:
+    one_file = len({scan.place[:2] for scan in scans}) == 1
+    slices = scans[0].info.slices
+    if one_file:
+        places = {index: scan.info.slice if len(scans) > 1 else 0 for index, scan in enumerate(scans)}
+    else:
+        places, slices = _places(root, name, [scan.number for scan in scans], notes)
+        _compare_sizes(root, name, scans, notes)
+    missing = sorted(set(range(slices)) - set(places.values()))
+    if missing:
+        some = ", ".join(str(number + 1) for number in missing[:5]) + (" ..." if len(missing) > 5 else "")
+        notes.append(f"{root}: volume {name}: {len(missing)} of {slices} slices are missing ({some}); the rest is read")
+    settled = []
+    for index, scan in sorted(enumerate(scans), key=lambda pair: places[pair[0]]):
+        info = replace(scan.info, volume=name, slice=places[index], slices=slices)
+        settled.append(replace(scan, info=info, item=replace(scan.item, group=scan.item.group or name)))
+    return settled
+
+
+def _places(root: Path, name: str, numbers: list[int | None], notes: list[str]) -> tuple[dict[int, int], int]:
+    """The place of each scan in its volume and how many there ought to be: numbers may start and step anyhow."""
+    known = [number for number in numbers if number is not None]
+    if len(set(known)) < len(numbers):
+        twice = [str(number) for number, count in Counter(known).items() if count > 1]
+        why = f"number {twice[0]} twice" if twice else "no number for some"
+        notes.append(f"{root}: volume {name}: {why}: its {len(numbers)} slices are taken in the order of their names")
+        return {index: index for index in range(len(numbers))}, len(numbers)
+    first, step = min(known), math.gcd(*(number - min(known) for number in known)) or 1
+    return {index: (number - first) // step for index, number in enumerate(known)}, (max(known) - first) // step + 1
+
+
+def _compare_sizes(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> None:
+    shapes = [scan.shape or image_shape(root / scan.place[0]) for scan in scans]
+    usual, _ = Counter(shape for shape in shapes if shape).most_common(1)[0] if any(shapes) else (None, 0)
+    for scan, shape in zip(scans, shapes, strict=True):
+        if shape and usual and shape != usual:
+            notes.append(
+                f"{root}: volume {name}: {scan.place[0]} has {shape[0]} x {shape[1]} pixels, most have "
+                f"{usual[0]} x {usual[1]}; it is read as it is"
+            )

@@ -1,0 +1,1 @@
+"""Made-up OCT scans with known layers and lesions."""

@@ -1,0 +1,1 @@
+"""Whole images, each resized to the square of the model."""

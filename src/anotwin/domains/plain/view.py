@@ -1,0 +1,104 @@
+"""Whole images, each resized to the square of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from anotwin.domains.protocol import Progress
+from anotwin.prepare.cache import prepare_images
+from anotwin.prepare.image_spec import infer_spec
+from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
+from anotwin.prepare.stream import PreparedBatch, stream
+from anotwin.records import Array, Batch, Geometry, ImageSource, ImageSpec, Pictures, Scores
+from anotwin.settings import DataSettings
+from anotwin.training.protocol import Rows, TrainingImages
+
+
+@dataclass(frozen=True, eq=False)
+class WholeImage:
+    """One image as the model sees it; see `anotwin.domains.protocol.Prepared`."""
+
+    index: int
+    error: str = ""
+    fingerprint: int | None = None
+    squares: Batch | None = None  # (1, C, S, S)
+    geometry: Geometry | None = field(default=None, repr=False)
+    pixels: Array | None = field(default=None, repr=False)  # native; None where no pictures are wanted
+    spec: ImageSpec | None = field(default=None, repr=False)
+
+    @property
+    def evidence(self) -> torch.Tensor | None:
+        """The square (C, S, S)."""
+        return None if self.squares is None else self.squares.images[0]
+
+    def pool(self, scores: Scores[Array]) -> Scores[float]:
+        """There is one square."""
+        return scores.map(lambda term: float(term[0]))
+
+    def heat(self, heat: Array) -> Array:
+        """All of the square's."""
+        return heat
+
+    def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
+        """Resized to the image."""
+        assert self.geometry is not None
+        assert self.pixels is not None
+        assert self.spec is not None
+        return Pictures(
+            query=self.pixels,
+            counterpart=image_to_native(counterparts[0], self.geometry, self.spec, self.pixels),
+            difference=difference_to_native(differences[0].mean(0) / 2, self.geometry),  # pixels in [0, 1]
+            heatmap=map_to_native(heat[0] / one, self.geometry),
+        )
+
+
+class WholeView:
+    """See `anotwin.domains.protocol.View`."""
+
+    def spec(
+        self, source: ImageSource, indices: Sequence[int] | Rows, settings: DataSettings, seed: int
+    ) -> tuple[ImageSpec, tuple[str, ...]]:
+        """What fits a sample of the images."""
+        return infer_spec(source, indices, settings, seed)
+
+    def training(
+        self,
+        source: ImageSource,
+        indices: Sequence[int] | Rows,
+        spec: ImageSpec,
+        settings: DataSettings,
+        seed: int,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingImages:
+        """All images, read and resized once."""
+        del seed  # nothing is drawn
+        return prepare_images(source, indices, spec, settings.memory_mb, folder, settings.workers, progress)
+
+    def prepare(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, batch_size: int, workers: int, pixels: bool
+    ) -> Iterator[WholeImage]:
+        """Images that are read and resized `batch_size` at a time."""
+        taken = 0
+        for batch in stream(source, indices, spec, batch_size, workers, pixels):
+            found = {image.index: image for image in _images(batch, spec)}
+            count = len(batch.indices) + len(batch.failures)
+            yield from (found[index] for index in indices[taken : taken + count])
+            taken += count
+
+    def window(self, spec: ImageSpec) -> tuple[float, float] | None:
+        """The range that the model was trained with."""
+        return spec.black, spec.white
+
+
+def _images(batch: PreparedBatch, spec: ImageSpec) -> Iterator[WholeImage]:
+    for index, error in batch.failures:
+        yield WholeImage(index, error)
+    pixels = batch.pixels or (None,) * len(batch.indices)
+    for row, (index, print_, native) in enumerate(zip(batch.indices, batch.fingerprints, pixels, strict=True)):
+        squares = Batch(batch.images[row : row + 1], (print_,))
+        yield WholeImage(index, "", print_, squares, batch.geometries[row], native, spec)

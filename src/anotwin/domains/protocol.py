@@ -1,0 +1,229 @@
+"""What a domain is: a kind of images, how its files lie, and what a model looks at in them.
+
+A domain is a folder beside this file and one line in registry.py. Its ``domain.py`` names the parts below and loads
+them when they are needed: the command line asks every domain for its name, and must not wait for torch. Domains import
+data, prepare and report, never methods, run, commands or each other.
+
+    Domain     name, layouts, view, what it writes besides scores.csv and what `anotwin prepare` shows of it
+    Layout     one way in which files lie: whether a folder is such a one, and how it is opened
+    View       what a model looks at: whole images, patches, tiles ... -> `Prepared` images
+    Prepared   one image as the model sees it, and the way back to its file
+    Outputs    what `score` or `evaluate` writes of a domain, fed by the one scoring stream
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anotwin.updates import Watch, silent
+
+if TYPE_CHECKING:  # domains are named without torch and numpy
+    import torch
+
+    from anotwin.data.folder import Part
+    from anotwin.records import Array, Batch, Finding, ImageSource, ImageSpec, Pictures, Scores, Trace
+    from anotwin.report.listing import Listing
+    from anotwin.settings import DataSettings, Settings
+    from anotwin.training.protocol import Rows, TrainingImages
+
+Progress = Callable[[int, int], None]  # (images done, images in all)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which the files of a data set lie."""
+
+    name: str  # what `--layout` and `data.layout` call it
+    recognises: Callable[[Path], bool]  # whether DATA can be nothing else
+    open: Callable[[Path, Part, str | None], ImageSource]  # DATA, what for, the label that is normal; raises DataError
+
+
+class Prepared(Protocol):
+    """One image of a source as the model sees it. What could not be made of it is None, and `error` says why."""
+
+    @property
+    def index(self) -> int: ...  # in the source
+
+    @property
+    def fingerprint(self) -> int | None: ...  # of the native pixels
+
+    @property
+    def squares(self) -> Batch | None: ...  # (P, C, S, S): one of a whole image, one a part; None with an error
+
+    @property
+    def error(self) -> str: ...  # one line that names the image; "": nothing is missing
+
+    @property
+    def evidence(self) -> Any: ...  # what the domain found on the way; `Finding.evidence` hands it to its outputs
+
+    def pool(self, scores: Scores[Array]) -> Scores[float]:
+        """One number a term from those of the squares, (P,) each."""
+        ...
+
+    def heat(self, heat: Array) -> Array:
+        """The heat of the image's own model pixels, any shape, of the squares' (P, S, S): what heat 1 is set by."""
+        ...
+
+    def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
+        """Back in the pixels of the file.
+
+        Args:
+            counterparts, differences: (P, C, S, S) of the squares, on the CPU.
+            heat: (P, S, S) likewise.
+            one: the heat that counts as 1.
+        """
+        ...
+
+
+class View(Protocol):
+    """What a model looks at in the images of a source."""
+
+    def spec(
+        self, source: ImageSource, indices: Sequence[int] | Rows, settings: DataSettings, seed: int
+    ) -> tuple[ImageSpec, tuple[str, ...]]:
+        """What a model of these training images eats, and notes for the user; raises DataError, SettingsError."""
+        ...
+
+    def training(
+        self,
+        source: ImageSource,
+        indices: Sequence[int] | Rows,
+        spec: ImageSpec,
+        settings: DataSettings,
+        seed: int,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> TrainingImages:
+        """The training images at `indices`, prepared once.
+
+        Args:
+            folder: for what does not fit into memory; None: the system's temporary one.
+            progress: called with (images done, images in all).
+
+        Raises:
+            DataError: no image, or less than half of them, can be used.
+        """
+        ...
+
+    def prepare(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, batch_size: int, workers: int, pixels: bool
+    ) -> Iterator[Prepared]:
+        """The images at `indices`, in that order.
+
+        Args:
+            batch_size: images that may be prepared together; the results do not depend on it.
+            workers: processes; 0: this one.
+            pixels: whether `Prepared.native` will be asked for.
+        """
+        ...
+
+    def window(self, spec: ImageSpec) -> tuple[float, float] | None:
+        """The native values that pictures show as black and white; None: chosen for each image by itself."""
+        ...
+
+
+class Model(Protocol):
+    """What outputs may ask of the model that scores."""
+
+    @property
+    def spec(self) -> ImageSpec: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def threshold(self) -> float | None: ...  # anomalous = score > threshold; None before calibration
+
+    def findings(self, data: Any, indices: Sequence[int] | None = None) -> Iterator[Finding]:
+        """Images scored again: rows that a stopped run had finished have no finding."""
+        ...
+
+    def features(self, images: torch.Tensor) -> torch.Tensor: ...
+
+    def sample(self, count: int, seed: int = 0) -> torch.Tensor: ...
+
+    def trace(self, data: Any, indices: Sequence[int], steps: Sequence[int]) -> Trace | None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of `score` or `evaluate`, as its outputs see it."""
+
+    source: ImageSource
+    out: Path
+    model: Model
+    pictures: bool = True  # every finding comes with its pictures
+    options: frozenset[str] = frozenset()  # some of `Domain.options`
+    watch: Watch = field(default=silent, repr=False)
+
+    def again(self, names: AbstractSet[str]) -> Iterator[Finding]:
+        """The images of these ids, scored once more: those whose rows were kept from a stopped run."""
+        wanted = [index for index, item in enumerate(self.source.items) if item.id in names]
+        return self.model.findings(self.source, wanted) if wanted else iter(())
+
+
+@dataclass(frozen=True)
+class Written:
+    """Something that was written, for the terminal, a report or a server to show."""
+
+    path: Path  # a file, or a folder of them
+    caption: str  # what it shows, in a few words
+    listing: Listing | None = None  # its rows for the terminal
+
+
+class Outputs(Protocol):
+    """What a domain writes in one run; every finding of the one scoring stream passes through `take`."""
+
+    def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
+        """The images still to score, ascending, when those with the ids `done` have a row already."""
+        ...
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether this finding is needed with its pictures, though none are written for every image."""
+        ...
+
+    def take(self, index: int, finding: Finding) -> None:
+        """Look at the finding of image `index`; what stands for it in a table is not written yet."""
+        ...
+
+    def finish(self, shown: Sequence[Finding], table: Path | None) -> Sequence[Written]:
+        """Write what takes all findings.
+
+        Args:
+            shown: those of figure.png, with pictures.
+            table: scores.csv, with the rows of a stopped run too; None in `evaluate`, which has none.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a domain's check of DATA before training found; the terminal shows it, `--json` prints `numbers`."""
+
+    written: tuple[Written, ...]  # the table first
+    summary: str  # one line
+    numbers: Mapping[str, Any] = field(repr=False)  # plain JSON
+
+
+if TYPE_CHECKING:
+    Check = Callable[[ImageSource, Path, int | None, bool, Watch], Checked]  # source, out, limit, pictures, watch
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One kind of images; each part is loaded by calling it, for it may take seconds."""
+
+    name: str
+    layouts: tuple[Layout, ...]
+    view_name: str  # in `data.view` and `ImageSpec.view`
+    parts: bool  # whether a view's squares are parts of images
+    view: Callable[[], View]
+    scoring: Callable[[Job], Outputs]  # of `anotwin score`
+    evaluating: Callable[[Job], Outputs]  # of `anotwin evaluate`
+    check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
+    own_layout: str = "auto"  # how the files of this view lie where nobody says; auto: it is looked for
+    options: Mapping[str, str] = field(default_factory=dict)  # of `anotwin score`: name -> what it does

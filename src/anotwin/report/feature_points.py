@@ -1,0 +1,76 @@
+"""What the discriminator sees in queries, gathered from a stream with bounded memory, for the map of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from anotwin.errors import SettingsError
+from anotwin.report.feature_map import feature_figure
+
+MAPPED = 1000  # images of a group in the map
+AT_ONCE = 256  # squares through the discriminator
+
+
+@dataclass
+class _Group:
+    points: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (F,)
+    squares: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (C, S, S), not looked at yet
+
+
+class FeaturePoints:
+    """The first images of each group, in the order of their indices: f(x) of each, (F,).
+
+    `features` is the model's: squares (B, C, S, S) in [-1, 1] -> (B, F).
+    """
+
+    def __init__(self, features: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._features = features
+        self._groups: dict[str, _Group] = {}
+
+    def add(self, index: int, group: str, square: torch.Tensor) -> None:
+        """The square (C, S, S) of image `index`, passed over where its group has enough images before it."""
+        own = self._groups.setdefault(group, _Group())
+        known = own.points.keys() | own.squares.keys()
+        if len(known) >= MAPPED and index > max(known):
+            return
+        own.squares[index] = square
+        if len(own.squares) == AT_ONCE:
+            self._look([own])
+
+    def __contains__(self, index: int) -> bool:
+        return any(index in group.points or index in group.squares for group in self._groups.values())
+
+    def draw(self, paths: Mapping[Literal["pca", "tsne"], Path], sample: Callable[[int], torch.Tensor]) -> list[Path]:
+        """A map of each kind, beside images that `sample` draws; the paths written, none for fewer than three points.
+
+        `sample` may raise SettingsError: there are none then.
+        """
+        names = sorted(self._groups, reverse=True)  # normal before abnormal: a group's colour is its place
+        self._look([self._groups[name] for name in names])
+        chosen = {name: sorted(self._groups[name].points.items())[:MAPPED] for name in names}
+        labels = [name for name, points in chosen.items() for _ in points]
+        found = [point for points in chosen.values() for _, point in points]
+        with suppress(SettingsError):  # an autoencoder draws no samples
+            samples = self._features(sample(min(MAPPED, max(len(labels), 32))))
+            labels, found = ["generated normal"] * len(samples) + labels, [*samples, *found]
+        if len(labels) < 3:
+            return []
+        for how, path in paths.items():
+            feature_figure(torch.stack(found).numpy(), labels, path, how)
+        return list(paths.values())
+
+    def _look(self, groups: list[_Group]) -> None:
+        waiting = [(group, index, group.squares[index]) for group in groups for index in sorted(group.squares)]
+        for begin in range(0, len(waiting), AT_ONCE):
+            part = waiting[begin : begin + AT_ONCE]
+            points = self._features(torch.stack([square for _, _, square in part]))
+            for (group, index, _), point in zip(part, points, strict=True):
+                group.points[index] = point
+        for group in groups:
+            group.squares.clear()

@@ -1,0 +1,62 @@
+"""What the training loop asks of a method in the making, and of the images that it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from anotwin.records import Batch
+
+Backward = Callable[[torch.Tensor], None]
+Rows = npt.NDArray[np.int64]
+
+
+class Trainer(Protocol):
+    """A method in the making. `networks` and `optimizers` together are the whole state of a training."""
+
+    networks: nn.ModuleDict
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
+        """One optimisation step on squares (B, C, S, S); detached scalars to log and to watch for divergence."""
+        ...
+
+    def preview(self, batch: Batch) -> torch.Tensor:
+        """Images for the sample grid, (B, C, S, S): drawn from fixed latents, or the reconstructions of `batch`."""
+        ...
+
+
+class TrainingSet(Protocol):
+    """Squares to learn from, or held out, by number."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: Rows) -> Batch:
+        """The squares of these numbers (B,) in 0 .. len - 1: (B, C, S, S) float32 in [-1, 1]."""
+        ...
+
+
+class TrainingImages(Protocol):
+    """The training images of a source, prepared once; every row is an image, whose squares are one or many."""
+
+    @property
+    def fingerprints(self) -> Rows: ...  # (N,) of the native images
+
+    @property
+    def indices(self) -> Rows: ...  # (N,) in the source
+
+    @property
+    def failures(self) -> tuple[tuple[int, str], ...]: ...  # (index in the source, one line): not among the images
+
+    def subset(self, rows: Rows) -> TrainingSet:
+        """The squares of the images `rows` alone."""
+        ...
+
+    def close(self) -> None:
+        """Give back what lies on disk; nothing may be asked for after that."""
+        ...
