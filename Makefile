@@ -34,17 +34,18 @@ check: setup
 	$(BIN)/mypy
 
 bench-quick: setup
-	$(BIN)/python benchmarks/oneclass.py --quick --json build/oneclass-quick.json
-	$(BIN)/python benchmarks/anogan_mnist.py --quick --json build/anogan-quick.json
-	$(BIN)/python benchmarks/stabilisers.py --quick --json build/stabilisers-quick.json
-	$(BIN)/python benchmarks/speed.py --quick --json build/speed-quick.json
-	$(BIN)/python benchmarks/leftout.py --quick --json build/leftout-quick.json
-	$(BIN)/python benchmarks/oct.py --quick --json build/oct-quick.json
+	$(BIN)/python benchmarks/oneclass --quick --json build/oneclass-quick.json
+	$(BIN)/python benchmarks/anogan_mnist --quick --json build/anogan-quick.json
+	$(BIN)/python benchmarks/stabilisers --quick --json build/stabilisers-quick.json
+	$(BIN)/python benchmarks/speed --quick --json build/speed-quick.json
+	$(BIN)/python benchmarks/leftout --quick --json build/leftout-quick.json
+	$(BIN)/python benchmarks/oct --quick --json build/oct-quick.json
+	$(BIN)/python benchmarks/samebits --quick --json build/samebits-quick.json
 
-# Other libraries' detectors for benchmarks/oneclass.py, in an environment of their own: about 7 GB, never needed else.
+# Other libraries' detectors for benchmarks/oneclass, in an environment of their own: about 7 GB, never needed else.
 peers: $(PEERS)/.installed
 
-$(PEERS)/.installed: benchmarks/peers/constraints.txt
+$(PEERS)/.installed: benchmarks/oneclass/peers/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision
 	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision pyod anomalib

@@ -1,4 +1,4 @@
-"""Narrow made-up OCT scans, in which a retina is found in a moment, and a source of them in memory."""
+"""Narrow synthetic OCT scans, in which a retina is found in a moment, and a source of them in memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from anotwin.domains.oct.layers.find import Retina, find_retinas
 from anotwin.domains.oct.records import ScanInfo, Spacing
 from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan, retina_volume
 from anotwin.errors import DataError
@@ -30,6 +31,11 @@ def volume(seed: int, slices: int = 3, lesion: bool = False) -> tuple[Pixels, ..
     """The same as neighbouring slices."""
     lesions = [Lesion("cyst", 250, at=0.5)] if lesion else ()
     return tuple(each.pixels for each in retina_volume(seed, slices, HEIGHT, WIDTH, lesions))
+
+
+def retina_of(pixels: Pixels, spacing: Spacing | None = None) -> Retina:
+    """The lines of a scan that has no neighbours."""
+    return find_retinas([pixels], spacing)[0]
 
 
 @dataclass(frozen=True)

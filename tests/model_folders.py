@@ -75,7 +75,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def forge(folder: Path, data: bytes) -> None:
-    """Weights of any bytes, with a bundle.json that vouches for them."""
+    """Weights of any bytes, with a bundle.json whose hash fits."""
     (folder / "weights.safetensors").write_bytes(data)
     edit(folder, lambda d: d.update(weights_bytes=len(data), weights_sha256=hashlib.sha256(data).hexdigest()))
 

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import anotwin
+from anotwin.domains.protocol import Domain
+from anotwin.domains.registry import DOMAINS
 
 ROOT = Path(anotwin.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
@@ -94,12 +97,56 @@ def test_the_reader_of_imports_sees_them_all() -> None:
     assert len(MODULES) > 50
 
 
+LATER = ("methods", "domains", "training", "run", "report", "evaluate", "commands", "detector", "cli")
+
+
 @pytest.mark.parametrize("package", ["data", "prepare", "compare", "calibrate", "search"])
 def test_imports_point_one_way(package: str) -> None:
     assert below(package)
-    later = ("methods", "training", "run", "report", "evaluate", "commands", "detector", "cli")
-    for target in later:
+    for target in LATER:
         assert not below(package) & importers(f"anotwin.{target}"), target
+
+
+def test_training_knows_no_method() -> None:
+    assert not below("training") & importers("anotwin.methods")
+
+
+def test_domains_stand_apart() -> None:
+    """A domain knows nothing of what uses it, and nothing of another domain."""
+    domains = {module.split("/")[1] for module in below("domains") if module.count("/") > 1}
+    assert {"plain", "oct"} <= domains
+    for target in ("methods", "run", "commands", "evaluate", "detector", "cli"):
+        assert not below("domains") & importers(f"anotwin.{target}"), target
+    for domain in domains:
+        outside = importers(f"anotwin.domains.{domain}") - below(f"domains/{domain}")
+        assert outside == {"domains/registry.py"}, domain
+
+
+def test_only_the_registry_names_a_domain() -> None:
+    """Outside of domains/ no code asks which domain, view or layout it is: no name of one is compared with anything."""
+    names = {name for domain in DOMAINS for name in (domain.name, domain.view_name, *_layout_names(domain))}
+    assert {"oct", "retina", "whole", "mvtec"} <= names
+    for module in MODULES:
+        if not module.startswith("domains/"):
+            for node in ast.walk(_tree(module)):
+                asked = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+                asked += [node.pattern] if isinstance(node, ast.match_case) else []
+                found = {leaf.value for each in asked for leaf in ast.walk(each) if isinstance(leaf, ast.Constant)}
+                assert not found & names, f"{module}: {ast.unparse(node)}"
+
+
+def _layout_names(domain: Domain) -> set[str]:
+    return {layout.name for layout in domain.layouts}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Nor do two modules import each other: types and imports inside functions count as well."""
+    names = {_name(module): module for module in MODULES}
+    graph = {name: sorted(imported(module) & names.keys() - {name}) for name, module in names.items()}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"modules that import each other: {' -> '.join(reversed(error.args[1]))}")
 
 
 def test_calibrate_and_tables_never_import_torch() -> None:
@@ -107,10 +154,18 @@ def test_calibrate_and_tables_never_import_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["anotwin", "anotwin.cli", "anotwin.settings", "anotwin.calibrate.threshold", "anotwin.report.table"]
+    "module",
+    [
+        "anotwin",
+        "anotwin.cli",
+        "anotwin.settings",
+        "anotwin.domains.registry",
+        "anotwin.calibrate.threshold",
+        "anotwin.report.table",
+    ],
 )
 def test_what_needs_no_torch_does_not_load_it(module: str) -> None:
-    heavy = "torch, matplotlib, sklearn, skimage, lightning_fabric"
+    heavy = "torch, matplotlib, sklearn, skimage, lightning_fabric, eyepy, pydicom"
     code = f"import sys, {module}; print(*sorted(set(sys.modules) & set('{heavy}'.split(', '))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
@@ -118,12 +173,14 @@ def test_what_needs_no_torch_does_not_load_it(module: str) -> None:
 
 def test_help_does_not_load_torch() -> None:
     code = (
-        "import sys; from anotwin.cli import _run\n"
-        "codes = [_run(words) for words in (['--help'], ['train', '--help'], ['--version'], ['tran'])]\n"
-        "print(codes, 'torch' in sys.modules)"
+        "import sys; from anotwin.cli import _run, app\n"
+        "names = [command.name or command.callback.__name__ for command in app.registered_commands]\n"
+        "words = [['--help'], *([name, '--help'] for name in names), ['--version'], ['tran']]\n"
+        "print(len(names) > 5, {_run(each) for each in words[:-1]}, _run(words[-1]), \n"
+        "      *sorted({'torch', 'matplotlib', 'eyepy', 'scipy', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 2] False"
+    assert done.stdout.splitlines()[-1] == "True {0} 2"
 
 
 def test_extras_are_imported_in_their_own_file() -> None:

@@ -40,12 +40,15 @@ json_values = st.recursive(
     max_leaves=8,
 )
 specs = st.builds(
-    lambda channels, size, pixel_type, range_, fit: ImageSpec(channels, size, pixel_type, *sorted(range_), fit),
+    lambda channels, size, pixel_type, range_, fit, view: ImageSpec(
+        channels, size, pixel_type, *sorted(range_), fit, *view
+    ),
     st.sampled_from([1, 3]),
     st.sampled_from(SIZES),
     st.sampled_from(["uint8", "uint16", "float32"]),
     st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=2, unique=True),
     st.sampled_from(["stretch", "pad"]),
+    st.sampled_from([("whole", False), ("retina", True)]),
 )
 calibrations = st.builds(
     Calibration,
@@ -135,10 +138,8 @@ def _written(path: Path) -> tuple[int, int, int]:
 def test_calibration_is_replaced_alone(model: Path) -> None:
     weights = _written(model / "weights.safetensors")
     other = dataclasses.replace(CALIBRATION, threshold=9.0, scores=(9.0,))
-    save_calibration(model, other)
+    save_calibration(model, other, example().settings)
     assert same(load_bundle(model), example(calibration=other))
-    save_calibration(model, None)
-    assert same(load_bundle(model), example(calibration=None))
     searched = example().settings.with_overrides(["search.steps=7"])
     save_calibration(model, CALIBRATION, searched)
     assert same(load_bundle(model), example(settings=searched))
@@ -147,9 +148,9 @@ def test_calibration_is_replaced_alone(model: Path) -> None:
     with pytest.raises(BundleError, match="other networks"):
         save_calibration(model, other, searched.with_overrides(["networks.latent_dim=3"]))
     with pytest.raises(BundleError, match="ascending"):
-        save_calibration(model, dataclasses.replace(CALIBRATION, scores=(2.0, 1.0)))
+        save_calibration(model, dataclasses.replace(CALIBRATION, scores=(2.0, 1.0)), searched)
     with pytest.raises(BundleError, match="does not exist; a model folder holds"):
-        save_calibration(model / "no", other)
+        save_calibration(model / "no", other, searched)
     assert (model / "bundle.json").read_bytes() == before
 
 
@@ -272,8 +273,10 @@ def test_a_crash_of_the_first_save_is_told_from_a_model(tmp_path: Path, monkeypa
 def test_a_crash_while_calibrating_keeps_the_model(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = crash_states(model, tmp_path / "copies", monkeypatch, lambda: save_calibration(model, None))
-    assert {load_bundle(state).calibration for state in states} == {CALIBRATION, None}
+    other = dataclasses.replace(CALIBRATION, threshold=9.0)
+    work = lambda: save_calibration(model, other, example().settings)  # noqa: E731
+    states = crash_states(model, tmp_path / "copies", monkeypatch, work)
+    assert {load_bundle(state).calibration for state in states} == {CALIBRATION, other}
 
 
 @pytest.mark.parametrize("failing", range(3))

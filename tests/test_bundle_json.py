@@ -1,4 +1,4 @@
-"""A bundle.json that nobody vouches for, and folders that hold none: refused in one line."""
+"""A bundle.json of unknown origin, and folders without one: refused in one line."""
 
 import json
 import os
@@ -83,6 +83,12 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "huge integer": (lambda d: d["spec"].update(white=10**299 * 10**20), "integer of 320 digits"),
     "fit": (lambda d: d["spec"].update(fit=None), "fit"),
     "spec": (lambda d: d.update(spec=[1, 32]), "spec"),
+    "unknown view": (
+        lambda d: d["spec"].update(view="tiles"),
+        "spec.view 'tiles', but .* views whole, retina; upgrade",
+    ),
+    "view type": (lambda d: d["spec"].update(view=3), "spec.view"),
+    "parts": (lambda d: d["spec"].update(parts=True), "unknown key 'spec.parts'"),
     "spec key": (lambda d: d["spec"].update(depth=2), "unknown key 'spec.depth'"),
     "setting": (lambda d: d["settings"]["search"].update(stepz=1), "no setting 'search.stepz'; did you mean"),
     "setting range": (lambda d: d["settings"]["search"].update(steps=-1), "search.steps"),
@@ -149,6 +155,40 @@ def test_an_edited_bundle_json_is_refused(model: Path) -> None:
     assert "altered or damaged after it was written (checksum differs)" in refusal(model)
     (model / "bundle.json").write_text(json.dumps(json.loads(text)))  # other spaces, same content
     assert same(load_bundle(model), example())
+
+
+def test_older_models_name_no_view(model: Path) -> None:
+    """Before there were views: neither in the spec nor in the settings."""
+
+    def older(document: dict[str, Any]) -> None:
+        document["spec"] = {
+            "channels": 1,
+            "size": 32,
+            "pixel_type": "uint16",
+            "black": 12.0,
+            "white": 4095.0,
+            "fit": "pad",
+        }
+        del document["settings"]["data"]["view"]
+
+    edit(model, older)
+    loaded = load_bundle(model)
+    assert same(loaded, example())
+    assert (loaded.spec.view, loaded.spec.parts) == ("whole", False)
+
+
+@pytest.mark.parametrize(("view", "parts"), [("whole", False), ("retina", True)])
+def test_parts_follow_from_the_view_of_older_models(model: Path, view: str, parts: bool) -> None:
+    """Before there were domains: a view in the spec, none in the settings, and nothing says whether it has parts."""
+
+    def older(document: dict[str, Any]) -> None:
+        document["spec"]["view"] = view
+        del document["settings"]["data"]["view"]
+
+    edit(model, older)
+    loaded = load_bundle(model)
+    assert (loaded.spec.view, loaded.spec.parts) == (view, parts)
+    assert loaded.settings == example().settings
 
 
 def test_a_model_from_before_presets_searches_as_it_did(model: Path) -> None:

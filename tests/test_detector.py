@@ -1,7 +1,6 @@
 """`Detector` as a notebook uses it: any kind of images in, scores that depend on the image alone, and back again."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -234,11 +233,11 @@ def test_the_decision_is_that_of_the_calibration(detector: Detector, query_folde
         assert finding.anomalous == (finding.score > detector.calibration.threshold)
 
 
-def test_the_score_of_anogan_blends_its_terms(searching: Detector, query_folder: Path) -> None:
+def test_the_score_of_anogan_is_the_weighted_sum_of_its_terms(searching: Detector, query_folder: Path) -> None:
     weight = searching.method.settings.search.discrimination_weight
     for finding in searching.score(query_folder):
-        blend = (1 - weight) * finding.residual + weight * finding.discrimination
-        assert finding.score == finding.anomaly == pytest.approx(blend, rel=1e-5)
+        total = (1 - weight) * finding.residual + weight * finding.discrimination
+        assert finding.score == finding.anomaly == pytest.approx(total, rel=1e-5)
 
 
 def test_an_uncalibrated_detector_scores_and_does_not_decide(detector: Detector) -> None:
@@ -348,7 +347,15 @@ def test_a_folder_without_the_label_of_training_is_scored_and_calibrated_on(tmp_
 def test_what_info_shows_is_json_of_the_bundle(detector: Detector) -> None:
     described = detector.describe()
     assert described["method"] == "twin"
-    assert described["spec"] == asdict(detector.method.spec)
+    assert described["spec"] == {
+        "channels": 1,
+        "size": SIDE,
+        "pixel_type": "uint8",
+        "black": 0.0,
+        "white": 255.0,
+        "fit": "stretch",
+        "view": "whole",
+    }
     assert described["images"] == {"train": 48, "holdout": 12}
     counted = sum(parameter.numel() for parameter in detector.method.networks["generator"].parameters())
     assert 0 < counted <= described["parameters"]["generator"]

@@ -9,10 +9,12 @@ from pkgutil import walk_packages
 import pytest
 
 import anotwin
+from anotwin.methods.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(info.name for info in walk_packages(anotwin.__path__, "anotwin."))
-PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.is_file()]
+WORKED = ROOT / "tests/conformance/strips"  # the domain that CONTRIBUTING.md goes through
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```python *\n(?P<code>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 
 
@@ -36,8 +38,11 @@ def test_the_examples_are_found() -> None:
 def test_python_in_pages(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page in their order, in one namespace and an empty folder, as a reader would type them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("anotwin.methods.registry.METHODS", dict(METHODS))  # a page adds one
     names: dict[str, object] = {"__name__": "__main__"}
     for number, code in enumerate(_blocks(page), start=1):
+        if code in (WORKED / "domain.py").read_text(encoding="utf-8"):
+            continue  # shown from a file that the suite of domains runs
         if ">>>" in code:
             test = doctest.DocTestParser().get_doctest(code, names, f"{page.name}, block {number}", str(page), None)
             assert doctest.DocTestRunner().run(test, clear_globs=False).failed == 0
@@ -52,7 +57,5 @@ def test_blocks_are_recognised(tmp_path: Path) -> None:
 
 
 def test_every_page_with_python_is_run() -> None:
-    written = [path for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")) if path.is_file()]
-    assert sorted(PAGES) == sorted(path for path in written)
-    for path in written:
+    for path in PAGES:
         assert path.read_text(encoding="utf-8").count("```python") == len(_blocks(path)), path

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from anotwin.seeding import derive, draw_latents, fingerprint, generator, image_latents
+from anotwin.seeding import derive, draw_latents, fingerprint, generator, search_starts
 
-quick = settings(derandomize=True, deadline=None, max_examples=100)
+few_examples = settings(derandomize=True, deadline=None, max_examples=100)
 names = st.lists(st.one_of(st.integers(-10, 10**6), st.text("abc", max_size=3)), max_size=3)
 
 
@@ -31,7 +31,7 @@ def test_derive_is_stable_over_processes() -> None:
     assert int(run.stdout) == derive(3, "search", 99)
 
 
-@quick
+@few_examples
 @given(st.integers(0, 2**40), names, st.integers(0, 2**40), names)
 def test_other_names_other_seeds(seed: int, parts: list[int | str], other: int, others: list[int | str]) -> None:
     assert 0 <= derive(seed, *parts) < 2**63
@@ -56,9 +56,9 @@ def test_generators_know_nothing_of_each_other_or_of_the_global_one() -> None:
     assert generator(5, "a").device.type == "cpu"
 
 
-def test_fingerprint_sees_values_shape_and_type() -> None:
+def test_a_fingerprint_depends_on_values_shape_and_type() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    prints = [
+    fingerprints = [
         fingerprint(image),
         fingerprint(image.reshape(4, 3)),
         fingerprint(image.astype(np.uint16)),
@@ -66,13 +66,13 @@ def test_fingerprint_sees_values_shape_and_type() -> None:
         fingerprint(image[:, :, None].repeat(3, 2)),
         fingerprint(image.T),
     ]
-    assert len(set(prints)) == len(prints)
-    assert all(0 <= print_ < 2**63 for print_ in prints)
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert all(0 <= fingerprint_ < 2**63 for fingerprint_ in fingerprints)
 
 
-@quick
+@few_examples
 @given(st.integers(0, 11), st.integers(1, 255))
-def test_fingerprint_sees_any_one_pixel(place: int, change: int) -> None:
+def test_a_fingerprint_depends_on_every_pixel(place: int, change: int) -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     other = image.copy()
     other.flat[place] = (place + change) % 256
@@ -91,7 +91,7 @@ def test_latents_follow_the_prior(prior: str, distribution: stats.distributions.
     assert many.shape == (200, 100)
     assert many.dtype == torch.float32
     assert stats.kstest(many.flatten().numpy(), distribution.cdf).pvalue > 1e-3
-    each = image_latents(range(200), 100, prior, seed=0)  # one generator an image: still the prior
+    each = search_starts(range(200), 100, prior, 0, 1)  # one generator an image: still the prior
     assert stats.kstest(each.flatten().numpy(), distribution.cdf).pvalue > 1e-3
     if prior == "uniform":
         assert many.min() >= -1
@@ -100,12 +100,16 @@ def test_latents_follow_the_prior(prior: str, distribution: stats.distributions.
 
 @pytest.mark.parametrize("prior", ["normal", "uniform"])
 @pytest.mark.parametrize("dim", [1, 7, 16, 100])
-def test_an_images_latent_is_its_own(prior: str, dim: int) -> None:
-    prints = (11, 2**62, 3, 11)
-    together = image_latents(prints, dim, prior, seed=1)
-    assert together.shape == (4, dim)
-    for row, print_ in zip(together, prints, strict=True):
-        assert torch.equal(image_latents((print_,), dim, prior, seed=1)[0], row)
+def test_the_starts_of_an_image_are_its_own(prior: str, dim: int) -> None:
+    fingerprints = (11, 2**62, 3, 11)
+    together = search_starts(fingerprints, dim, prior, 1, 3)
+    assert together.shape == (4, 3, dim)
+    for row, fingerprint_ in zip(together, fingerprints, strict=True):
+        assert torch.equal(search_starts((fingerprint_,), dim, prior, 1, 3)[0], row)
     assert torch.equal(together[0], together[3])
-    assert not torch.equal(together[0], together[1])
-    assert not torch.equal(image_latents(prints, dim, prior, seed=2), together)
+    assert len(together[:3].flatten(0, 1).unique(dim=0)) == 9  # every image and restart has another
+    assert torch.equal(search_starts(fingerprints, dim, prior, 1, 2), together[:, :2])
+    assert not torch.equal(search_starts(fingerprints, dim, prior, 2, 3), together)
+    warm = torch.zeros(4, dim)
+    guided = search_starts(fingerprints, dim, prior, 1, 3, warm)
+    assert torch.equal(guided, torch.cat([warm[:, None], together[:, 1:]], 1))

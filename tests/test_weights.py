@@ -1,4 +1,4 @@
-"""Weights that nobody vouches for, and damage to either file: refused in one line, nothing is run."""
+"""Weights of unknown origin, and damage to either file: refused in one line, nothing is run."""
 
 import io
 import json
@@ -96,15 +96,15 @@ class Trap:
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", 2, 3, 4, 5])
-@pytest.mark.parametrize("vouched", [True, False])
-def test_a_pickle_is_named_and_never_loaded(model: Path, tmp_path: Path, kind: str | int, vouched: bool) -> None:
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_pickle_is_named_and_never_loaded(model: Path, tmp_path: Path, kind: str | int, sealed: bool) -> None:
     trap = {"w": Trap(tmp_path / "sprung")}
     if isinstance(kind, int):
         data = pickle.dumps(trap, protocol=kind)
     else:
         torch.save(trap, tmp_path / "x.pt", _use_new_zipfile_serialization=kind == "zip")
         data = (tmp_path / "x.pt").read_bytes()
-    if vouched:
+    if sealed:
         forge(model, data)
     else:
         (model / "weights.safetensors").write_bytes(data)
@@ -178,10 +178,10 @@ def test_every_truncation_is_refused(model: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "weights.safetensors"])
-@pytest.mark.parametrize("vouched", [False, True])
-def test_random_damage_is_refused_or_harmless(model: Path, name: str, vouched: bool) -> None:
+@pytest.mark.parametrize("sealed", [False, True])
+def test_random_damage_is_refused_or_harmless(model: Path, name: str, sealed: bool) -> None:
     """With hashes as written, nothing but an identical bundle passes; with forged ones, nothing but a BundleError."""
-    rng = random.Random(f"{name} {vouched}")
+    rng = random.Random(f"{name} {sealed}")
     files = {file: (model / file).read_bytes() for file in ("bundle.json", "weights.safetensors")}
     messages: list[str] = []
     for _ in range(200):
@@ -190,11 +190,11 @@ def test_random_damage_is_refused_or_harmless(model: Path, name: str, vouched: b
             at = rng.randrange(min(len(data), 320)) if rng.random() < 0.5 else rng.randrange(len(data))
             data[at] = rng.choice([rng.randrange(256), data[at] ^ 1 << rng.randrange(8), *b'"0{}[],'])
         (model / "bundle.json").write_bytes(files["bundle.json"])
-        if vouched and name == "weights.safetensors":
+        if sealed and name == "weights.safetensors":
             forge(model, bytes(data))
         else:
             (model / name).write_bytes(bytes(data))
-        if vouched and name == "bundle.json":
+        if sealed and name == "bundle.json":
             try:
                 document = json.loads(bytes(data))
                 (model / name).write_text(json.dumps({**document, "checksum": checksum(document)}))
@@ -205,7 +205,7 @@ def test_random_damage_is_refused_or_harmless(model: Path, name: str, vouched: b
         except BundleError as error:
             messages.append(str(error))
         else:
-            assert vouched or same(loaded, example())
+            assert sealed or same(loaded, example())
     assert len(messages) > 100
     assert all("\n" not in message and len(message) < 900 for message in messages)
     assert names(model) == ["bundle.json", "weights.safetensors"]

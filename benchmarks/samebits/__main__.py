@@ -1,12 +1,13 @@
 """Does a change leave every result as it was, to the bit? The code of a revision and the code here, on the same files.
 
 Both codes train small models of every method on digits, textured discs with masks and synthetic retinas; then each
-calibrates, scores (with and without pictures), evaluates and samples with the models that the revision trained. Weights
-and all files that were written are compared byte by byte.
+calibrates, scores (with and without pictures), evaluates and samples with the models that the revision trained.
+Weights, calibrations, counterparts, differences and heatmaps as arrays, and every file written are compared byte by
+byte. Pictures of `anotwin prepare` are left out: they are for a person, and their words may change.
 
     python benchmarks/samebits --against REVISION [--methods twin anogan] [--data retina] [--json FILE]
 
-A row a model: how many files are equal, and which are not. ``--quick`` compares HEAD with the code here, one small model.
+A row a model: how many files are equal, and which are not. ``--quick`` compares HEAD with the code here, one model.
 """
 
 from __future__ import annotations
@@ -44,16 +45,28 @@ SMALL = (
     "search.steps=6",
     "calibration.false_alarm_rate=0.2",
 )
-# The commands of a tree, in its own process: words of each from stdin. Its package is imported from PYTHONPATH.
+# In a process of its own, with the package from PYTHONPATH: the commands from stdin, then the findings themselves.
 RUN = """
-import json, sys
-from anotwin import cli
-for words in json.load(sys.stdin):
+import hashlib, json, pathlib, sys
+from anotwin import Detector, cli
+given = json.load(sys.stdin)
+for words in given["commands"]:
     code = cli._run(words)
     if code:
         sys.exit(f"{' '.join(words)}: exit code {code}")
+rows = []
+if given["findings"]:
+    model, data, layout, path = given["findings"]
+    detector = Detector.load(model, "cpu")
+    source = detector.open(data, layout)
+    for finding in detector.findings(source, range(0, len(source.items), max(len(source.items) // 40, 1))):
+        arrays = [getattr(finding, name) for name in ("query", "counterpart", "difference", "heatmap")]
+        hashes = [None if a is None else hashlib.sha256(a.dtype.str.encode() + a.tobytes()).hexdigest() for a in arrays]
+        rows.append([finding.id, repr(finding.score), repr(finding.discriminator), repr(finding.p_value), hashes])
+    pathlib.Path(path).write_text(json.dumps(rows, indent=0))
 """
 NOT_RESULTS = {"seconds_per_image"}  # of an evaluation: a time
+DONE = "done"  # a file that is there when all others are
 
 Words = list[str]
 console = Console(highlight=False, soft_wrap=True)
@@ -92,22 +105,20 @@ def _discs(folder: Path) -> Words:
 
 def _retina(folder: Path) -> Words:
     """Healthy scans to learn from; volumes, single scans with a lesion and a blank one to score."""
-    size = {"height": 400, "width": 128}
-    _save(folder / "train/NORMAL", [retina_scan(seed, **size).pixels for seed in range(24)], stem="eye-{}-a")
-    cyst = [Lesion("cyst", 250, at=0.5)]
-    _save(
-        folder / "test/CYST", [retina_scan(100 + seed, **size, lesions=cyst).pixels for seed in range(6)], stem="c{}x"
-    )
-    _save(folder / "test/NORMAL", [retina_scan(200 + seed, **size).pixels for seed in range(6)], stem="n{}x")
-    _save(folder / "test/BLANK", [np.zeros((400, 128), np.uint8)])
-    for number in range(2):
-        slices = retina_volume(300 + number, 3, **size, lesions=cyst if number else [])
-        pages = [Image.fromarray(each.pixels) for each in slices]
-        path = folder / ("test/CYST" if number else "test/NORMAL") / f"volume-{number}.tif"
+    cyst, shape = [Lesion("cyst", 250, at=0.5)], (400, 128)
+    _save(folder / "train/NORMAL", [retina_scan(seed, *shape).pixels for seed in range(24)], stem="eye-{}-a")
+    _save(folder / "test/CYST", [retina_scan(100 + seed, *shape, cyst).pixels for seed in range(6)], stem="c{}x")
+    _save(folder / "test/NORMAL", [retina_scan(200 + seed, *shape).pixels for seed in range(6)], stem="n{}x")
+    _save(folder / "test/BLANK", [np.zeros(shape, np.uint8)])
+    for number, lesions in enumerate(([], cyst)):
+        pages = [Image.fromarray(each.pixels) for each in retina_volume(300 + number, 3, *shape, lesions)]
+        path = folder / ("test/CYST" if lesions else "test/NORMAL") / f"volume-{number}.tif"
         pages[0].save(path, save_all=True, append_images=pages[1:])
-    rows = [f"{path.relative_to(folder).as_posix()},P{k // 2}" for k, path in enumerate(sorted(folder.rglob("*.*")))]
-    files = [f"{row},{row.split('/')[0]},{row.split('/')[1]}" for row in rows]
-    (folder / "manifest.csv").write_text("file,patient,split,label\n" + "\n".join(files) + "\n")
+    rows = ["file,patient,split,label"]
+    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        name = path.relative_to(folder).as_posix()
+        rows.append(",".join([name, f"P{number // 2}", *name.split("/")[:2]]))
+    (folder / "manifest.csv").write_text("\n".join([*rows, ""]))
     return ["--layout", "oct", "--normal", "NORMAL", "--image-size", "32"]
 
 
@@ -143,25 +154,30 @@ def _using(method: str, data: Path, model: Path, out: Path) -> Iterator[Words]:
         yield ["prepare", str(data), "--out", str(out / "prepared"), "--layout", "oct"]
 
 
-def _run(tree: Path, commands: list[Words]) -> None:
+def _run(tree: Path, commands: list[Words], findings: Words | None = None) -> None:
     environment = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN], input=json.dumps(commands), text=True, env=environment, capture_output=True
-    )
+    given = json.dumps({"commands": commands, "findings": findings})
+    done = subprocess.run([sys.executable, "-c", RUN], input=given, text=True, env=environment, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{tree}: {done.stderr[-2000:]}")
+
+
+def _run_all(tree: Path, method: str, images: Path, options: Words, trained: Path, root: Path) -> None:
+    """Train into ``root/trained``, then use the model in `trained` in ``root/used``."""
+    _run(tree, _training(method, images, options, root / "trained"))
+    model = root / "used/model"
+    shutil.copytree(trained / "model", model, ignore=shutil.ignore_patterns("runs"))
+    findings = [str(model), str(images), "oct" if images.name == "retina" else "auto", str(root / "used/findings.json")]
+    _run(tree, list(_using(method, images, model, root / "used")), findings)
+    (root / DONE).touch()
 
 
 # -- comparing ---------------------------------------------------------------------------------------------------------
 
 
-def _compare(before: Path, now: Path) -> tuple[int, list[str]]:
-    """How many files there are in either, and which differ."""
-    names = sorted(
-        {path.relative_to(root).as_posix() for root in (before, now) for path in root.rglob("*") if path.is_file()}
-    )
-    names = [name for name in names if "/runs/" not in name and not name.endswith("/bundle.json")]
-    return len(names), [name for name in names if not _equal(before / name, now / name)]
+def _results(root: Path) -> set[str]:
+    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {path.as_posix() for path in files if not set(path.parts) & {DONE, "runs", "steps", "sheets"}}
 
 
 def _equal(one: Path, other: Path) -> bool:
@@ -170,36 +186,30 @@ def _equal(one: Path, other: Path) -> bool:
     if one.name == "evaluation.json":
         values = [json.loads(path.read_text()) for path in (one, other)]
         return all(values[0].get(key) == values[1].get(key) for key in {*values[0], *values[1]} - NOT_RESULTS)
+    if one.name == "bundle.json":  # its history has times and versions
+        return bool(json.loads(one.read_text())["calibration"] == json.loads(other.read_text())["calibration"])
     if one.suffix == ".safetensors":
-        tensors = [load_file(path) for path in (one, other)]
-        return set(tensors[0]) == set(tensors[1]) and all(
-            np.array_equal(tensors[0][name], tensors[1][name]) for name in tensors[0]
-        )
+        before, now = load_file(one), load_file(other)
+        return before.keys() == now.keys() and all(np.array_equal(before[name], now[name]) for name in before)
     return one.read_bytes() == other.read_bytes()
 
 
-def compare(before: Path, now: Path, work: Path, data: Sequence[str], methods: Sequence[str]) -> Iterator[Compared]:
-    """Each method on each data, under the code in `before` and in `now`; the files stay in `work`."""
+def compare(trees: Mapping[str, Path], work: Path, data: Sequence[str], methods: Sequence[str]) -> Iterator[Compared]:
+    """Each method on each data, under the code of both `trees` ("before" and "now"); `work` keeps the files."""
     for kind in data:
         images = work / "data" / kind
         shutil.rmtree(images, ignore_errors=True)
         options = DATA[kind](images)
         for method in methods:
-            roots = {name: work / name / kind / method for name in ("before", "now")}
-            for name, tree in (("before", before), ("now", now)):
-                root = roots[name]
-                done = root / "done"
-                if name == "before" and done.is_file():
+            roots = {name: work / name / kind / method for name in trees}
+            for name, tree in trees.items():
+                if name == "before" and (roots[name] / DONE).is_file():
                     continue  # by an earlier run in the same --work
-                shutil.rmtree(root, ignore_errors=True)
-                _run(tree, _training(method, images, options, root / "trained"))
-                shutil.copytree(roots["before"] / "trained/model", root / "used/model", dirs_exist_ok=True)
-                _run(tree, list(_using(method, images, root / "used/model", root / "used")))
-                if name == "before":
-                    done.touch()
-            count, different = _compare(roots["before"], roots["now"])
-            (roots["now"] / "different.json").write_text(json.dumps(different))
-            yield Compared(kind, method, count - 1, count - 1 - len([d for d in different if d != "done"]), different)
+                shutil.rmtree(roots[name], ignore_errors=True)
+                _run_all(tree, method, images, options, roots["before"] / "trained", roots[name])
+            names = sorted(_results(roots["before"]) | _results(roots["now"]))
+            different = [name for name in names if not _equal(roots["before"] / name, roots["now"] / name)]
+            yield Compared(kind, method, len(names), len(names) - len(different), different)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,19 +229,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = work / "tree"
         if not before.is_dir():
             before.mkdir(parents=True)
-            archive = subprocess.run(
-                ["git", "-C", str(now), "archive", given.against, "src"], check=True, capture_output=True
-            )
-            subprocess.run(["tar", "-x", "-C", str(before)], input=archive.stdout, check=True)
+            archive = ["git", "-C", str(now), "archive", given.against, "src"]
+            packed = subprocess.run(archive, check=True, capture_output=True).stdout
+            subprocess.run(["tar", "-x", "-C", str(before)], input=packed, check=True)
         rows = []
-        for row in compare(before, now, work, data, methods):
+        for row in compare({"before": before, "now": now}, work, data, methods):
             rows.append(row)
-            different = [name for name in row.different if name != "done"]
-            console.print(
-                f"{row.data:8} {row.method:8} {row.equal} of {row.files} files equal", *different[:6], sep="  "
-            )
+            counts = f"{row.data:8} {row.method:8} {row.equal} of {row.files} files equal"
+            console.print(counts, *row.different[:6], sep="  ")
         if given.json:
-            write_json_atomic(given.json, {"rows": [asdict(row) for row in rows]})
+            write_json_atomic(given.json, {"against": given.against, "rows": [asdict(row) for row in rows]})
     return int(any(row.equal < row.files for row in rows))
 
 

@@ -1,14 +1,15 @@
 """A model folder: bundle.json + weights.safetensors. Data, never code: loading one executes nothing.
 
-`bundle.json` is the commit: it holds the size and the hash of the weights that belong to it. New weights are first
-written as weights.next.safetensors, then bundle.json is replaced, then the weights take their name. A crash before the
-second step leaves the old model, a crash after it the new one; `load_bundle` reads both.
+`bundle.json` decides which weights count: it holds their size and hash. New weights are first written as
+weights.next.safetensors, then bundle.json is replaced, then the weights get their name. A crash before the second step
+leaves the old model, a crash after it the new one; `load_bundle` reads both.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,23 +20,20 @@ from typing import Any
 
 import torch
 
-from anotwin.bundle_json import MAX_BYTES, SCHEMA, Document, parse, seal
-from anotwin.domains.registry import domain_of_view
-from anotwin.errors import BundleError, SettingsError
+from anotwin.bundle_json import MAX_BYTES, Document, parse, seal
+from anotwin.domains.registry import DOMAINS
+from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import move, parse_json, write_bytes_atomic, write_json_atomic
 from anotwin.records import Calibration, ImageSpec
 from anotwin.settings import Settings
 from anotwin.weights import TensorType, check_expected, encode, read_header, read_tensors, refuse_pickle
 
-__all__ = ["SCHEMA", "Bundle", "Expected", "describe", "load_bundle", "save_bundle", "save_calibration"]
-
 DOCUMENT, WEIGHTS, NEXT = "bundle.json", "weights.safetensors", "weights.next.safetensors"
 Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
 
-_PRINTS = "fingerprints."
-_PRINT_NAMES = (_PRINTS + "train", _PRINTS + "holdout")
+_FINGERPRINTS = "fingerprints."
+_FINGERPRINT_NAMES = (_FINGERPRINTS + "train", _FINGERPRINTS + "holdout")
 _ATTEMPTS = 10  # a model that is saved again while it is read
-_ADVICE = "restore the model folder from a copy or train it again"
 _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin train DATA --out MODEL"
 
 
@@ -49,7 +47,7 @@ class Bundle:
     tensors: dict[str, torch.Tensor] = field(repr=False)  # by "network.parameter"
     calibration: Calibration | None = None
     fingerprints: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # "train", "holdout": (n,) int64
-    layout: dict[str, str | None] = field(default_factory=dict)  # "layout", "normal": score reads data as train did
+    layout: dict[str, str | None] = field(default_factory=dict)  # "name", "normal" label of training
     history: dict[str, Any] = field(default_factory=dict)  # plain JSON: steps, seconds, versions, health, notes
 
 
@@ -63,12 +61,14 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
         DataError: the folder cannot be written (full disk, no permission).
     """
     folder = Path(folder)
-    prints = {_PRINTS + name: values for name, values in bundle.fingerprints.items()}
-    clash = sorted(name for name in bundle.tensors if name.startswith(_PRINTS))
+    fingerprints = {_FINGERPRINTS + name: values for name, values in bundle.fingerprints.items()}
+    clash = sorted(name for name in bundle.tensors if name.startswith(_FINGERPRINTS))
     if clash:
         raise BundleError(f"cannot save tensor {clash[0]!r}: the name 'fingerprints' is taken; rename the network")
-    _check_prints({name: (tuple(values.shape), values.dtype) for name, values in prints.items()}, "cannot save")
-    data = encode({**bundle.tensors, **prints})
+    _check_fingerprints(
+        {name: (tuple(values.shape), values.dtype) for name, values in fingerprints.items()}, "cannot save"
+    )
+    data = encode({**bundle.tensors, **fingerprints})
     sealed = seal(
         {
             "method": bundle.method,
@@ -87,25 +87,22 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
     move(folder / NEXT, folder / WEIGHTS)
 
 
-def save_calibration(folder: str | Path, calibration: Calibration | None, settings: Settings | None = None) -> None:
-    """Replace the calibration of a model folder; the weights are not touched. Raises BundleError, DataError.
+def save_calibration(folder: str | Path, calibration: Calibration, settings: Settings) -> None:
+    """Replace the calibration of a model folder and the settings that it was made with, but not the weights.
 
-    `settings` (None: unchanged) are those that the scores were computed with: a calibration holds for them alone.
+    Raises BundleError, DataError.
     """
     folder = Path(folder)
     _check_folder(folder)
     document, before = _read_document(folder)
-    content = document.model_dump(exclude={"checksum"})
-    if settings is not None:
-        if settings.networks != before.networks:
-            raise BundleError(f"{folder}: cannot calibrate for other networks than it holds; leave settings.networks")
-        content["settings"] = settings.model_dump(mode="json")
-    content["calibration"] = asdict(calibration) if calibration else None
-    write_json_atomic(folder / DOCUMENT, seal(content))
+    if settings.networks != before.networks:
+        raise BundleError(f"{folder}: cannot calibrate for other networks than it holds; leave settings.networks")
+    new = {"settings": settings.model_dump(mode="json"), "calibration": asdict(calibration)}
+    write_json_atomic(folder / DOCUMENT, seal(document.model_dump(exclude={"checksum"}) | new))
 
 
 def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
-    """Read a model folder that nobody vouches for: all is checked before tensors are allocated, nothing is executed.
+    """Read a model folder from anybody: all is checked before tensors are allocated, nothing is executed.
 
     Args:
         folder: as written by `save_bundle`.
@@ -126,26 +123,30 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
             break
         except BundleError:
             unchanged = _read_document(folder)[0].checksum == document.checksum
-            if unchanged and failed:  # not a save that was under way: its weights may change names between two looks
+            if unchanged and failed:  # once may be a save at this moment, whose weights are just being renamed
                 raise
             failed = unchanged
     else:
         raise BundleError(f"{folder}: the model is being written over and over; wait for its training to end")
-    prints = {name: tensors.pop(_PRINTS + name) for name in ("train", "holdout") if _PRINTS + name in tensors}
+    fingerprints = {
+        name: tensors.pop(_FINGERPRINTS + name) for name in ("train", "holdout") if _FINGERPRINTS + name in tensors
+    }
     calibration = Calibration(**document.calibration.model_dump()) if document.calibration else None
-    return Bundle(document.method, spec, settings, tensors, calibration, prints, document.layout, document.history)
+    return Bundle(
+        document.method, spec, settings, tensors, calibration, fingerprints, document.layout, document.history
+    )
 
 
 def _spec(document: Document, where: str) -> ImageSpec:
-    try:
-        parts = domain_of_view(document.spec.view).parts
-    except SettingsError as error:
-        raise BundleError(f"{where}: spec.view: {error}; {_ADVICE}") from None
-    return ImageSpec(**document.spec.model_dump(), parts=parts)
+    parts, view = {domain.view_name: domain.parts for domain in DOMAINS}, document.spec.view
+    if view not in parts:
+        told = f"spec.view {reprlib.repr(view)}, but this AnoTwin has the views {', '.join(parts)}"
+        raise BundleError(f"{where}: {told}; upgrade AnoTwin or {RESTORE}")
+    return ImageSpec(**document.spec.model_dump(), parts=parts[view])
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """What ``anotwin info --json`` prints, plain JSON; `parameters`: floating-point values a network."""
+    """What ``anotwin info --json`` fingerprints, plain JSON; `parameters`: floating-point values a network."""
     parameters: dict[str, int] = {}
     for name, tensor in bundle.tensors.items():
         network = name.partition(".")[0]
@@ -194,17 +195,17 @@ def _has(folder: Path, name: str) -> bool:
 
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[BufferedReader]:
-    """A regular file within the folder, for reading; anything else, and any OSError on the way, is a BundleError."""
+    """A regular file within the folder, for reading; anything else, and any OSError, is a BundleError."""
     path = folder / name
     try:
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             raise BundleError(f"{path}: a symbolic link out of the model folder; put the file itself there")
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            raise BundleError(f"{path}: not a regular file; {_ADVICE}")
+            raise BundleError(f"{path}: not a regular file; {RESTORE}")
         with path.open("rb") as stream:
             yield stream
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error}); {_ADVICE}") from None
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error}); {RESTORE}") from None
 
 
 def _read_document(folder: Path) -> tuple[Document, Settings]:
@@ -212,11 +213,11 @@ def _read_document(folder: Path) -> tuple[Document, Settings]:
     with _opened(folder, DOCUMENT) as stream:
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise BundleError(f"{where}: larger than {MAX_BYTES} bytes; {_ADVICE}")
+        raise BundleError(f"{where}: larger than {MAX_BYTES} bytes; {RESTORE}")
     try:
         values = parse_json(data)
     except ValueError as error:
-        raise BundleError(f"{where}: truncated or damaged: {error}; {_ADVICE}") from None
+        raise BundleError(f"{where}: truncated or damaged: {error}; {RESTORE}") from None
     return parse(values, where)
 
 
@@ -228,14 +229,14 @@ def _read_weights(folder: Path, document: Document, wanted: Mapping[str, TensorT
         size = os.fstat(stream.fileno()).st_size
         if size != document.weights_bytes:
             told = f"{size} bytes, expected {document.weights_bytes}: truncated or replaced"
-            raise BundleError(f"{where}: {told}; {_ADVICE}")
+            raise BundleError(f"{where}: {told}; {RESTORE}")
         types = read_header(stream, size, where)
         if _digest(stream) != document.weights_sha256:
-            raise BundleError(f"{where}: altered or damaged after it was written (SHA-256 differs); {_ADVICE}")
-        prints = {name: kind for name, kind in types.items() if name.startswith(_PRINTS)}
-        _check_prints(prints, where)
+            raise BundleError(f"{where}: altered or damaged after it was written (SHA-256 differs); {RESTORE}")
+        fingerprints = {name: kind for name, kind in types.items() if name.startswith(_FINGERPRINTS)}
+        _check_fingerprints(fingerprints, where)
         if wanted is not None:
-            check_expected({name: kind for name, kind in types.items() if name not in prints}, wanted, where)
+            check_expected({name: kind for name, kind in types.items() if name not in fingerprints}, wanted, where)
         return read_tensors(stream, where)
 
 
@@ -245,11 +246,11 @@ def _wanted(
     try:
         return expected(method, spec, settings) if expected else None
     except SettingsError as error:  # a method that this AnoTwin does not have, or that cannot be built so
-        raise BundleError(f"{where}: {error}; upgrade AnoTwin or {_ADVICE}") from None
+        raise BundleError(f"{where}: {error}; upgrade AnoTwin or {RESTORE}") from None
 
 
 def _is_committed(folder: Path, name: str, document: Document) -> bool:
-    """Whether a file is there and is the one that bundle.json means."""
+    """Whether a file is there and has the size and hash that bundle.json names."""
     with suppress(BundleError), _opened(folder, name) as stream:
         size = os.fstat(stream.fileno()).st_size
         return size == document.weights_bytes and _digest(stream) == document.weights_sha256
@@ -268,8 +269,8 @@ def _digest(stream: BufferedReader) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_prints(types: Mapping[str, TensorType], where: str) -> None:
+def _check_fingerprints(types: Mapping[str, TensorType], where: str) -> None:
     for name, (shape, dtype) in types.items():
-        if name not in _PRINT_NAMES or len(shape) != 1 or dtype != torch.int64:
-            expected = f"one of {', '.join(_PRINT_NAMES)}, each a row of int64"
+        if name not in _FINGERPRINT_NAMES or len(shape) != 1 or dtype != torch.int64:
+            expected = f"one of {', '.join(_FINGERPRINT_NAMES)}, each a row of int64"
             raise BundleError(f"{where}: tensor {name!r} ({dtype} {shape}) is foreign; expected {expected}")

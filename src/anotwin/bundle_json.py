@@ -1,4 +1,4 @@
-"""bundle.json: what it may hold, its checks, its checksum. Nobody vouches for the file, so every key has its bounds."""
+"""bundle.json: its keys with their bounds, since the file may come from anybody, and its checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from anotwin.errors import BundleError, SettingsError
+from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import json_text, parse_json
 from anotwin.records import Fit, PixelType
 from anotwin.settings import SIZES, Settings
@@ -24,7 +24,6 @@ _MAX_WEIGHTS = 64 * 2**30  # bytes; the largest networks that the settings allow
 _MAX_SCORES = 10_000_000
 _MAX_HISTORY = 2**24  # characters of JSON
 _UNSAVED = "cannot save the model"
-_ADVICE = "restore the model folder from a copy or train it again"
 
 
 class _Part(BaseModel):
@@ -38,7 +37,7 @@ class _Spec(_Part):
     black: float
     white: float
     fit: Fit
-    view: str = Field("whole", pattern=r"^[a-z][a-z0-9_-]{0,63}$")  # models from before have no other
+    view: str = "whole"  # older models have no other; which views there are is checked in bundle.py
 
     @model_validator(mode="after")
     def _possible(self) -> _Spec:
@@ -52,7 +51,7 @@ class _Spec(_Part):
 
 
 class _Calibration(_Part):
-    """The twin of `anotwin.records.Calibration`, with bounds."""
+    """`anotwin.records.Calibration`, with bounds."""
 
     false_alarm_rate: float = Field(gt=0, lt=1)
     threshold: float
@@ -76,7 +75,7 @@ class _Calibration(_Part):
 
 
 class Document(_Part):
-    """bundle.json but for format and schema, as `parse` found it."""
+    """bundle.json without format and schema."""
 
     method: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     spec: _Spec
@@ -90,13 +89,9 @@ class Document(_Part):
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What to write as bundle.json: `content` with format, schema and checksum. Refuses what `parse` would refuse.
+    """What to write as bundle.json: `content`, the keys of `Document`, with format, schema and checksum.
 
-    Args:
-        content: the keys of `Document` but for the checksum.
-
-    Raises:
-        BundleError: naming the key whose value cannot be stored.
+    Raises BundleError for what `parse` would refuse, naming the key whose value cannot be stored.
     """
     try:
         for key, value in content.items():
@@ -113,33 +108,33 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(document: Any, where: str) -> tuple[Document, Settings]:
-    """Check everything that bundle.json says, format and schema first; raises BundleError that begins with `where`."""
+    """Check all of bundle.json, format and schema first; raises BundleError that begins with `where`."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         told = f"not a model of AnoTwin (no format {FORMAT!r})"
         raise BundleError(f"{where}: {told}; give the folder that anotwin train wrote")
     schema = document.get("schema")
     if type(schema) is not int or schema < 1:
-        raise BundleError(f"{where}: schema {reprlib.repr(schema)}, expected {SCHEMA}; {_ADVICE}")
+        raise BundleError(f"{where}: schema {reprlib.repr(schema)}, expected {SCHEMA}; {RESTORE}")
     if schema > SCHEMA:
         told = f"written by a newer AnoTwin (schema {reprlib.repr(schema)}, this one reads {SCHEMA})"
         raise BundleError(f"{where}: {told}: upgrade with: pip install --upgrade anotwin")
     try:
         checked = Document.model_validate({k: v for k, v in document.items() if k not in ("format", "schema")})
     except ValidationError as error:
-        raise BundleError(f"{where}: {_explain(error)}; {_ADVICE}") from None
+        raise BundleError(f"{where}: {_explain(error)}; {RESTORE}") from None
     if len(json.dumps(checked.history)) > _MAX_HISTORY:
-        raise BundleError(f"{where}: history is longer than {_MAX_HISTORY} characters; {_ADVICE}")
+        raise BundleError(f"{where}: history is longer than {_MAX_HISTORY} characters; {RESTORE}")
     try:
         settings = Settings.parse(_with_preset(checked.settings), where=where)
     except SettingsError as error:
-        raise BundleError(f"{_clip(str(error))}; {_ADVICE}") from None
+        raise BundleError(f"{_clip(str(error))}; {RESTORE}") from None
     if _checksum(document) != checked.checksum:
-        raise BundleError(f"{where}: altered or damaged after it was written (checksum differs); {_ADVICE}")
+        raise BundleError(f"{where}: altered or damaged after it was written (checksum differs); {RESTORE}")
     return checked, settings
 
 
 def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
-    """A model from before there were presets searched as the paper does, and its threshold holds for that search."""
+    """Models older than presets searched as the paper does, and their thresholds hold for that search."""
     search = settings.get("search")
     if not isinstance(search, dict) or "preset" in search:
         return settings
@@ -163,7 +158,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_plain(value: Any, where: str) -> None:
-    """Name the value that JSON cannot hold, which `json` itself does not."""
+    """Raise BundleError naming the value that JSON cannot hold, which `json` does not name."""
     if isinstance(value, Mapping):
         for key, child in value.items():
             if not isinstance(key, str):

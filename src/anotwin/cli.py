@@ -1,9 +1,9 @@
-"""The command line: parse, call `Detector`, print. No logic lives here.
+"""The command line: parse the arguments, call what does the work, print.
 
-Exit codes: 0 done; 2 what the user can mend (arguments, images, a model folder, a place to write); 3 training diverged;
-1 the machine's trouble (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr, behind ``error:``.
+Exit codes: 0 done; 2 what the user can correct (arguments, images, a model folder, a place to write); 3 training
+diverged; 1 the machine (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr, behind ``error:``.
 
-The commands import what they need when they run: torch takes seconds, and ``--help`` should not.
+The commands import what they need when they run: importing torch takes seconds, and ``--help`` should not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anotwin.errors import AnoTwinError
 
 
 class _Stopped(AnoTwinError):
-    """Ctrl-C, which typer would end without a word."""
+    """Ctrl-C, for which typer would print nothing."""
 
     exit_code = 130
 
@@ -43,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Learn normal from normal images alone; show, score and decide what is not.",
+    help="Learn from normal images alone what is normal; score, show and flag what is not.",
 )
 
 Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
@@ -60,7 +60,7 @@ Budget = Annotated[
     float | None,
     typer.Option(
         "--budget-ms",
-        help="Milliseconds an image, for a method that searches: as many steps as fit.",
+        help="Milliseconds an image: as many steps of search as fit. For methods that search.",
         show_default=False,
     ),
 ]
@@ -82,12 +82,10 @@ def prepare(
     limit: Annotated[
         int | None, typer.Option(help="Only so many scans: whole volumes, drawn at random with a fixed seed.")
     ] = None,
-    pictures: Annotated[
-        bool, typer.Option(help="Write the steps of every scan; the sheets are always written.")
-    ] = True,
+    pictures: Annotated[bool, typer.Option(help="Write the steps of every scan; sheets are always written.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Show what is made of images before training: of OCT scans the lines found, the flattened retina, the patches."""
+    """Show what a model gets of images, before training: of OCT scans layer lines, the flattened retina, patches."""
     from anotwin.commands import preparing, showing
 
     with showing.bars() as watch:
@@ -109,12 +107,12 @@ def train(
     image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the last run in --out.")] = False,
     config: Annotated[Path | None, typer.Option(help="Settings as TOML.")] = None,
     overrides: Set = None,
     device: Device = "auto",
 ) -> None:
-    """Learn normal from the normal images in DATA; hold some out, calibrate on them, write the model."""
+    """Train on the normal images in DATA, calibrate on some that are held out, write the model."""
     from anotwin.commands import showing
     from anotwin.detector import Detector
     from anotwin.settings import Settings
@@ -142,9 +140,7 @@ def calibrate(
     data: Data,
     false_alarm_rate: Annotated[
         float | None,
-        typer.Option(
-            help="Share of normal images that may be called anomalous; the model's setting (0.01) if not given."
-        ),
+        typer.Option(help="Share of normal images that may be flagged; the model's setting (0.01) if not given."),
     ] = None,
     overrides: Set = None,
     budget_ms: Budget = None,
@@ -152,7 +148,7 @@ def calibrate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Set the threshold for a false-alarm rate from normals: the training data (its held-out part) or a folder of them.
+    """Set the threshold for a false-alarm rate, from the held-out part of the training data or from other normals.
 
     --set changes how this model searches and compares from now on, for example search.discrimination=sigmoid; so does
     --budget-ms, whose steps are stored in the model with the threshold that holds for them.
@@ -186,7 +182,7 @@ def score(
     budget_ms: Budget = None,
     device: Device = "auto",
 ) -> None:
-    """Score the images in DATA. A run that was stopped goes on where it was when called again."""
+    """Score the images in DATA. Called again after it was stopped, it keeps the finished rows."""
     from anotwin.commands import budget, scoring, showing
     from anotwin.detector import Detector
 
@@ -194,9 +190,7 @@ def score(
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
         options = frozenset({"lines"} if lines else ())
-        summary = scoring.score_folder(
-            detector, data, out, layout=layout, pictures=pictures, watch=watch, options=options
-        )
+        summary = scoring.score_folder(detector, data, out, layout, pictures, watch, options)
     showing.scored(summary)
 
 
@@ -213,7 +207,7 @@ def evaluate(
     layout: Layout = "auto",
     device: Device = "auto",
 ) -> None:
-    """Score labelled images and measure: AUROC and the rest, each with a 95 % bootstrap interval."""
+    """Score labelled images and measure AUROC and more, with 95 % intervals."""
     from anotwin.commands import budget, evaluating, showing
     from anotwin.detector import Detector
 
@@ -229,10 +223,10 @@ def sample(
     model: Model,
     count: Annotated[int, typer.Option(help="How many.")],
     out: Annotated[Path, typer.Option(help="Folder for the images and grid.png.")],
-    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed gives other images.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Draw new normal images from the model: for augmentation, or to see what it takes for normal."""
+    """Generate new normal images, for augmentation or to see what the model has learnt."""
     from anotwin.commands import scoring, showing
     from anotwin.detector import Detector
 
@@ -241,7 +235,7 @@ def sample(
 
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
-    """What a model is: method, settings, size, health, calibration."""
+    """Show method, settings, size, health and calibration of a model."""
     from anotwin.commands import showing
     from anotwin.detector import Detector
 
@@ -258,7 +252,7 @@ def demo(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
 ) -> None:
-    """The whole way on real images in under three minutes: train, calibrate, score, evaluate, show."""
+    """Train, calibrate, score and evaluate on real images, in under three minutes."""
     from anotwin.commands import showing
     from anotwin.commands.demo import run_demo
 
@@ -283,7 +277,7 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; every foreseeable trouble ends as one line on stderr and an exit code."""
+    """Run the command line; every expected error ends as one line on stderr and an exit code."""
     sys.exit(_run(arguments))
 
 
@@ -298,20 +292,19 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         hint = "; free space or choose another --out" if error.errno == errno.ENOSPC else ""
         return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}{hint}", 1)
-    except MemoryError:
-        return _fail("out of memory; lower search.batch_size, training.batch_size or --image-size", 1)
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error):
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
             return _fail("out of memory; lower search.batch_size, training.batch_size or --image-size", 1)
         raise
-    except Exception as error:  # click's own errors, by whichever copy of click typer carries
+    except Exception as error:  # click's own errors; typer may bring its own copy of click
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):
             return _fail(" ".join(error.format_message().split()), int(error.exit_code))
         raise
 
 
 def _fail(message: str, code: int) -> int:
-    # file names may hold line breaks, terminal codes, markup or bytes that are no text: none of it reaches the terminal
+    # file names may hold line breaks, terminal codes, markup or bytes that are no text, none of which may be printed
     line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.splitlines()))
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "bold red"), " ", line))
     return code

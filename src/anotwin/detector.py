@@ -1,11 +1,11 @@
-"""`Detector`: train, calibrate, score, save, load. The command line, notebooks and later the server call only this.
+"""`Detector`: train, calibrate, score, save, load: what the command line and notebooks call.
 
 >>> from anotwin import Detector, Settings
 >>> from anotwin.data.synthetic import textured_discs
 >>> normals, _ = textured_discs(60, size=16, seed=0)
->>> quick = Settings().with_overrides(
+>>> small = Settings().with_overrides(
 ...     ["training.steps=20", "networks.base_channels=4", "calibration.false_alarm_rate=0.2"])
->>> detector = Detector.train(normals, settings=quick)
+>>> detector = Detector.train(normals, settings=small)
 >>> queries, _ = textured_discs(2, size=16, seed=1, abnormal=True)
 >>> [(finding.id, finding.counterpart.shape, finding.status) for finding in detector.score(queries)]
 [('image-00000', (16, 16), 'converged'), ('image-00001', (16, 16), 'converged')]
@@ -20,7 +20,6 @@ from typing import Any, Self
 
 import torch
 
-from anotwin import files
 from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
 from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
 from anotwin.data.folder import Part
@@ -28,6 +27,7 @@ from anotwin.domains.open import notes_of, open_source
 from anotwin.domains.protocol import Domain
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError, SettingsError
+from anotwin.files import check_apart, check_writable
 from anotwin.methods.protocol import Method, Samples, device_of, freeze
 from anotwin.methods.registry import DEFAULT_METHOD, METHODS, create, expected_tensors
 from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
@@ -42,10 +42,11 @@ from anotwin.updates import silent, tell
 
 
 class Detector:
-    """A method with what it learnt: networks, calibration, which images it has seen.
+    """A trained method with its calibration.
 
-    Attributes: `method`, `calibration` (None before), `layout` (name and normal label that training used), `history`
-    (JSON: steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout" content hashes).
+    Attributes: `method` with its networks, `calibration` (None: not calibrated), `layout` (name and normal label that
+    training used), `history` (JSON: steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout":
+    hashes of the images).
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Detector:
 
     @property
     def spec(self) -> ImageSpec:
-        """What the model eats."""
+        """What the model takes."""
         return self.method.spec
 
     @property
     def settings(self) -> Settings:
-        """Of all stages."""
+        """The settings of all stages."""
         return self.method.settings
 
     @property
@@ -80,8 +81,13 @@ class Detector:
 
     @property
     def domain(self) -> Domain:
-        """The kind of images that this model looks at."""
-        return domain_of_view(self.method.spec.view)
+        """The domain whose images this model scores."""
+        return domain_of_view(self.spec.view)
+
+    @property
+    def trained_on(self) -> frozenset[int]:
+        """Fingerprints of the training images."""
+        return frozenset(self.fingerprints["train"].tolist()) if "train" in self.fingerprints else frozenset()
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -100,13 +106,13 @@ class Detector:
         """Learn normal from `data`, calibrate on the normals held out, and save to `out` if given.
 
         `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or
-        a list of arrays. `settings.data.holdout` of the normals are never trained on; they judge the generator and
-        calibrate the decision. `resume` goes on with the last run below `out`, with that run's settings unless others
-        are given. Raises DataError, SettingsError, or TrainingDiverged (the last good snapshot is then in `out`).
+        a list of arrays. The share `settings.data.holdout` of the normals is not trained on: it measures the health of
+        the model and calibrates it. `resume` continues the last run below `out`, with that run's settings unless others
+        are given. Raises DataError, SettingsError, or TrainingDiverged (then `out` holds the last good snapshot).
         """
-        if resume and out is None:
-            raise SettingsError("resume needs the folder of the run: give out=")
-        if resume and out is not None:
+        if resume:
+            if out is None:
+                raise SettingsError("resume needs the folder of the run: give out=")
             begun = str(RunFolder.latest(Path(out)).description().get("method"))
             if method not in (None, begun):
                 raise SettingsError(f"{out}: its last run is {begun}, not {method}; start anew without --resume")
@@ -115,9 +121,9 @@ class Detector:
         source = open_source(data, "train", settings.data.layout, settings.data.normal)
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)
-            files.check_apart(folder, data)
-            files.check_writable(folder)
-            session = TrainingSession.begin(source, folder, method, settings, device, watch)
+            check_apart(folder, data)
+            check_writable(folder)
+            session = TrainingSession(source, folder, method, settings, device, watch)
             keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
             trained = session.run(resume, keep)
             detector = cls._of(trained)
@@ -141,25 +147,20 @@ class Detector:
         Images that the model was trained on are recognised by content and left out, wherever they lie. Raises DataError
         where too few are left for the rate, saying how many are needed and which rate these allow.
         """
-        rate = self.method.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+        rate = self.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
-        source = self._open(data, "train", layout)
+        source = self.open(data, layout, "train")
         tell(watch, notes_of(source))
         return self._set_thresholds(self._score_normals(source, normals_of(source), watch), rate, watch)
 
     def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
-        trained_on = frozenset(self.fingerprints.get("train", torch.empty(0)).tolist())
-        result: NormalScores | None = None
-        workers = self.method.settings.data.workers
-        for update in normal_scores(self.method, source, indices, trained_on, workers=workers):
-            if isinstance(update, NormalScores):
-                result = update
-            else:
-                watch(Update("calibrating", update, len(indices)))
-        assert result is not None  # the generator's last value
-        tell(watch, [f"left out: {failure}" for failure in result.failures[:3]])
-        return result
+        def progress(done: int) -> None:
+            watch(Update("calibrating", done, len(indices)))
+
+        normals = normal_scores(self.method, source, indices, self.trained_on, progress)
+        tell(watch, [f"left out: {failure}" for failure in normals.failures[:3]])
+        return normals
 
     def _set_thresholds(self, normals: NormalScores, rate: float, watch: Watch) -> Calibration:
         self.calibration = calibrate(
@@ -171,7 +172,7 @@ class Detector:
 
     def _reachable_rate(self, count: int, watch: Watch) -> float:
         """The false-alarm rate of the settings or, where `count` normals are too few for it, the lowest they allow."""
-        rate, lowest = self.method.settings.calibration.false_alarm_rate, smallest_rate(count)
+        rate, lowest = self.settings.calibration.false_alarm_rate, smallest_rate(count)
         if lowest <= rate:
             return rate
         note = (
@@ -184,12 +185,11 @@ class Detector:
 
     # -- scoring ------------------------------------------------------------------------------------------------------
 
-    def open(self, data: Any, layout: str = "auto") -> ImageSource:
-        """What `score` and `evaluate` read of DATA: the test part of a layout, any folder, or images in memory."""
-        return self._open(data, "test", layout)
+    def open(self, data: Any, layout: str = "auto", part: Part = "test") -> ImageSource:
+        """The images of `data`, a part of a layout, any folder, or images in memory.
 
-    def _open(self, data: Any, part: Part, layout: str) -> ImageSource:
-        """With the normal label of the training data, or without it in a folder that knows no such label."""
+        The normal label is that of the training data, or none where the data have no such label.
+        """
         normal = self.layout.get("normal")
         layout = self.domain.own_layout if layout == "auto" else layout
         try:
@@ -199,7 +199,7 @@ class Detector:
                 raise
             source = open_source(data, part, layout)
             if part == "train" and any(item.label is not None and not item.normal for item in source.items):
-                raise  # labelled otherwise: who knows what is normal there
+                raise  # other labels than in training: which of them are normal is not known
             return source
 
     def findings(
@@ -212,18 +212,17 @@ class Detector:
     ) -> Iterator[Finding]:
         """Score as a stream, in the order of the source; memory does not grow with the number of images.
 
-        `pictures` may be a function: it is asked, by the numbers of a finding, whether its pictures are wanted.
+        `pictures`: for every image, for none, or where a function of the finding without pictures is true.
         """
         source = self.open(data, layout)
-        workers = self.method.settings.data.workers
-        return score_stream(self.method, source, self.calibration, indices, workers=workers, pictures=pictures)
+        return score_stream(self.method, source, self.calibration, indices, pictures=pictures)
 
     def score(self, data: Any, *, pictures: bool = True) -> list[Finding]:
         """Score everything in `data` (a folder or images); a list, for what fits in memory. See `findings`."""
         return list(self.findings(data, pictures=pictures))
 
     def trace(self, data: Any, indices: Sequence[int], steps: Sequence[int]) -> Trace | None:
-        """How the counterparts of a few images came about: the best so far at the steps named."""
+        """The search for the counterparts of a few images: the best until each of `steps`; None without a search."""
         return trace_search(self.method, self.open(data), indices, steps)
 
     def sample(self, count: int, seed: int = 0) -> torch.Tensor:
@@ -234,16 +233,13 @@ class Detector:
         if count < 1:
             raise SettingsError(f"cannot sample {count} images: at least 1")
         if not isinstance(self.method, Samples):
-            can = [name for name, kind in METHODS.items() if hasattr(kind, "sample")]
-            raise SettingsError(
-                f"method {self.method.name} cannot sample: it has no prior to draw from; train with --method "
-                f"{' or '.join(can)}"
-            )
+            able = " or ".join(name for name, kind in METHODS.items() if hasattr(kind, "sample"))
+            raise SettingsError(f"method {self.method.name} cannot sample, it has no prior; train with --method {able}")
         return self.method.sample(count, seed).float().cpu()
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """What the discriminator sees in squares (B, C, S, S) in [-1, 1]: (B, F), on the CPU."""
-        return self.method.features(images).float().cpu()
+        """The discriminator's features (B, F) of squares (B, C, S, S) in [-1, 1], on the CPU."""
+        return self.method.critique(images).features.float().cpu()
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
@@ -255,7 +251,7 @@ class Detector:
         """Write the calibration, and the settings that it holds for, into an existing bundle."""
         if self.calibration is None:
             raise SettingsError("not calibrated: call calibrate first")
-        save_calibration(Path(folder), self.calibration, self.method.settings)
+        save_calibration(Path(folder), self.calibration, self.settings)
 
     def bundle(self) -> Bundle:
         """Everything that a bundle holds."""
@@ -264,8 +260,8 @@ class Detector:
         }
         return Bundle(
             method=self.method.name,
-            spec=self.method.spec,
-            settings=self.method.settings,
+            spec=self.spec,
+            settings=self.settings,
             tensors=tensors,
             calibration=self.calibration,
             fingerprints=self.fingerprints,
@@ -277,12 +273,9 @@ class Detector:
     def load(cls, folder: str | Path, device: str = "auto") -> Self:
         """A detector from its bundle; executes nothing from it. Raises BundleError saying what is wrong with it."""
         bundle = load_bundle(Path(folder), expected_tensors)
-        method = create(bundle.method, bundle.spec, bundle.settings)
-        method.networks.load_state_dict(bundle.tensors)
-        freeze(method.networks)
-        method.networks.to(fabric_for(device, "32-true").device)
+        target = fabric_for(device, "32-true").device
         return cls(
-            method,
+            _restored(bundle.method, bundle.spec, bundle.settings, bundle.tensors, target),
             calibration=bundle.calibration,
             fingerprints=bundle.fingerprints,
             layout=bundle.layout,
@@ -290,20 +283,18 @@ class Detector:
         )
 
     def with_settings(self, settings: Settings) -> Self:
-        """The same networks searching, comparing or deciding otherwise; uncalibrated, since its scores change.
+        """The same networks with other settings of search, compare or calibration; uncalibrated: its scores change.
 
-        Raises SettingsError if more than search, compare and calibration differs: that takes another training.
+        Raises SettingsError if other sections differ, which takes another training.
         """
         for section in ("data", "networks", "training"):
             for key, value in getattr(settings, section):
-                if value != getattr(getattr(self.method.settings, section), key):
+                if value != getattr(getattr(self.settings, section), key):
                     raise SettingsError(
                         f"{section}.{key}: a trained model can change search, compare and calibration only; train again"
                     )
-        method = create(self.method.name, self.method.spec, settings)
-        method.networks.load_state_dict(self.method.networks.state_dict())
-        freeze(method.networks)
-        method.networks.to(device_of(self.method.networks))
+        networks = self.method.networks
+        method = _restored(self.method.name, self.spec, settings, networks.state_dict(), device_of(networks))
         return type(self)(method, fingerprints=self.fingerprints, layout=self.layout, history=self.history)
 
     def describe(self) -> dict[str, Any]:
@@ -315,3 +306,13 @@ class Detector:
         """The settings of the last training run below a model folder: what --resume starts from."""
         run = RunFolder.latest(Path(folder))
         return Settings.parse(run.description().get("settings", {}), where=str(run.path / "run.json"))
+
+
+def _restored(
+    name: str, spec: ImageSpec, settings: Settings, tensors: dict[str, torch.Tensor], device: torch.device
+) -> Method:
+    method = create(name, spec, settings)
+    method.networks.load_state_dict(tensors)
+    freeze(method.networks)
+    method.networks.to(device)
+    return method

@@ -1,17 +1,22 @@
-"""Everything that AnoTwin raises on purpose.
+"""The errors that AnoTwin raises.
 
     AnoTwinError
     ├── DataError         the images: missing, unreadable, of the wrong kind, too few
-    ├── SettingsError     a setting, an option or an argument that cannot be
+    ├── SettingsError     a setting, an option or an argument that is not possible
     ├── BundleError       a model folder that is truncated, foreign, newer or hostile
     ├── TrainingDiverged  a loss became non-finite; the last good snapshot is kept
     └── MissingExtra      an optional dependency is not installed
 
 Every message says what, where (file, image), what was found, what was expected, and what to do next, on one line:
-the command line prints it behind ``error:`` and leaves with `exit_code`.
+the command line prints it behind ``error:`` and exits with `exit_code`.
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+RESTORE = "restore the model folder from a copy or train it again"  # the end of a BundleError about a damaged model
 
 
 class AnoTwinError(Exception):
@@ -40,3 +45,13 @@ class TrainingDiverged(AnoTwinError):
 
 class MissingExtra(AnoTwinError):
     """An optional dependency is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about a name that does not exist: the known one that it resembles, or `otherwise`.
+
+    >>> did_you_mean("twim", ["anogan", "twin"])
+    "; did you mean 'twin'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else otherwise

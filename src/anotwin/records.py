@@ -26,7 +26,7 @@ PixelType = Literal["uint8", "uint16", "float32"]
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a model eats: square images of `size` pixels, and how native pixel values map to [0, 1].
+    """What a model takes: square images of `size` pixels, and how native pixel values map to [0, 1].
 
     `black` and `white` are the native values that stand for 0 and 1 in images of `pixel_type`. They are learnt from
     the training images for 16-bit and float pixels, so that 12-bit data in 16-bit files uses the whole range.
@@ -38,17 +38,17 @@ class ImageSpec:
     black: float = 0.0
     white: float = 255.0
     fit: Fit = "stretch"
-    view: str = "whole"  # what the model looks at, by the name of a view: see `anotwin.domains`
-    parts: bool = False  # the squares are parts of images (patches, tiles), of which an image has many
+    view: str = "whole"  # name of the view (see `anotwin.domains`): which squares are made of an image
+    parts: bool = False  # follows from the view: an image has many squares (patches, tiles)
 
     def stored(self) -> dict[str, Any]:
-        """What a model folder holds of it, as JSON values: whether it sees parts follows from its view."""
+        """As JSON values for bundle.json and run.json, without `parts`, which follows from the view."""
         return {key: value for key, value in vars(self).items() if key != "parts"}
 
 
 @dataclass(frozen=True, slots=True)  # slots: a source may have a million of them
 class ImageItem:
-    """One image of a source before it is read: who it is and, where the layout says so, what it is."""
+    """One image of a source before it is read: its id and, where the layout knows them, label, group and mask."""
 
     id: str  # path below DATA in posix form (or "test-00042" for arrays and idx): unique within its source
     label: str | None = None  # class folder, idx label; None where the layout has none
@@ -80,7 +80,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one native image was laid into the model's square, enough to map anything back."""
+    """How one native image was resized to the model's square: enough to map results back."""
 
     height: int
     width: int
@@ -90,32 +90,32 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Batch:
-    """Squares as a method eats them."""
+    """Squares as a method takes them."""
 
     images: torch.Tensor  # (B, C, S, S) float32 in [-1, 1]
     fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training
-    context: torch.Tensor | None = None  # (B, K, C, S, S) frames before each, oldest first
+    context: torch.Tensor | None = None  # (B, K, C, S, S) the frames before each, oldest first
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """The same batch on `device`."""
         context = None if self.context is None else self.context.to(device)
         return Batch(self.images.to(device), self.fingerprints, context)
 
 
 class Status(StrEnum):
-    """How the way to a counterpart ended; one pass of an encoder has converged."""
+    """How the search for a counterpart ended; CONVERGED too where a network makes it in one pass."""
 
     CONVERGED = "converged"  # the loss had stopped falling when the search ended
     BUDGET_SPENT = "budget_spent"  # all steps used and the loss was still falling
-    NOT_FOUND = "no_counterpart"  # no finite loss was ever seen
+    NOT_FOUND = "no_counterpart"  # the loss was never finite
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A search as it went, at the steps named; every entry is the best so far."""
+    """A search at some of its steps; every entry is the best until then."""
 
     steps: tuple[int, ...]  # (T,)
     losses: torch.Tensor  # (T, B) total loss
@@ -135,17 +135,17 @@ class Counterpart:
 
 @dataclass(frozen=True)
 class Scores(Generic[T]):
-    """How abnormal something is, higher is more so: a tensor or array of a batch a term, or one number a term."""
+    """The terms of a score, each a tensor or array for a batch, or a number; higher is more abnormal."""
 
-    score: T  # the one that decides: A(x) unless compare.score says otherwise
-    anomaly: T  # A(x), what the method makes of its two terms
-    residual: T  # its term of pixels; AnoGAN: R(x), the sum of |x - G(z)|, pixels in [-1, 1]
-    discrimination: T  # its term of features; AnoGAN: D(x), the sum of |f(x) - f(G(z))|
+    score: T  # the term that the decision uses: A(x) unless compare.score names another
+    anomaly: T  # A(x), the combination of residual and discrimination
+    residual: T  # from pixels; AnoGAN: R(x), the sum of |x - G(z)|, pixels in [-1, 1]
+    discrimination: T  # from features; AnoGAN: D(x), the sum of |f(x) - f(G(z))|
     discriminator: T  # P_D: minus the discriminator's logit of x
     mean_residual: T  # mean |x - G(z)| a pixel, pixels in [0, 1]
 
     def map(self, function: Callable[[T], U]) -> Scores[U]:
-        """The same function of every term.
+        """`function` applied to every term.
 
         >>> Scores(1.0, 2.0, 3.0, 4.0, 5.0, 6.0).map(int).residual
         3
@@ -155,7 +155,7 @@ class Scores(Generic[T]):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A batch beside its counterparts."""
+    """A batch compared with its counterparts."""
 
     scores: Scores[torch.Tensor]  # (B,) a term
     difference: torch.Tensor  # (B, C, S, S) x - G(z) in [-2, 2]: positive where the query is brighter than normal
@@ -164,7 +164,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one image shows, in the pixels of its file."""
+    """The pictures of one image, in the pixels of its file."""
 
     query: Array  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array  # same shape and dtype as the query
@@ -195,13 +195,13 @@ class Finding:
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
     heatmap: Array | None = field(default=None, repr=False)  # (H, W) float32 >= 0; 1: 0.5 % of normal pixels exceed it
-    # what the domain found on the way: of a whole image its square (C, S, S), of an OCT scan the lines of its retina
+    # from the domain, for its outputs: of a whole image its square (C, S, S), of an OCT scan the lines of its retina
     evidence: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out normals say about scores; see `anotwin.calibrate.threshold`."""
+    """Thresholds and scales from the scores of held-out normals; see `anotwin.calibrate.threshold`."""
 
     false_alarm_rate: float  # requested, in (0, 1)
     threshold: float  # anomalous = score > threshold

@@ -1,7 +1,7 @@
 """All randomness is a function of named values: nothing depends on what ran before.
 
-That is what makes a resumed training identical to an uninterrupted one, and a score independent of the batch it was
-computed in: no generator state has to be saved, because every draw starts from (seed, what it is for, which one).
+Every draw starts from (seed, what it is for, which one): a resumed training is identical to an uninterrupted one though
+no generator is saved, and scores do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def generator(seed: int, *names: int | str) -> torch.Generator:
 
 
 def fingerprint(pixels: npt.NDArray[Any]) -> int:
-    """A 63-bit hash of native pixels (shape, type and values): who an image is, whatever its file is called."""
+    """A 63-bit hash of native pixels (shape, type and values): identifies an image, whatever its file is called."""
     hasher = hashlib.blake2b(f"{pixels.shape}{pixels.dtype.str}".encode(), digest_size=8)
     hasher.update(np.ascontiguousarray(pixels).data)
     return int.from_bytes(hasher.digest(), "big") >> 1
@@ -46,21 +46,17 @@ def draw_latents(count: int, dim: int, prior: Prior, rng: torch.Generator) -> to
     return torch.rand(count, dim, generator=rng) * 2 - 1
 
 
-def image_latents(fingerprints: Sequence[int], dim: int, prior: Prior, seed: int) -> torch.Tensor:
-    """One latent per image (B, dim), each from its own generator: the start of an image's search is its own."""
-    return torch.cat([draw_latents(1, dim, prior, generator(seed, "search", print_)) for print_ in fingerprints])
-
-
 def search_starts(
     fingerprints: Sequence[int], dim: int, prior: Prior, seed: int, restarts: int, warm: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Where the searches of each image begin, (B, R, dim): `image_latents`, then other draws that are its own as well.
+    """Where the searches of each image begin, (B, R, dim): latents from the prior, of each image's own generators.
 
     `warm` (B, dim), an encoder's guesses, takes the place of the first; it must be on the CPU.
     """
-    first = image_latents(fingerprints, dim, prior, seed) if warm is None else warm
-    others = [
-        torch.cat([draw_latents(1, dim, prior, generator(seed, "search", print_, again)) for print_ in fingerprints])
-        for again in range(1, restarts)
-    ]
-    return torch.stack([first, *others], 1)
+
+    def drawn(*again: int) -> torch.Tensor:
+        rngs = [generator(seed, "search", name, *again) for name in fingerprints]
+        return torch.cat([draw_latents(1, dim, prior, rng) for rng in rngs])
+
+    first = drawn() if warm is None else warm
+    return torch.stack([first, *(drawn(again) for again in range(1, restarts))], 1)

@@ -1,12 +1,10 @@
-"""Every setting of every stage: one frozen model a stage, TOML in, resolved settings out.
+"""Every setting of every stage: one frozen model a stage, from TOML and ``--set``.
 
-``Settings()`` holds the defaults; ``Settings.load("my.toml")`` reads a file; ``with_overrides(["search.steps=100"])``
-is what ``--set`` calls. A key that does not exist or a value out of range is a `SettingsError` on one line.
+A key that does not exist or a value out of range is a `SettingsError` on one line.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from anotwin.errors import SettingsError
+from anotwin.errors import SettingsError, did_you_mean
 
 SIZES = (16, 32, 64, 128, 256)
 Damage = Literal["turned", "warped", "stretched", "shuffled", "joined", "blended", "pasted", "erased"]
@@ -26,7 +24,7 @@ class _Stage(BaseModel):
 
 
 class DataSettings(_Stage):
-    """Which images, and how they are laid into the model's square."""
+    """Which images, and how they become the model's squares."""
 
     layout: str = "auto"  # how the files lie: a name that anotwin.domains knows, or auto
     view: str = "auto"  # what a model looks at (whole images, patches of a flattened retina ...); auto: by the layout
@@ -74,12 +72,10 @@ class NetworkSettings(_Stage):
 
 
 class TrainingSettings(_Stage):
-    """The one loop."""
+    """The training loop, and what single methods need for it."""
 
     seed: int = Field(0, ge=0)
-    steps: int = Field(
-        1000, ge=1
-    )  # twin at 32 x 32: some 200 s on two cores; anogan needs 4,000, in 1/3 of the time each
+    steps: int = Field(1000, ge=1)  # twin at 32 x 32: 200 s on two cores; anogan needs 4,000, each in 1/3 of the time
     batch_size: int = Field(64, ge=2, le=4096)
     learning_rate: float | None = Field(None, gt=0)  # of Adam; None: the method's own (2e-4 as in DCGAN; twin 5e-4)
     beta1: float = Field(0.5, ge=0, lt=1)
@@ -91,8 +87,8 @@ class TrainingSettings(_Stage):
     encoder_share: float = Field(0.4, gt=0, lt=1)  # fanogan: the last steps, the encoder's; it needs fewer than the GAN
     # twin: what its discriminator learns to name; leave out what normal images do ("turned", where parts lie any way)
     damage: list[Damage] = Field(list(get_args(Damage)), min_length=1)
-    ema: float = Field(0.999, ge=0, lt=1)  # the product is the moving average of the generator; 0: the last generator
-    snapshot_every: int = Field(500, ge=1)  # steps: what a kill can cost
+    ema: float = Field(0.999, ge=0, lt=1)  # the moving average of the generator is what scores; 0: the last generator
+    snapshot_every: int = Field(500, ge=1)  # steps: a kill loses at most so many
     sample_every: int = Field(500, ge=1)  # steps between sample grids
     # auto: bf16-mixed where the processor multiplies bf16. float32 gives the same weights on every processor of a kind
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -106,14 +102,13 @@ class TrainingSettings(_Stage):
 
 
 class SearchSettings(_Stage):
-    """The way from a query to its counterpart; the defaults are the engine's, `preset = "paper"` is AnoGAN's search.
+    """The search for counterparts; the defaults are search/engine.py's, `preset = "paper"` is AnoGAN's search.
 
-    A preset sets every key of `PAPER` (or gives the engine's back); keys beside it in a TOML file, and later --set,
-    change single ones. The engine's values were chosen by the loss on held-out normals, without a label:
-    docs/research.md.
+    A preset sets every key of `PAPER` (or restores the engine's); keys beside it in TOML, and later --set, change
+    single ones. The engine's values were chosen by the loss on held-out normals, without labels: docs/research.md.
 
-    `precision` is the type that networks compute in on the way to a counterpart. A search is scored by the networks
-    themselves, in float32; where the way is one pass (fanogan without `warm`, acae), the scores are in it too.
+    `precision` is the type that networks compute counterparts in. After a search, scores are in float32; methods of one
+    pass (fanogan without `warm`, acae) compute scores in it too.
     """
 
     PAPER: ClassVar[dict[str, Any]] = {
@@ -146,7 +141,7 @@ class SearchSettings(_Stage):
 
     @classmethod
     def preset_values(cls, name: Any) -> dict[str, Any]:
-        """The keys that a preset sets, with their values; of an unknown one none, so that its own check names it."""
+        """The keys that a preset sets, with their values; none for an unknown one, which validation names."""
         if name == "engine":
             return {key: cls.model_fields[key].default for key in cls.PAPER}
         return dict(cls.PAPER) if name == "paper" else {}
@@ -160,7 +155,7 @@ class CompareSettings(_Stage):
 
 
 class CalibrationSettings(_Stage):
-    """The decision."""
+    """From scores to a decision."""
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=1)
 
@@ -217,7 +212,7 @@ class Settings(_Stage):
 
 
 def _value(text: str, kinds: tuple[Any, ...]) -> Any:
-    """What is meant by `text` for a field of one of `kinds` (of a union; empty for a plain type)."""
+    """The value of `text` for a field of one of `kinds` (of a union; empty for a plain type)."""
     if text in ("", "none", "None", "null") and type(None) in kinds:
         return None
     try:
@@ -228,17 +223,10 @@ def _value(text: str, kinds: tuple[Any, ...]) -> Any:
     return text if wants_text and not isinstance(value, str) else value
 
 
-def _all_keys() -> list[str]:
-    return [
-        f"{section}.{key}"
-        for section, model in Settings.model_fields.items()
-        for key in type(model.default).model_fields
-    ]
-
-
 def _suggest(key: str) -> str:
-    close = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; the sections are {', '.join(Settings.model_fields)}"
+    sections = Settings.model_fields.items()
+    known = [f"{section}.{each}" for section, stage in sections for each in type(stage.default).model_fields]
+    return did_you_mean(key, known, f"; the sections are {', '.join(Settings.model_fields)}")
 
 
 def _explain(error: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""How far a long operation is: what `Detector` tells whoever watches it, and progress bars show."""
+"""Progress of long operations, which `Detector` reports and progress bars show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Update:
-    """How far a long operation is; `detail` is what a progress bar shows beside it. A "note" is a sentence to print."""
+    """Progress of a stage; `detail` is shown beside the bar. In the stage "note" it is a sentence to print."""
 
     stage: str  # "preparing", "training", "calibrating", "scoring" or "note"
     done: int = 0
@@ -20,7 +20,7 @@ Watch = Callable[[Update], None]
 
 
 def tell(watch: Watch, notes: Sequence[str], most: int = 10) -> None:
-    """Give notes to a watch, the first of them where there are many."""
+    """Report notes, at most `most` of them, and how many more there are."""
     for note in notes[:most]:
         watch(Update("note", detail=note))
     if len(notes) > most:
@@ -28,4 +28,4 @@ def tell(watch: Watch, notes: Sequence[str], most: int = 10) -> None:
 
 
 def silent(_update: Update) -> None:
-    """A watch that tells nobody."""
+    """A watch that does nothing."""

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, every byte of the header checked by hand before anything is allocated.
+"""Weights on disk: safetensors, whose whole header is checked before anything is allocated.
 
 Format: https://github.com/huggingface/safetensors#format - eight bytes little-endian N, N bytes of JSON
 ``{name: {"dtype", "shape", "data_offsets": [begin, end]}}``, then the tensors. Nothing in it can run.
@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from anotwin.errors import BundleError
+from anotwin.errors import RESTORE, BundleError
 from anotwin.files import parse_json
 
 TensorType = tuple[tuple[int, ...], torch.dtype]
@@ -27,7 +27,6 @@ _MAX_NAME = 256  # characters
 _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 _MAX_RANK = 8
 _MAX_ELEMENTS = 2**40  # empty dimensions counted as one: strides of anything larger overflow
-_RETRAIN = "restore the model folder from a copy or train it again"
 _NAMED = 3  # problems that one message names
 
 
@@ -70,12 +69,12 @@ def read_header(stream: BinaryIO, size: int, where: str) -> dict[str, TensorType
     head = stream.read(9)
     length = int.from_bytes(head[:8], "little")
     if len(head) < 9 or head[8:] != b"{" or not 2 <= length <= min(_MAX_HEADER, size - 8):
-        raise BundleError(f"{where}: not safetensors (no header); {_RETRAIN}")
+        raise BundleError(f"{where}: not safetensors (no header); {RESTORE}")
     try:
         entries = parse_json(head[8:] + stream.read(length - 1))
         return _layout(entries, size - 8 - length)
     except ValueError as error:
-        raise BundleError(f"{where}: header of safetensors is wrong: {error}; {_RETRAIN}") from None
+        raise BundleError(f"{where}: header of safetensors is wrong: {error}; {RESTORE}") from None
 
 
 def read_tensors(stream: BinaryIO, where: str) -> dict[str, torch.Tensor]:
@@ -84,7 +83,7 @@ def read_tensors(stream: BinaryIO, where: str) -> dict[str, torch.Tensor]:
     try:
         tensors: dict[str, torch.Tensor] = safetensors.torch.load(stream.read())
     except (SafetensorError, ValueError, RuntimeError) as error:
-        raise BundleError(f"{where}: safetensors cannot read it: {reprlib.repr(str(error))}; {_RETRAIN}") from None
+        raise BundleError(f"{where}: safetensors cannot read it: {reprlib.repr(str(error))}; {RESTORE}") from None
     except MemoryError:
         raise BundleError(f"{where}: does not fit into memory; close other programs or use a larger machine") from None
     check_finite(tensors, where)
@@ -110,7 +109,7 @@ def check_expected(got: Mapping[str, TensorType], expected: Mapping[str, TensorT
     if problems:
         more = f", and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         named = ", ".join(problems[:_NAMED])
-        raise BundleError(f"{where}: not the tensors of this method and these settings: {named}{more}; {_RETRAIN}")
+        raise BundleError(f"{where}: not the tensors of this method and these settings: {named}{more}; {RESTORE}")
 
 
 def _layout(entries: Any, extent: int) -> dict[str, TensorType]:

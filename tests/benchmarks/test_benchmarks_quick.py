@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,28 +18,13 @@ from anotwin.methods.registry import create
 from anotwin.records import ImageSpec
 from anotwin.seeding import fingerprint
 from anotwin.settings import Settings
+from benchmarks.anogan_mnist import __main__ as anogan_mnist
+from benchmarks.common.images import bundled, draw
+from benchmarks.common.rows import Cell, Report, Row, over_seeds
+from benchmarks.stabilisers import __main__ as stabilisers
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KEYS = ["benchmark", "case", "method", "metric", "value", "low", "high", "unit", "goal"]
-
-
-@pytest.fixture(scope="module")
-def scripts() -> Iterator[dict[str, ModuleType]]:
-    """The scripts as modules; as scripts they find `_common` because it lies beside them."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import _common
-        import anogan_mnist
-        import stabilisers
-
-        yield {"common": _common, "anogan_mnist": anogan_mnist, "stabilisers": stabilisers}
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-@pytest.fixture
-def common(scripts: dict[str, ModuleType]) -> Any:
-    return scripts["common"]
 
 
 def rows_in(path: Path) -> list[dict[str, Any]]:
@@ -70,20 +52,20 @@ def rows_in(path: Path) -> list[dict[str, Any]]:
         (0.5, 0.4, 0.6, None, None),
     ],
 )
-def test_goals(common: Any, value: float, low: float, high: float, goal: str, expected: bool) -> None:
-    assert common.Row("b", "c", "m", "x", value, low, high, "", goal).reached() is expected
+def test_goals(value: float, low: float, high: float, goal: str, expected: bool) -> None:
+    assert Row("b", "c", "m", "x", value, low, high, "", goal).reached() is expected
 
 
-def test_a_goal_that_cannot_be_read_is_refused(common: Any) -> None:
+def test_a_goal_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(ValueError, match=r"> 0\.9"):
-        common.Row("b", "c", "m", "x", 1.0, goal="> 0.9").reached()
+        Row("b", "c", "m", "x", 1.0, goal="> 0.9").reached()
 
 
-def test_metrics_are_those_of_scikit_learn_with_intervals(common: Any) -> None:
+def test_metrics_are_those_of_scikit_learn_with_intervals() -> None:
     rng = np.random.default_rng(0)
     abnormal = rng.random(200) < 0.6
     scores = rng.normal(size=200) + abnormal
-    cell = common.Cell("b", "c", "m")
+    cell = Cell("b", "c", "m")
     area, precision = cell.auroc("auroc", abnormal, scores), cell.average_precision(abnormal, scores)
     assert area.value == pytest.approx(roc_auc_score(abnormal, scores))
     assert precision.value == pytest.approx(average_precision_score(abnormal, scores))
@@ -91,39 +73,35 @@ def test_metrics_are_those_of_scikit_learn_with_intervals(common: Any) -> None:
     assert precision.low < precision.value < precision.high
 
 
-def test_the_interval_of_a_mean_is_about_two_standard_errors_wide_each_way(common: Any) -> None:
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide_each_way() -> None:
     values = np.random.default_rng(0).normal(3.0, 2.0, size=2000)
-    row = common.Cell("b", "c", "m").mean("x", values)
+    row = Cell("b", "c", "m").mean("x", values)
     error = values.std() / np.sqrt(len(values))
     assert row.value == pytest.approx(values.mean())
     assert (row.low, row.high) == pytest.approx((row.value - 1.96 * error, row.value + 1.96 * error), abs=0.3 * error)
 
 
-def test_no_alarm_at_all_still_has_an_interval(common: Any) -> None:
-    row = common.Cell("b", "c", "m").share("false_alarm_rate", np.zeros(100, bool), "0.01 in interval")
+def test_no_alarm_at_all_still_has_an_interval() -> None:
+    row = Cell("b", "c", "m").share("false_alarm_rate", np.zeros(100, bool), "0.01 in interval")
     assert (row.value, row.low) == (0.0, 0.0)
     assert row.high == pytest.approx(1 - 0.025 ** (1 / 100))  # closed form of Clopper and Pearson at 0 of n
     assert row.reached() is True
 
 
-def test_summary_over_seeds(common: Any) -> None:
-    runs = [
-        [common.Row("b", f"c, seed={s}", "m", "auroc", value, 0.1, 0.9, "u")] for s, value in enumerate((0.5, 0.9, 0.7))
-    ]
-    summary = common.over_seeds(runs, "c")
+def test_summary_over_seeds() -> None:
+    runs = [[Row("b", f"c, seed={s}", "m", "auroc", value, 0.1, 0.9, "u")] for s, value in enumerate((0.5, 0.9, 0.7))]
+    summary = over_seeds(runs, "c")
     assert [row.case for row in summary] == [f"c, {name} of 3 seeds" for name in ("mean", "min", "max")]
     assert [row.value for row in summary] == pytest.approx([0.7, 0.5, 0.9])
     assert all((row.low, row.high, row.unit) == (None, None, "u") for row in summary)
 
 
-def test_a_report_is_on_disk_after_every_addition(
-    common: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = common.Report(tmp_path / "new" / "rows.json")
+def test_a_report_is_on_disk_after_every_addition(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(tmp_path / "new" / "rows.json")
     for count, value in enumerate((0.99, 0.9), start=1):
-        report.add([common.Row("b", "c", "m", "auroc", value, goal=">= 0.985")])
+        report.add([Row("b", "c", "m", "auroc", value, goal=">= 0.985")])
         assert len(json.loads(report.path.read_text())) == count
-    report.add([common.Row("b", "c", "m", "undefined", float("nan"))])
+    report.add([Row("b", "c", "m", "undefined", float("nan"))])
     assert json.loads(report.path.read_text())[-1]["value"] is None
     report.close()
     out = capsys.readouterr().out
@@ -131,8 +109,8 @@ def test_a_report_is_on_disk_after_every_addition(
     assert "missed: c, m, auroc 0.9, goal >= 0.985" in out
 
 
-def test_training_and_test_digits_share_no_image(common: Any) -> None:
-    images = common.bundled()
+def test_training_and_test_digits_share_no_image() -> None:
+    images = bundled()
     training, test = images.training("3"), images.test("3")
     assert {item.label for item in training.items} == {"3"}
     assert {item.label for item in test.items} == {str(digit) for digit in range(10)}
@@ -143,19 +121,19 @@ def test_training_and_test_digits_share_no_image(common: Any) -> None:
         images.training("x")
 
 
-def test_drawing_is_repeatable_and_refuses_a_draw_without_both_kinds(common: Any) -> None:
-    source = common.bundled().test("0")
-    assert common.draw(source, None) == list(range(len(source.items)))
-    drawn = common.draw(source, 100)
-    assert drawn == common.draw(source, 100) == sorted(set(drawn))
-    assert set(drawn) < set(common.draw(source, 200))
+def test_drawing_is_repeatable_and_refuses_a_draw_without_both_kinds() -> None:
+    source = bundled().test("0")
+    assert draw(source, None) == list(range(len(source.items)))
+    drawn = draw(source, 100)
+    assert drawn == draw(source, 100) == sorted(set(drawn))
+    assert set(drawn) < set(draw(source, 200))
     for limit in (-1, 0, 1):
         with pytest.raises(SettingsError, match=f"--limit {limit}:"):
-            common.draw(source, limit)
+            draw(source, limit)
 
 
-def test_pasted_patches_come_from_another_image_and_stay_a_square(scripts: dict[str, ModuleType]) -> None:
-    paste = scripts["stabilisers"].paste_patches
+def test_pasted_patches_come_from_another_image_and_stay_a_square() -> None:
+    paste = stabilisers.paste_patches
     levels = np.arange(10, 90, 10, dtype=np.uint8)
     images = np.repeat(levels, 28 * 28).reshape(8, 28, 28)
     pasted = paste(images)
@@ -174,19 +152,19 @@ def test_pasted_patches_come_from_another_image_and_stay_a_square(scripts: dict[
         paste(images[:1])
 
 
-@pytest.mark.parametrize("name", ["anogan_mnist", "stabilisers"])
-def test_the_papers_protocol_does_not_follow_the_defaults_of_train(scripts: dict[str, ModuleType], name: str) -> None:
+@pytest.mark.parametrize("script", [anogan_mnist, stabilisers])
+def test_the_papers_protocol_does_not_follow_the_defaults_of_train(script: Any) -> None:
     """docs/results.md was measured with it."""
-    settings = scripts[name].settings_of(scripts[name].parser().parse_args([]))
+    settings = script.settings_of(script.parser().parse_args([]))
     paper = Settings().with_overrides(["search.preset=paper"])
     assert settings.search == paper.search
     assert (settings.search.optimizer, settings.search.steps, settings.search.learning_rate) == ("adam", 500, 0.01)
     assert (settings.training.steps, settings.training.precision) == (4000, "32-true")
-    assert scripts[name].METHOD == "anogan"
+    assert script.METHOD == "anogan"
 
 
-def test_a_model_trained_otherwise_is_refused(scripts: dict[str, ModuleType]) -> None:
-    refuse = scripts["anogan_mnist"].refuse_other
+def test_a_model_trained_otherwise_is_refused() -> None:
+    refuse = anogan_mnist.refuse_other
     kept = Settings()
     refuse(Path("m"), kept, kept.with_overrides(["search.steps=1", "data.workers=2"]))
     with pytest.raises(SettingsError, match=rf"trained with training\.steps={kept.training.steps}, asked for 10"):
@@ -194,35 +172,35 @@ def test_a_model_trained_otherwise_is_refused(scripts: dict[str, ModuleType]) ->
 
 
 def test_without_mnist_it_says_in_a_line_how_to_get_it(
-    scripts: dict[str, ModuleType],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANOTWIN_DATA", raising=False)
-    assert scripts["anogan_mnist"].main([]) == 0
+    assert anogan_mnist.main([]) == 0
     out = capsys.readouterr().out
     assert out.startswith("MNIST not found: put train-images-idx3-ubyte.gz")
     assert out.count("\n") == 1
-    assert scripts["anogan_mnist"].main(["--data", "nowhere"]) == 2
+    assert anogan_mnist.main(["--data", "nowhere"]) == 2
     assert capsys.readouterr().err.startswith("error: --data nowhere: no train-images-idx3-ubyte")
 
 
 def test_ci_runs_every_benchmark() -> None:
-    called = re.findall(r"benchmarks/(\w+\.py) --quick", (BENCHMARKS.parent / "Makefile").read_text(encoding="utf-8"))
-    assert sorted(called) == sorted(path.name for path in BENCHMARKS.glob("[!_]*.py"))
+    makefile = (BENCHMARKS.parent / "Makefile").read_text(encoding="utf-8")
+    called = re.findall(r"python benchmarks/(\w+) --quick", makefile)
+    assert sorted(called) == sorted(path.parent.name for path in BENCHMARKS.glob("*/__main__.py"))
 
 
 # -- whole scripts ---------------------------------------------------------------------------------------------------
 
 
 def test_anogan_quick_and_its_model_used_again(
-    scripts: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = ["--quick", "--limit", "60", "--set", "training.steps=5", "--set", "search.steps=3"]
     keep = [*short, "--model", str(tmp_path / "model")]
-    assert scripts["anogan_mnist"].main([*keep, "--json", str(tmp_path / "first.json")]) == 0
+    assert anogan_mnist.main([*keep, "--json", str(tmp_path / "first.json")]) == 0
     assert "machine   " in capsys.readouterr().out
     first = rows_in(tmp_path / "first.json")
     names = ["auroc", "average_precision", "detection_rate", "false_alarm_rate", "mean_residual_normal"]
@@ -234,22 +212,22 @@ def test_anogan_quick_and_its_model_used_again(
     assert json.loads((tmp_path / "model" / "bundle.json").read_text())["method"] == "anogan"
 
     monkeypatch.setattr(Detector, "train", None)  # a second training would fail
-    assert scripts["anogan_mnist"].main([*keep, "--json", str(tmp_path / "again.json")]) == 0
+    assert anogan_mnist.main([*keep, "--json", str(tmp_path / "again.json")]) == 0
     again = {row["metric"]: row["value"] for row in rows_in(tmp_path / "again.json")}
     timeless = [row for row in first if row["metric"] != "seconds_per_image"]
     assert {row["metric"]: row["value"] for row in timeless}.items() <= again.items()
-    assert scripts["anogan_mnist"].main([*keep, "--seed", "1"]) == 2
+    assert anogan_mnist.main([*keep, "--seed", "1"]) == 2
     assert "trained with training.seed=0, asked for 1" in capsys.readouterr().err
     other = tmp_path / "other"
     Detector(create("acae", ImageSpec(1, 16), Settings().with_overrides(["networks.base_channels=4"]))).save(other)
-    assert scripts["anogan_mnist"].main([*short, "--model", str(other)]) == 2
+    assert anogan_mnist.main([*short, "--model", str(other)]) == 2
     assert "holds a model of acae, not anogan" in capsys.readouterr().err
 
 
-def test_stabilisers_quick(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+def test_stabilisers_quick(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     few = ["--variants", "bn", "spectral", "--search-rates", "0.01", "0.1", "--widths", "4"]
-    assert scripts["stabilisers"].main(["--quick", *few, "--json", str(path)]) == 0
+    assert stabilisers.main(["--quick", *few, "--json", str(path)]) == 0
     rows = rows_in(path)
     residual = {row["method"]: row["value"] for row in rows if row["metric"] == "heldout_residual"}
     assert list(residual) == ["bn, search rate 0.01", "bn, search rate 0.1", "spectral"]
@@ -258,8 +236,6 @@ def test_stabilisers_quick(scripts: dict[str, ModuleType], tmp_path: Path) -> No
     assert {"loss_d", "loss_g", "diversity", "coverage", "search_loss", "auroc_blob", "auroc_patch"} <= metrics
 
 
-def test_search_rates_need_the_default_variant(
-    scripts: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert scripts["stabilisers"].main(["--quick", "--variants", "spectral", "--search-rates", "0.1"]) == 2
+def test_search_rates_need_the_default_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stabilisers.main(["--quick", "--variants", "spectral", "--search-rates", "0.1"]) == 2
     assert "add it to --variants" in capsys.readouterr().err

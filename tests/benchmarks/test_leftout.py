@@ -1,37 +1,22 @@
-"""benchmarks/leftout.py: the folds, and a run of seconds on the bundled digits."""
+"""benchmarks/leftout: the folds, and a run of seconds on the bundled digits."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from anotwin.methods.damage import KINDS
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def leftout() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import leftout
-
-        yield leftout
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+from benchmarks.leftout import __main__ as leftout
 
 
-def test_every_kind_is_left_out_once(leftout: ModuleType) -> None:
+def test_every_kind_is_left_out_once() -> None:
     assert sorted(kind for fold in leftout.FOLDS for kind in fold) == sorted(KINDS)
 
 
-def test_letters_are_prepared_as_digits_are(leftout: ModuleType) -> None:
+def test_letters_are_prepared_as_digits_are() -> None:
     drawn = leftout.letters(60, seed=3)
     assert drawn.shape == (60, 28, 28)
     assert drawn.dtype == np.uint8
@@ -46,7 +31,7 @@ def test_letters_are_prepared_as_digits_are(leftout: ModuleType) -> None:
     assert 0.08 < (drawn > 127).mean() < 0.2  # MNIST: 0.13
 
 
-def test_a_quick_run_measures_what_was_left_out(leftout: ModuleType, tmp_path: Path) -> None:
+def test_a_quick_run_measures_what_was_left_out(tmp_path: Path) -> None:
     path = tmp_path / "leftout.json"
     assert leftout.main(["--quick", "--steps", "8", "--device", "cpu", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())

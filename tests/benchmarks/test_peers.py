@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from anotwin.updates import Update
+from benchmarks.oneclass import other_libraries as peers
+from benchmarks.oneclass.peers import ganomaly, outcome, pyod_detectors, runner
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 STUB = """
 import json, os, sys, time
 from pathlib import Path
@@ -45,35 +45,9 @@ if name != "is silent":
 """
 
 
-@pytest.fixture(scope="module")
-def modules() -> Iterator[SimpleNamespace]:
-    """`_peers` and what its runner is made of; the latter needs neither PyOD nor anomalib to be imported."""
-    paths = [str(BENCHMARKS), str(BENCHMARKS / "peers")]
-    sys.path[:0] = paths
-    try:
-        import ganomaly
-        import outcome
-        import pyod_detectors
-        import runner
-
-        import _peers
-
-        yield SimpleNamespace(
-            peers=_peers, ganomaly=ganomaly, outcome=outcome, pyod_detectors=pyod_detectors, runner=runner
-        )
-    finally:
-        for path in paths:
-            sys.path.remove(path)
-
-
 @pytest.fixture
-def peers(modules: SimpleNamespace) -> Any:
-    return modules.peers
-
-
-@pytest.fixture
-def stubbed(peers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`_peers` with an environment whose Python is this one and whose runner is `STUB`."""
+def stubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`other_libraries` with an environment whose Python is this one and whose runner is `STUB`."""
     python = tmp_path / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -145,7 +119,7 @@ def test_an_environment_that_does_not_start_is_an_error_a_row(stubbed: Any, monk
 
 
 def test_without_the_environment_a_line_says_how_to_get_it(
-    peers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(peers, "HOME", tmp_path)
     assert list(peers.peer_results(images(2), images(2), 0, 1.0)) == []
@@ -163,36 +137,32 @@ def test_images_of_another_kind_are_refused(stubbed: Any, wrong: Any) -> None:
 # -- the runner ------------------------------------------------------------------------------------------------------
 
 
-def test_both_sides_know_the_same_detectors(modules: SimpleNamespace) -> None:
-    assert tuple(modules.runner.DETECTORS) == modules.peers.NAMES
+def test_both_sides_know_the_same_detectors() -> None:
+    assert tuple(runner.DETECTORS) == peers.NAMES
 
 
-def test_the_runner_writes_scores_or_the_error(
-    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_runner_writes_scores_or_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ready(train: Any, seed: int, minutes: float) -> Any:
         if seed == 1:
             raise RuntimeError("cannot\n  be")
         note = f"{len(train)} images, {minutes} min"
-        return lambda: modules.outcome.Fitted(lambda test: test.max(axis=(1, 2)), note)
+        return lambda: outcome.Fitted(lambda test: test.max(axis=(1, 2)), note)
 
-    monkeypatch.setattr(modules.runner, "DETECTORS", {"any": ready})
+    monkeypatch.setattr(runner, "DETECTORS", {"any": ready})
     np.savez(tmp_path / "images.npz", train=images(3), test=images(4))
     arguments = ["any", "--data", str(tmp_path / "images.npz"), "--out", str(tmp_path / "out.json")]
-    assert modules.runner.main([*arguments, "--quick"]) == 0
+    assert runner.main([*arguments, "--quick"]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["scores"] == [11.0, 23.0, 35.0, 47.0]
     assert found["note"] == "3 images, 0.02 min"
-    assert modules.runner.main([*arguments, "--seed", "1"]) == 0
+    assert runner.main([*arguments, "--seed", "1"]) == 0
     assert json.loads((tmp_path / "out.json").read_text()) == {"error": "RuntimeError: cannot be"}
 
 
-def test_short_scoring_is_timed_three_times_and_the_least_counts(
-    modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure, fitted = modules.outcome.measure, modules.outcome.Fitted(lambda test: test[:, 0, 0], "note")
+def test_short_scoring_is_timed_three_times_and_the_least_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, fitted = outcome.measure, outcome.Fitted(lambda test: test[:, 0, 0], "note")
     clock = iter([0.0, 9.0, 10.0, 10.4, 20.0, 20.2, 30.0, 30.3])  # training 9 s; scoring 0.4, 0.2 and 0.3 s
-    monkeypatch.setattr(modules.outcome.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(outcome.time, "perf_counter", lambda: next(clock))
     found = measure(lambda: fitted, images(2))
     assert (found.training_seconds, found.scores) == (9.0, [0.0, 12.0])
     assert found.seconds == pytest.approx(0.2)
@@ -231,16 +201,16 @@ class FakeDetector:
     ],
 )
 def test_pyod_trains_for_as_long_as_time_allows(
-    modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, seconds: float, epochs: int, count: int, note: str
+    monkeypatch: pytest.MonkeyPatch, seconds: float, epochs: int, count: int, note: str
 ) -> None:
     fake = ModuleType("fake_pyod")
     fake.Fake = FakeDetector  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_pyod", fake)
-    monkeypatch.setattr(modules.pyod_detectors.time, "perf_counter", lambda: FakeDetector.clock)
+    monkeypatch.setattr(pyod_detectors.time, "perf_counter", lambda: FakeDetector.clock)
     FakeDetector.made.clear()
-    recipe = modules.pyod_detectors.Recipe("fake_pyod", "Fake", epochs="epochs", seed="state", features="width")
+    recipe = pyod_detectors.Recipe("fake_pyod", "Fake", epochs="epochs", seed="state", features="width")
     train = np.random.default_rng(0).integers(0, 256, (100, 3, 4), dtype=np.uint8)
-    fitted = modules.pyod_detectors.ready(recipe, train, 5, seconds / 60)()
+    fitted = pyod_detectors.ready(recipe, train, 5, seconds / 60)()
     last = FakeDetector.made[-1]
     assert (last["width"], last["epochs"], last["state"]) == (12, epochs, 5)
     drawn = {row.tobytes() for row in (last["data"] * 255).round().astype(np.uint8)}
@@ -250,20 +220,18 @@ def test_pyod_trains_for_as_long_as_time_allows(
     assert fitted.note == note
 
 
-def test_a_detector_without_epochs_keeps_all_its_defaults(
-    modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_detector_without_epochs_keeps_all_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = ModuleType("fake_pyod")
     fake.Fake = FakeDetector  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_pyod", fake)
     FakeDetector.made.clear()
-    recipe = modules.pyod_detectors.Recipe("fake_pyod", "Fake", seed=None)
-    assert modules.pyod_detectors.ready(recipe, images(3), 5, 0.0)().note == "its defaults"
+    recipe = pyod_detectors.Recipe("fake_pyod", "Fake", seed=None)
+    assert pyod_detectors.ready(recipe, images(3), 5, 0.0)().note == "its defaults"
     assert [(each["width"], each["epochs"], each["state"]) for each in FakeDetector.made] == [(3, 40, None)]
 
 
-def test_noise_in_the_trials_does_not_break_the_plan(modules: SimpleNamespace) -> None:
-    effort, within = modules.pyod_detectors.Effort, modules.pyod_detectors.effort_within
+def test_noise_in_the_trials_does_not_break_the_plan() -> None:
+    effort, within = pyod_detectors.Effort, pyod_detectors.effort_within
     falling = (1.9, 1.6)  # seconds: more epochs in less time, so an epoch seems to cost nothing
     assert within(10.0, falling, effort(30, 64), 64) == effort(30, 64)
     assert within(1.0, falling, effort(30, 640), 64) == effort(10, 64)
@@ -273,8 +241,8 @@ def test_noise_in_the_trials_does_not_break_the_plan(modules: SimpleNamespace) -
 # -- GANomaly --------------------------------------------------------------------------------------------------------
 
 
-def test_convergence_is_ten_epochs_without_a_gain_of_a_hundredth(modules: SimpleNamespace) -> None:
-    converged = modules.ganomaly.converged
+def test_convergence_is_ten_epochs_without_a_gain_of_a_hundredth() -> None:
+    converged = ganomaly.converged
     assert not converged([5.0] * 10)
     assert converged([5.0] * 11)
     assert converged([9.0, 5.0] + [4.96] * 10)
@@ -283,12 +251,12 @@ def test_convergence_is_ten_epochs_without_a_gain_of_a_hundredth(modules: Simple
 
 
 @pytest.mark.parametrize(("height", "width", "expected"), [(8, 8, 32), (28, 28, 32), (32, 20, 32), (33, 8, 64)])
-def test_ganomaly_sees_a_power_of_two(modules: SimpleNamespace, height: int, width: int, expected: int) -> None:
-    assert modules.ganomaly.side(height, width) == expected
+def test_ganomaly_sees_a_power_of_two(height: int, width: int, expected: int) -> None:
+    assert ganomaly.side(height, width) == expected
 
 
-def test_ganomaly_sees_grey_in_three_channels(modules: SimpleNamespace) -> None:
-    found = modules.ganomaly.colours(images(2)).numpy()
+def test_ganomaly_sees_grey_in_three_channels() -> None:
+    found = ganomaly.colours(images(2)).numpy()
     assert found.shape == (2, 3, 3, 4)
     for channel in range(3):
         np.testing.assert_allclose(found[:, channel], images(2) / 255, rtol=1e-6)
@@ -298,7 +266,7 @@ def test_ganomaly_sees_grey_in_three_channels(modules: SimpleNamespace) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_detectors_on_small_digits(peers: Any) -> None:
+def test_the_real_detectors_on_small_digits() -> None:
     if not (peers.HOME / ".installed").exists():
         pytest.skip("no .venv-peers: make peers")
     digits = load_digits()

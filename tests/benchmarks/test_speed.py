@@ -1,13 +1,10 @@
-"""benchmarks/speed.py: plain loops are the same mathematics as ours, FLOPs by hand, and a smoke run of every part."""
+"""benchmarks/speed: plain loops are the same mathematics as ours, FLOPs by hand, and a smoke run of every part."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,67 +16,52 @@ from anotwin.methods.registry import create
 from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
+from benchmarks.common.images import bundled
+from benchmarks.speed import __main__ as speed
+from benchmarks.speed import limit, memory, plain, search
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SPEC = ImageSpec(1, 32)
 SMALL = Settings().with_overrides(["networks.base_channels=4", "networks.latent_dim=6"])
 
 
-@pytest.fixture(scope="module")
-def modules() -> Iterator[Any]:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import _speed_limit
-        import _speed_memory
-        import _speed_plain
-        import _speed_search
-        import speed
-
-        yield SimpleNamespace(
-            limit=_speed_limit, memory=_speed_memory, plain=_speed_plain, search=_speed_search, speed=speed
-        )
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-def _networks(modules: Any) -> tuple[Any, Any, Any]:
+def _networks() -> tuple[Any, Any, Any]:
     """Our untrained networks, with statistics that are not 0 and 1, and the plain ones with their weights."""
     method = create("anogan", SPEC, SMALL)
     generate, judge = method.networks["generator"].train(), method.networks["discriminator"].train()
     for step in range(20):  # statistics of what really flows through, or a fresh generator paints one grey
         judge(generate(torch.randn(16, 6, generator=generator(0, "statistics", step))))
     method.networks.eval()
-    plain = modules.plain
     g = plain.with_weights(plain.plain_generator(SPEC, SMALL.networks), method.networks["generator"])
     d = plain.with_weights(plain.PlainDiscriminator(SPEC, SMALL.networks), method.networks["discriminator"])
     return method, g, d
 
 
-def test_plain_networks_compute_what_ours_compute(modules: Any) -> None:
-    method, g, d = _networks(modules)
+def test_plain_networks_compute_what_ours_compute() -> None:
+    method, g, d = _networks()
     latents = torch.randn(5, 6, generator=generator(0))
     images = g(latents[:, :, None, None])
     torch.testing.assert_close(images, method.networks["generator"](latents))
     assert float(images.std()) > 1e-4  # not one grey: fresh weights are small, and so is what they paint
     logits, features = d(images)
-    torch.testing.assert_close(logits, method.logits(images))
-    torch.testing.assert_close(features, method.features(images))
+    torch.testing.assert_close(logits, method.critique(images).logits)
+    torch.testing.assert_close(features, method.critique(images).features)
 
 
-def test_plain_search_is_the_papers(modules: Any) -> None:
+def test_plain_search_is_the_papers() -> None:
     """A(x) after one step is L(z) at the start; after many it is lower."""
-    method, g, d = _networks(modules)
+    method, g, d = _networks()
     image, start = torch.rand(1, 1, 32, 32, generator=generator(1)) * 2 - 1, torch.randn(1, 6, 1, 1)
     twin = method.networks["generator"](start.flatten(1))
-    by_hand = 0.9 * (image - twin).abs().sum() + 0.1 * (method.features(image) - method.features(twin)).abs().sum()
-    first = modules.plain.plain_search(g, d, image, 1, start)
+    features, of_twin = method.critique(image).features, method.critique(twin).features
+    by_hand = 0.9 * (image - twin).abs().sum() + 0.1 * (features - of_twin).abs().sum()
+    first = plain.plain_search(g, d, image, 1, start)
     assert first == pytest.approx(float(by_hand), rel=1e-5)
-    assert modules.plain.plain_search(g, d, image, 60, start) < first
+    assert plain.plain_search(g, d, image, 60, start) < first
 
 
-def test_plain_training_moves_both_networks(modules: Any) -> None:
+def test_plain_training_moves_both_networks() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
-    training = modules.plain.PlainTraining(pixels, SPEC, SMALL.networks, 8, "cpu")
+    training = plain.PlainTraining(pixels, SPEC, SMALL.networks, 8, "cpu")
     before = [weight.detach().clone() for net in (training.g, training.d) for weight in net.parameters()]
     losses = [training.step() for _ in range(7)]  # into the second epoch
     after = [weight for net in (training.g, training.d) for weight in net.parameters()]
@@ -87,14 +69,14 @@ def test_plain_training_moves_both_networks(modules: Any) -> None:
     assert np.isfinite(losses).all()
 
 
-def test_plain_images_are_prepared_like_ours(modules: Any) -> None:
+def test_plain_images_are_prepared_like_ours() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(4).reshape(1, 32, 32)
-    image = modules.plain.PlainImages(pixels, SPEC)[0]
+    image = plain.PlainImages(pixels, SPEC)[0]
     torch.testing.assert_close(image, torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1))
 
 
-def test_flops_by_hand(modules: Any) -> None:
-    flops = modules.limit.flops
+def test_flops_by_hand() -> None:
+    flops = limit.flops
     a, b = torch.randn(7, 5), torch.randn(5, 3)
     assert flops(lambda: a @ b) == 2 * 7 * 5 * 3
     images, kernels = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(4, 3, 4, 4, requires_grad=True)
@@ -109,21 +91,21 @@ def test_flops_by_hand(modules: Any) -> None:
     assert flops(by_leaf) == 2 * forward
 
 
-def test_contenders_take_turns(modules: Any) -> None:
+def test_contenders_take_turns() -> None:
     order: list[str] = []
 
     def contender(name: str) -> Any:
         return lambda: order.append(name) or float(len(order))
 
-    found = modules.limit.in_turns({name: contender(name) for name in "abc"}, rounds=2)
+    found = limit.in_turns({name: contender(name) for name in "abc"}, rounds=2)
     assert "".join(order) == "abc" * 3  # the first turn of each is not counted
     assert found == {"a": [4, 7], "b": [5, 8], "c": [6, 9]}
-    assert modules.limit.middle(found) == {"a": 5.5, "b": 6.5, "c": 7.5}
+    assert limit.middle(found) == {"a": 5.5, "b": 6.5, "c": 7.5}
 
 
-def test_growth_of_memory_and_cost(modules: Any) -> None:
-    costs = [modules.memory.Cost(*values) for values in ((100, 7.0, 500.0), (1100, 8.0, 520.0), (11100, 20.0, 560.0))]
-    rows = {(row.case, row.metric): row for row in modules.memory.rows("speed", "fanogan", costs, goals=True)}
+def test_growth_of_memory_and_cost() -> None:
+    costs = [memory.Cost(*values) for values in ((100, 7.0, 500.0), (1100, 8.0, 520.0), (11100, 20.0, 560.0))]
+    rows = {(row.case, row.metric): row for row in memory.rows("speed", "fanogan", costs, goals=True)}
     overall = "scoring 100 to 11,100 images"
     assert rows[overall, "memory_growth"].value == pytest.approx(0.12)
     assert rows[overall, "memory_growth"].reached() is False
@@ -133,19 +115,17 @@ def test_growth_of_memory_and_cost(modules: Any) -> None:
     assert rows["scoring 1,100 images", "peak_memory"].reached() is True
 
 
-def test_half_of_the_searched_images_are_normal(modules: Any) -> None:
-    from _common import bundled
-
+def test_half_of_the_searched_images_are_normal() -> None:
     source = bundled().test("3")
-    chosen = modules.search.half_and_half(source, 20)
+    chosen = search.half_and_half(source, 20)
     assert len(set(chosen)) == 20
     assert sum(bool(source.items[index].normal) for index in chosen) == 10
 
 
-def test_speed_quick(modules: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speed_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.json"
     small = ["--set", "training.steps=20", "--set", "networks.base_channels=4", "--counts", "6", "12"]
-    assert modules.speed.main(["--quick", "--device", "cpu", "--json", str(path), *small]) == 0
+    assert speed.main(["--quick", "--device", "cpu", "--json", str(path), *small]) == 0
     assert "MISSED" not in capsys.readouterr().out  # a smoke run has no goals
     rows = json.loads(path.read_text())
     assert all(row["value"] is not None and np.isfinite(row["value"]) for row in rows)

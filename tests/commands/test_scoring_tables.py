@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anotwin.commands.scoring import LISTED, extremes, some_of_each, summarise
+from anotwin.commands.scoring import LISTED, summarise
 from anotwin.errors import DataError
 from anotwin.records import Finding
-from anotwin.report.table import ScoresWriter
+from anotwin.report.table import ScoresWriter, extremes, first_of_each
 
 
 def _table(folder: Path, scores: Sequence[float], threshold: float | None = None) -> Path:
@@ -42,8 +42,8 @@ def _ordered(scores: Sequence[float]) -> list[str]:
 def test_extremes_are_both_ends_of_the_sorted_table(tmp_path: Path, scores: list[float], count: int) -> None:
     found = [row["image"] for row in extremes(_table(tmp_path, scores), count)]
     ordered = _ordered(scores)
-    loud, quiet = count - count // 2, count // 2
-    assert found == (ordered if count >= len(ordered) else ordered[:loud] + ordered[len(ordered) - quiet :])
+    high, low = count - count // 2, count // 2
+    assert found == (ordered if count >= len(ordered) else ordered[:high] + ordered[len(ordered) - low :])
 
 
 def test_the_summary_counts_everything_and_names_the_worst(tmp_path: Path, scores: list[float]) -> None:
@@ -63,9 +63,9 @@ def test_nothing_scored_is_an_error_with_its_reason(tmp_path: Path) -> None:
         summarise(_table(tmp_path, [math.nan, math.nan]), calibrated=False)
 
 
-def test_some_of_each_verdict(tmp_path: Path, scores: list[float]) -> None:
-    rows = some_of_each(_table(tmp_path, scores, threshold=0.5), most=5)
-    loud = [f"{number:03d}.png" for number, score in enumerate(scores) if score > 0.5][:5]
-    quiet = [f"{number:03d}.png" for number, score in enumerate(scores) if score <= 0.5][:5]
-    assert [row["image"] for row in rows] == loud + quiet
+def test_the_first_of_each_verdict(tmp_path: Path, scores: list[float]) -> None:
+    rows = first_of_each(_table(tmp_path, scores, threshold=0.5), most=5)
+    high = [f"{number:03d}.png" for number, score in enumerate(scores) if score > 0.5][:5]
+    low = [f"{number:03d}.png" for number, score in enumerate(scores) if score <= 0.5][:5]
+    assert [row["image"] for row in rows] == high + low
     assert [row["anomalous"] for row in rows] == [True] * 5 + [False] * 5

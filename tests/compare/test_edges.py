@@ -85,7 +85,7 @@ def test_flat_images_have_no_edges_and_gradients_are_finite() -> None:
     assert torch.allclose(edge_directions(noise()).norm(dim=1), torch.ones(3), atol=1e-6)
 
 
-def test_company_does_not_change_a_bit() -> None:
+def test_no_row_depends_on_the_others() -> None:
     images = noise(33)
     together = edge_directions(images)
     for count in (1, 2, 5):

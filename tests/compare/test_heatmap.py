@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from anotwin.compare.heatmap import gaussian, heatmap, heatmap_of_parts
 
-quick = settings(derandomize=True, deadline=None, max_examples=40)
+few_examples = settings(derandomize=True, deadline=None, max_examples=40)
 
 
 def maps(count: int, side: int, seed: int = 0) -> torch.Tensor:
@@ -42,7 +42,7 @@ def test_no_smoothing_is_the_map_itself() -> None:
     assert torch.equal(gaussian(images, 0.0), images)
 
 
-@quick
+@few_examples
 @given(st.integers(0, 1000), st.floats(0.0, 3.0), st.sampled_from([4, 9, 16]))
 def test_smoothing_averages(seed: int, sigma: float, side: int) -> None:
     images = maps(2, side, seed)
@@ -77,7 +77,7 @@ def test_heatmap_against_scipy(side: int) -> None:
     assert heat.min() >= 0
 
 
-def test_a_patch_is_louder_than_a_pixel() -> None:
+def test_a_patch_has_more_heat_than_a_pixel() -> None:
     differences = torch.zeros(2, 1, 32, 32)
     differences[0, 0, 16, 16] = 1
     differences[1, 0, 14:19, 14:19] = 1
@@ -111,7 +111,7 @@ def _both(differences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return heatmap(differences), heatmap_of_parts(differences, torch.zeros(1))
 
 
-def test_parts_are_as_loud_as_they_are_abnormal() -> None:
+def test_the_heat_of_parts_grows_with_their_score() -> None:
     differences = torch.full((4, 1, 16, 16), 0.5)
     heat = heatmap_of_parts(differences, torch.tensor([-50.0, 0.0, 9.0, 900.0]))[:, 8, 8]
     assert heat.isfinite().all()

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cosine
 
 from anotwin.compare.relative import FAINT, cosine_distance, relative_square, unit_features
 
-quick = settings(derandomize=True, deadline=None, max_examples=50)
+few_examples = settings(derandomize=True, deadline=None, max_examples=50)
 image_pairs = hnp.arrays(np.float64, (2, 3, 2, 4, 4), elements=st.floats(-1, 1))
 feature_pairs = hnp.arrays(np.float64, (2, 3, 6), elements=st.floats(-50, 50).filter(lambda x: x == 0 or abs(x) > 1e-3))
 
@@ -24,7 +24,7 @@ def strokes(*columns: int) -> torch.Tensor:
     return image
 
 
-@quick
+@few_examples
 @given(feature_pairs)
 def test_the_cosine_distance_is_scipys(pair: np.ndarray) -> None:
     ours = [torch.from_numpy(part) for part in pair]
@@ -50,7 +50,7 @@ def test_the_gradient_of_the_cosine_distance_is_finite_where_nothing_differs(val
     assert moved.grad.isfinite().all()
 
 
-def test_a_cosine_distance_does_not_depend_on_company() -> None:
+def test_a_cosine_distance_does_not_depend_on_the_batch() -> None:
     arguments = torch.randn(2, 8, 512, generator=torch.Generator().manual_seed(0))
     together = cosine_distance(*arguments)
     for row in range(8):
@@ -69,7 +69,7 @@ def test_relative_square_in_closed_form() -> None:
         assert relative_square(gain * two + shift, gain * strokes(0) + shift).item() == pytest.approx(2 / 3, rel=1e-5)
 
 
-@quick
+@few_examples
 @given(image_pairs)
 def test_relative_square_against_numpy(pair: np.ndarray) -> None:
     queries, counterparts = (part.reshape(3, -1) for part in pair)
@@ -96,7 +96,7 @@ def test_relative_square_of_flat_images_is_finite_and_so_is_its_gradient(grey: f
         assert moved.grad.isfinite().all()
 
 
-def test_a_relative_square_does_not_depend_on_company() -> None:
+def test_a_relative_square_does_not_depend_on_the_batch() -> None:
     queries, others = torch.rand(2, 8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     together = relative_square(queries, others)
     for row in range(8):

@@ -10,7 +10,7 @@ import torch
 from anotwin import Settings
 from anotwin.methods.protocol import Method, freeze
 from anotwin.methods.registry import create
-from anotwin.records import ImageSpec
+from anotwin.records import Batch, ImageSpec
 from anotwin.seeding import generator
 
 ROUGH = (
@@ -30,7 +30,7 @@ def rough(name: str, spec: ImageSpec, *overrides: str) -> Method:
     method = create(name, spec, Settings().with_overrides([*ROUGH, *overrides]))
     trainer = method.trainer()
     for step in range(4):
-        trainer.step(noise(spec, 8, seed=step), step, generator(0, "rough", step), lambda loss: loss.backward())
+        trainer.step(Batch(noise(spec, 8, seed=step)), step, generator(0, "rough", step), lambda loss: loss.backward())
     freeze(method.networks)
     return method
 

@@ -13,10 +13,10 @@ from rough_methods import SPECS, noise, rough
 
 from anotwin import Detector, Settings
 from anotwin.errors import DataError, SettingsError
-from anotwin.methods.protocol import Folds, Method
+from anotwin.methods.protocol import Folds, Method, RemembersNormals, Samples, Searches
 from anotwin.methods.registry import create
 from anotwin.records import Batch, Comparison, Finding, ImageSpec, Status
-from anotwin.run.batch import score_batch
+from anotwin.run.batch import score_batch, trace_batch
 from anotwin.seeding import generator
 
 NUMBERS = ("score", "anomaly", "residual", "discrimination", "discriminator", "mean_residual")
@@ -31,15 +31,20 @@ def weights(method: Method) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in method.networks.state_dict().items()}
 
 
+def parts(found: Comparison) -> dict[str, torch.Tensor]:
+    """Everything in a comparison, (B, ...) each."""
+    return vars(found.scores) | {"difference": found.difference, "heatmap": found.heatmap}
+
+
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def quickened(name: str, spec: ImageSpec, precision: str, norm: str = "batch") -> Method:
-    """The form in which streams are scored; skips where a method has no other than itself."""
+def folded(name: str, spec: ImageSpec, precision: str, norm: str = "batch") -> Method:
+    """The form in which streams are scored; skips a method that has no form but itself."""
     method = rough(name, spec, f"networks.discriminator_norm={norm}", f"search.precision={precision}")
     if not isinstance(method, Folds):
-        pytest.skip(f"{name} is as quick as it is")
+        pytest.skip(f"{name} does not fold")
     return method.for_inference()
 
 
@@ -54,11 +59,24 @@ def test_counterparts_have_the_shape_and_range_of_queries(name: str, spec: Image
     assert counterpart.images.dtype == torch.float32
     assert counterpart.images.abs().max() <= 1
     assert not counterpart.images.requires_grad
-    assert {"total", "residual", "discrimination"} <= set(counterpart.losses)
-    assert all(loss.shape == (3,) and loss.isfinite().all() for loss in counterpart.losses.values())
     assert len(counterpart.status) == len(counterpart.steps) == 3
-    assert method.features(queries).ndim == 2
-    assert method.logits(queries).shape == (3,)
+
+
+@each_spec
+def test_a_critique_is_a_logit_and_features_for_each_image(name: str, spec: ImageSpec) -> None:
+    method, images = rough(name, spec), noise(spec, 3)
+    logits, features = method.critique(images)
+    assert logits.shape == (3,)
+    assert features.ndim == 2
+    assert len(features) == 3
+    assert logits.isfinite().all()
+    assert features.isfinite().all()
+    assert not logits.requires_grad
+    assert not features.requires_grad
+    assert len(features.unique(dim=0)) == 3
+    assert all(
+        torch.equal(again, first) for again, first in zip(method.critique(images), (logits, features), strict=True)
+    )
 
 
 def test_different_queries_get_different_counterparts(detector: Detector, unseen: np.ndarray) -> None:
@@ -92,14 +110,14 @@ def test_counterparts_of_the_planted_are_nearer_to_the_normal(
 
 @each_spec
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
-@pytest.mark.parametrize("form", ["itself", "quickened 32", "quickened bf16"])
-def test_rows_of_a_batch_are_as_if_alone(name: str, spec: ImageSpec, norm: str, form: str) -> None:
-    method, images, prints = rough(name, spec, f"networks.discriminator_norm={norm}"), noise(spec, 7), tuple(range(7))
+@pytest.mark.parametrize("form", ["itself", "folded 32", "folded bf16"])
+def test_results_do_not_depend_on_the_batch(name: str, spec: ImageSpec, norm: str, form: str) -> None:
+    method, images = rough(name, spec, f"networks.discriminator_norm={norm}"), noise(spec, 7)
     if form != "itself":
-        method = quickened(name, spec, form.removeprefix("quickened "), norm)
+        method = folded(name, spec, form.removeprefix("folded "), norm)
 
     def rows(chosen: list[int]) -> tuple[torch.Tensor, Comparison]:
-        batch = Batch(images[chosen], tuple(prints[row] for row in chosen))
+        batch = Batch(images[chosen], tuple(chosen))
         counterpart, comparison = score_batch(method, batch)
         return counterpart.images, comparison
 
@@ -109,13 +127,12 @@ def test_rows_of_a_batch_are_as_if_alone(name: str, spec: ImageSpec, norm: str, 
         assert len(pictures) == len(chosen)
         for place, row in enumerate(chosen):
             assert torch.equal(pictures[place], alone[row][0][0])
-            for field in dataclasses.fields(Comparison):
-                ours, theirs = getattr(comparison, field.name)[place], getattr(alone[row][1], field.name)[0]
-                assert torch.equal(ours, theirs), (chosen, row, field.name)
+            for part, values in parts(comparison).items():
+                assert torch.equal(values[place], parts(alone[row][1])[part][0]), (chosen, row, part)
 
 
 @each_spec
-def test_findings_do_not_depend_on_company_order_or_batch_size(name: str, spec: ImageSpec) -> None:
+def test_findings_do_not_depend_on_other_images_order_or_batch_size(name: str, spec: ImageSpec) -> None:
     shape = (7, spec.size, spec.size, 3)[: 3 if spec.channels == 1 else 4]
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     detector = Detector(rough(name, spec))
@@ -130,10 +147,10 @@ def test_findings_do_not_depend_on_company_order_or_batch_size(name: str, spec: 
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_a_quickened_method_is_the_method_to_rounding(name: str, precision: str) -> None:
+def test_a_folded_method_scores_the_same_to_rounding(name: str, precision: str) -> None:
     """Never better than the type it computes in, but near; and the method itself stays as it is."""
     spec = SPECS[0]
-    method, fast, images = rough(name, spec), quickened(name, spec, precision), noise(spec, 8)
+    method, fast, images = rough(name, spec), folded(name, spec, precision), noise(spec, 8)
     before = weights(method)
     batch = Batch(images, tuple(range(8)))
     (theirs, their_scores), (ours, our_scores) = score_batch(method, batch), score_batch(fast, batch)
@@ -141,28 +158,28 @@ def test_a_quickened_method_is_the_method_to_rounding(name: str, precision: str)
     near = 1e-4 if precision == "32" else 0.03
     assert (ours.images - theirs.images).abs().mean() <= near * theirs.images.abs().mean()
     for number in ("score", "residual", "discrimination"):
-        one, other = getattr(our_scores, number), getattr(their_scores, number)
+        one, other = getattr(our_scores.scores, number), getattr(their_scores.scores, number)
         assert (one - other).abs().max() <= near * other.abs().max(), number
-    assert ours.images.dtype == our_scores.score.dtype == torch.float32
+    assert ours.images.dtype == our_scores.scores.score.dtype == torch.float32
     assert not any(parameter.requires_grad for parameter in fast.networks.parameters())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_a_quickened_method_is_the_same_with_any_threads(name: str, precision: str, threads: int) -> None:
+def test_a_folded_method_scores_the_same_with_any_threads(name: str, precision: str, threads: int) -> None:
     spec = SPECS[0]
-    fast, images = quickened(name, spec, precision), noise(spec, 64)
-    first = score_batch(fast, Batch(images, tuple(range(64))))[1].score  # one thread, as in all tests
+    fast, images = folded(name, spec, precision), noise(spec, 64)
+    first = score_batch(fast, Batch(images, tuple(range(64))))[1].scores.score  # one thread, as in all tests
     torch.set_num_threads(threads)
     try:
         for count in (1, 3, 17, 64):
-            again = score_batch(fast, Batch(images[:count], tuple(range(count))))[1].score
+            again = score_batch(fast, Batch(images[:count], tuple(range(count))))[1].scores.score
             assert torch.equal(again, first[:count]), count
     finally:
         torch.set_num_threads(1)
 
 
-def test_trained_findings_do_not_depend_on_company(detector: Detector, unseen: np.ndarray) -> None:
+def test_trained_findings_do_not_depend_on_other_images(detector: Detector, unseen: np.ndarray) -> None:
     together = detector.score(unseen[:5])
     for row in (0, 3, 4):
         (alone,) = detector.score(unseen[row : row + 1])
@@ -232,10 +249,9 @@ def test_the_comparison_is_of_the_query_and_its_counterpart(detector: Detector, 
     method, images = detector.method, torch.from_numpy(unseen[:4]).float()[:, None] / 127.5 - 1
     counterpart, comparison = score_batch(method, Batch(images, (1, 2, 3, 4)))
     assert torch.equal(comparison.difference, images - counterpart.images)
-    assert torch.allclose(comparison.mean_residual, (images - counterpart.images).abs().mean((1, 2, 3)) / 2)
-    assert torch.allclose(comparison.discriminator, -method.logits(images))
-    assert torch.equal(comparison.score, comparison.anomaly)  # unless compare.score says otherwise
-    assert torch.allclose(counterpart.losses["residual"], comparison.residual, rtol=1e-5)
+    assert torch.allclose(comparison.scores.mean_residual, (images - counterpart.images).abs().mean((1, 2, 3)) / 2)
+    assert torch.allclose(comparison.scores.discriminator, -method.critique(images).logits)
+    assert torch.equal(comparison.scores.score, comparison.scores.anomaly)  # unless compare.score says otherwise
 
 
 def test_a_perfect_counterpart_is_nothing_abnormal(detector: Detector, unseen: np.ndarray) -> None:
@@ -245,9 +261,11 @@ def test_a_perfect_counterpart_is_nothing_abnormal(detector: Detector, unseen: n
     perfect = method.compare(images, dataclasses.replace(counterpart, images=images))
     found = method.compare(images, counterpart)
     for name in ("anomaly", "residual", "mean_residual"):
-        assert (getattr(perfect, name) < getattr(found, name)).all(), name
-    assert (perfect.discrimination <= found.discrimination).all()  # equal where it looks at the query alone
-    assert perfect.residual.tolist() == perfect.heatmap.amax((1, 2)).tolist() == [0.0] * 4
+        assert (getattr(perfect.scores, name) < getattr(found.scores, name)).all(), name
+    assert (
+        perfect.scores.discrimination <= found.scores.discrimination
+    ).all()  # equal where it is computed from the query alone
+    assert perfect.scores.residual.tolist() == perfect.heatmap.amax((1, 2)).tolist() == [0.0] * 4
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -268,15 +286,15 @@ def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, 
     torch.manual_seed(0)
     method = create(name, spec, settings)
     batch = Batch(images[:16], tuple(range(16)))
-    before = score_batch(method, batch)[1].residual
+    before = score_batch(method, batch)[1].scores.residual
     trainer = method.trainer()
     for step in range(60):
-        logged = trainer.step(images, step, generator(0, "few steps", step), lambda loss: loss.backward())
+        logged = trainer.step(Batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward())
         assert any(key.startswith("loss_") for key in logged)
         assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in logged.values())
     trained = create(name, spec, settings)
     trained.networks.load_state_dict(method.networks.state_dict())
-    after = score_batch(trained, batch)[1].residual
+    after = score_batch(trained, batch)[1].scores.residual
     assert float(after.mean()) < 0.8 * float(before.mean())
 
 
@@ -289,7 +307,7 @@ def test_a_step_is_a_function_of_its_arguments(name: str) -> None:
         trainer = method.trainer()
         for step in range(2):
             torch.manual_seed(len(ends))  # the global generator must not matter
-            trainer.step(noise(SPECS[0], 8), step, generator(0, step), lambda loss: loss.backward())
+            trainer.step(Batch(noise(SPECS[0], 8)), step, generator(0, step), lambda loss: loss.backward())
         ends.append(weights(method))
     assert same(*ends)
 
@@ -298,26 +316,62 @@ def test_a_preview_is_images_and_changes_nothing(name: str) -> None:
     torch.manual_seed(0)
     trainer = create(name, SPECS[1], Settings().with_overrides(["networks.base_channels=4"])).trainer()
     before = {key: value.clone() for key, value in trainer.networks.state_dict().items()}
-    shown = trainer.preview(noise(SPECS[1], 5))
+    shown = trainer.preview(Batch(noise(SPECS[1], 5)))
     assert shown.shape == (5, 3, 16, 16)
     assert shown.abs().max() <= 1
     assert same(before, trainer.networks.state_dict())
 
 
-def test_samples_are_images_or_a_settings_error(detector: Detector) -> None:
-    try:
-        samples = detector.sample(5, seed=1)
-    except SettingsError:
-        with pytest.raises(SettingsError, match=f"method {detector.method.name} cannot sample"):
-            detector.method.sample(5, seed=2)
+# -- capabilities ---------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_images_of_the_seed_or_a_settings_error(detector: Detector) -> None:
+    method = detector.method
+    if not isinstance(method, Samples):
+        with pytest.raises(SettingsError, match=f"method {method.name} cannot sample"):
+            detector.sample(5, seed=1)
         return
+    samples = detector.sample(5, seed=1)
     assert samples.shape == (5, 1, 16, 16)
     assert samples.abs().max() <= 1
+    assert len(samples.unique(dim=0)) == 5
     assert torch.equal(samples, detector.sample(5, seed=1))
     assert not torch.equal(samples, detector.sample(5, seed=2))
+    assert torch.allclose(detector.sample(3, seed=1), samples[:3], atol=1e-5)  # the first do not depend on the count
 
 
-# -- input that nobody hoped for ------------------------------------------------------------------------------------
+def test_a_search_shows_the_counterpart_getting_nearer(name: str) -> None:
+    method, batch = rough(name, SPECS[0], "search.warm=true"), Batch(noise(SPECS[0], 3), (1, 2, 3))
+    if not isinstance(method, Searches):
+        pytest.skip(f"{name} does not search")
+    assert method.searching
+    steps = method.settings.search.steps
+    found = method.search(batch, (0, 3, steps, steps + 1))
+    assert found.trace is not None
+    assert found.trace.steps == (0, 3, steps)
+    assert found.trace.images.shape == (3, *batch.images.shape)
+    assert torch.equal(found.trace.images[-1], found.images)
+    assert torch.equal(found.images, method.counterpart(batch).images)
+    assert (found.trace.losses[-1] < found.trace.losses[0]).all()
+    again = trace_batch(method, batch, (0, 3, steps))
+    assert again is not None
+    assert torch.equal(again.losses, found.trace.losses)
+
+
+def test_normals_are_remembered_as_given_and_no_more_than_there_is_room_for(name: str) -> None:
+    method, images = rough(name, SPECS[0], "networks.memory=8"), noise(SPECS[0], 12)
+    if not isinstance(method, RemembersNormals):
+        pytest.skip(f"{name} remembers no normals")
+    assert method.most_remembered == 8
+    ends = []
+    for given in (images, images[:8], images[4:]):
+        method.remember_normals(given)
+        ends.append(weights(method))
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+# -- difficult input -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

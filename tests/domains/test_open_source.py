@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from anotwin.data.arrays import from_arrays
-from anotwin.domains.open import open_source
+from anotwin.domains.open import guess_layout, open_source
+from anotwin.domains.registry import domain_for
 from anotwin.errors import DataError, SettingsError
 
 
@@ -56,8 +57,37 @@ def test_arrays_and_sources():
 
 
 def test_unknown_layout_or_part(tmp_path):
-    with pytest.raises(SettingsError, match="layout 'tar': expected auto, folder, idx, mvtec"):
+    with pytest.raises(SettingsError, match="layout 'tar': expected auto, folder, mvtec, idx, oct"):
         open_source(tmp_path, "test", "tar")
     with pytest.raises(SettingsError, match="part 'val'"):
         open_source(tmp_path, "val")
-    assert list(LAYOUTS) == sorted(LAYOUTS)
+
+
+def test_a_layout_misspelt_is_suggested(tmp_path):
+    with pytest.raises(SettingsError, match="did you mean 'mvtec'"):
+        open_source(tmp_path, "test", "mvtek")
+
+
+def test_the_first_layout_that_recognises_a_folder(mvtec, tmp_path):
+    assert guess_layout(mvtec) == "mvtec"
+    assert guess_layout(tmp_path / "none") == "folder"
+
+
+@pytest.mark.parametrize(
+    ("view", "layouts", "domain"),
+    [
+        ("auto", ("auto", "array"), "plain"),
+        ("auto", ("auto", "oct"), "oct"),
+        ("auto", ("oct", "array"), "oct"),
+        ("auto", ("mvtec", "mvtec"), "plain"),
+        ("whole", ("oct", "oct"), "plain"),
+        ("retina", ("auto", "folder"), "oct"),
+    ],
+)
+def test_the_view_is_the_one_named_else_that_of_the_layout(view, layouts, domain):
+    assert domain_for(view, *layouts).name == domain
+
+
+def test_an_unknown_view_is_named():
+    with pytest.raises(SettingsError, match="view 'retna': expected auto, whole, retina; did you mean 'retina'"):
+        domain_for("retna")

@@ -81,8 +81,23 @@ def rows(out: Path) -> dict[str, dict[str, str]]:
         ((*TRAIN, "--normal", "nope"), "no label 'nope'"),
         ((*TRAIN, "--layout", "mvtec"), "no such folder; the mvtec layout has train/good"),
         ((*TRAIN, "--layout", "idx"), "no train-images-idx3-ubyte"),
-        ((*TRAIN, "--layout", "zip"), "data.layout"),
-        ((*SCORE, "--layout", "zip"), "layout 'zip': expected auto, folder, idx, mvtec"),
+        ((*TRAIN, "--layout", "zip"), "layout 'zip': expected auto, folder, mvtec, idx, oct"),
+        ((*TRAIN, "--layout", "foldr"), "did you mean 'folder'?"),
+        ((*TRAIN, "--set", "data.layout=mvtech"), "did you mean 'mvtec'?"),
+        (
+            (*TRAIN, "--set", "data.view=retinas"),
+            "view 'retinas': expected auto, whole, retina; did you mean 'retina'?",
+        ),
+        ((*TRAIN, "--set", "data.view=tiles"), "view 'tiles': expected auto, whole, retina"),
+        ((*SCORE, "--layout", "zip"), "layout 'zip': expected auto, folder, mvtec, idx, oct"),
+        ((*EVALUATE, "--layout", "idxx"), "did you mean 'idx'?"),
+        ((*CALIBRATE, "--layout", "zip"), "layout 'zip': expected auto"),
+        ((*CALIBRATE, "--set", "data.view=retina"), "data.view"),
+        (("prepare", "{normals}", "--out", "{new}", "--layout", "octt"), "did you mean 'oct'?"),
+        (("prepare", "{normals}", "--out", "{new}", "--layout", "folder"), "nothing to prepare in the layout folder"),
+        (("prepare", "{normals}", "--out", "{new}", "--layout", "auto"), "use --layout oct if that is what they are"),
+        (("prepare", "{normals}", "--out", "{new}", "--part", "all"), "--part all: expected train or test"),
+        ((*SCORE, "--lines"), "--lines: only for models with the view retina (this one has whole); leave it out"),
         (("evaluate", "{model}", "{normals}", "--json", "{new}.json"), "needs normal and abnormal images"),
         # settings and options
         ((*TRAIN, "--method", "anogann"), "did you mean 'anogan'?"),
@@ -312,13 +327,13 @@ class Bomb:
 
 
 def _swap(folder: Path, before: bytes, after: bytes) -> None:
-    """Change bytes of the weights, with a bundle.json that vouches for them."""
+    """Change bytes of the weights, with a bundle.json whose hash fits."""
     data = (folder / "weights.safetensors").read_bytes()
     assert before in data
     forge(folder, data.replace(before, after, 1))
 
 
-def _spoil(folder: Path) -> None:
+def _corrupt(folder: Path) -> None:
     """One weight becomes NaN."""
     tensors = weights(folder)
     next(tensor for tensor in tensors.values() if tensor.is_floating_point()).view(-1)[0] = float("nan")
@@ -370,7 +385,9 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absurd header": (lambda folder: forge(folder, raw({"g.w": entry()}, bytes(8), length=2**63)), "no header"),
     "foreign tensors": (lambda folder: forge(folder, raw({"g.w": entry()}, bytes(8))), "is missing"),
     "renamed tensor": (lambda folder: _swap(folder, b'"generator.', b'"generatoR.'), "is missing"),
-    "NaN weights": (_spoil, "NaN"),
+    "unknown view": (lambda folder: _set_spec(folder, view="tiles"), "this AnoTwin has the views whole, retina"),
+    "another view": (lambda folder: _set_spec(folder, view="retina"), "expected"),
+    "NaN weights": (_corrupt, "NaN"),
     "link out of the folder": (_link_out, "symbolic link"),
 }
 
@@ -435,7 +452,7 @@ def test_training_onto_a_full_disk(
     assert not (disk / "model" / "bundle.json").exists()
     assert len(list(disk.rglob("snapshot-*.pt"))) == (snapshots or 0)
     if snapshots is not None:  # the run is there: with more space it goes on, from its snapshot or from the start
-        tiny_disk(16384)  # a model of twin holds 4,096 descriptions, used or not
+        tiny_disk(16384)  # a model of twin has room for 4,096 descriptors
         good("train", places["normals"], "--out", disk / "model", "--resume")
         assert same_weights(disk / "model", places["model"])
 
@@ -501,9 +518,8 @@ def test_ctrl_c_while_scoring_keeps_what_is_done(places: dict[str, Path], monkey
 def test_ctrl_c_elsewhere_changes_nothing(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    def stop(*_: Any, **__: Any) -> Iterator[Any]:
+    def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
-        yield
 
     monkeypatch.setattr("anotwin.detector.score_stream", stop)
     monkeypatch.setattr("anotwin.detector.normal_scores", stop)

@@ -1,4 +1,4 @@
-"""--budget-ms: steps measured once, said aloud, stored by calibrate, and never with another budget's threshold."""
+"""--budget-ms: steps measured once, named in a note, stored by calibrate, never used with the threshold of others."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ import anotwin
 from anotwin import Detector
 from anotwin.data.synthetic import textured_discs
 from anotwin.report.files import picture_names
-from quick import good, launch, leftovers, normals, queries, run, sets, weights, write
+from model_folders import edit
+from quick import good, launch, leftovers, normals, queries, run, same_weights, sets, weights, write
 
 COLUMNS = ["image", "score", "residual", "discrimination", "p_value", "anomalous", "flagged_by", "status", "error"]
 NUMBERS = {
@@ -251,7 +252,7 @@ def test_the_search_is_drawn_where_there_is_one(
     good("score", searching_model, query_folder, "--out", out)
     assert {row["status"] for row in rows(out)} <= {"converged", "budget_spent"}
     assert min(size(out / "search.png")) > 100
-    good("score", model, query_folder, "--out", out)  # its twins come in one pass
+    good("score", model, query_folder, "--out", out)  # its counterparts come in one pass
     assert {row["status"] for row in rows(out)} == {"converged"}
     assert not (out / "search.png").exists()
 
@@ -330,6 +331,29 @@ def test_rows_of_another_question_are_not_kept(
     assert len(list((out / "counterparts").rglob("*.png"))) == 8
 
 
+def test_a_model_from_before_domains_scores_as_it_did(tmp_path: Path, model: Path, query_folder: Path) -> None:
+    old = shutil.copytree(model, tmp_path / "m")
+
+    def older(document: dict[str, Any]) -> None:
+        del document["spec"]["view"], document["settings"]["data"]["view"]
+
+    edit(old, older)
+    good("score", old, query_folder, "--out", tmp_path / "old")
+    good("score", model, query_folder, "--out", tmp_path / "new")
+    assert (tmp_path / "old" / "scores.csv").read_bytes() == (tmp_path / "new" / "scores.csv").read_bytes()
+
+
+def test_a_training_from_before_domains_is_resumed(tmp_path: Path, searching_model: Path, normal_folder: Path) -> None:
+    """Its run.json names no data.view; the weights become those of a training that was never stopped."""
+    good("train", normal_folder, "--out", tmp_path / "m", "--method", "anogan", *sets("training.steps=20"))
+    (run_json,) = (tmp_path / "m").glob("runs/*/run.json")
+    description = json.loads(run_json.read_text())
+    del description["settings"]["data"]["view"]
+    run_json.write_text(json.dumps(description))
+    good("train", normal_folder, "--out", tmp_path / "m", "--resume", "--steps", 30)
+    assert same_weights(tmp_path / "m", searching_model)
+
+
 def test_samples(tmp_path: Path, model: Path) -> None:
     outcome = good("sample", model, "--count", 5, "--out", tmp_path / "a")
     names = [f"sample-{number:05d}.png" for number in range(5)]
@@ -366,7 +390,7 @@ def test_the_version() -> None:
     assert good("--version").out == f"anotwin {anotwin.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "calibrate", "score", "evaluate", "sample", "info", "demo"])
+@pytest.mark.parametrize("command", ["prepare", "train", "calibrate", "score", "evaluate", "sample", "info", "demo"])
 def test_help_of_every_command(command: str) -> None:
     text = good(command, "--help").out
     assert "Usage" in text

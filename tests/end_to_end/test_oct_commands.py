@@ -1,4 +1,4 @@
-"""OCT scans from files to scores, pictures and tables, with a training of a second on made-up retinas."""
+"""OCT scans from files to scores, pictures and tables, with a training of a second on synthetic retinas."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from PIL import Image
 
 from anotwin import Detector
 from anotwin.domains.oct.report.bscan import LINES
-from anotwin.domains.oct.report.slices import COLUMNS as SLICES
+from anotwin.domains.oct.report.tables import SliceRow, columns
 from anotwin.report.files import picture_names
 from anotwin.report.table import COLUMNS as SCORES
 from anotwin.seeding import fingerprint
@@ -87,9 +87,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory, oct_model: Path, oct_data: 
 
 
 def test_patients_are_held_out_whole(oct_model: Path) -> None:
-    prints = Detector.load(oct_model).fingerprints
+    fingerprints = Detector.load(oct_model).fingerprints
     patient_of = {np.int64(fingerprint(scan(seed))): name for name, seeds in PATIENTS.items() for seed in seeds}
-    sides = [[patient_of[each] for each in prints[part].tolist()] for part in ("train", "holdout")]
+    sides = [[patient_of[each] for each in fingerprints[part].tolist()] for part in ("train", "holdout")]
     assert sorted(sides[0] + sides[1]) == sorted(patient_of.values())
     assert sides[0]
     assert sides[1]
@@ -163,7 +163,7 @@ def test_a_volume_is_a_map_and_a_table_of_its_slices(scored: tuple[Path, str]) -
     assert sorted(path.name for path in (out / "volumes").iterdir()) == ["eye.tif.csv", "eye.tif.png"]
     assert min(size(out / "volumes" / "eye.tif.png")) > 200
     lines = table(out / "volumes" / "eye.tif.csv")
-    assert list(lines[0]) == list(SLICES)
+    assert list(lines[0]) == list(columns(SliceRow))
     rows = {row["image"]: row for row in table(out / "scores.csv")}
     assert [line["image"] for line in lines] == VOLUME
     for number, line in enumerate(lines):
@@ -183,7 +183,7 @@ def test_the_most_anomalous_scans_are_drawn_with_lines_on_request(
     ranked = sorted(rows, key=lambda row: -float(row["score"]))
     names = picture_names([*VOLUME, *SINGLE])
     assert {path.name for path in (out / "bscans").iterdir()} == {names[row["image"]] for row in rows}  # so few: all
-    monkeypatch.setattr("anotwin.commands.scoring.SHOWN", 2)
+    monkeypatch.setattr("anotwin.domains.oct.outputs.SHOWN", 2)
     monkeypatch.setattr("anotwin.domains.oct.outputs.MOST_SCANS", 3)
     (tmp_path / "bscans").mkdir()
     for stale in (names[ranked[-1]["image"]], "mine.png"):

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anotwin.domains.oct.report.prepared import COLUMNS
+from anotwin.domains.oct.report.tables import ScanRow, columns
 from anotwin.domains.oct.synthetic.retina import RetinaScan, retina_scan, retina_volume
 from quick import Outcome, good, leftovers, normals, run, sets, write
 
@@ -21,7 +21,7 @@ READABLE = ("colour", "one", "two", "upside", "volume~tif%23000", "volume~tif%23
 def table(out: Path) -> dict[str, dict[str, str]]:
     with (out / "prepared.csv").open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        assert tuple(reader.fieldnames or ()) == COLUMNS
+        assert tuple(reader.fieldnames or ()) == columns(ScanRow)
         return {row["image"]: row for row in reader}
 
 
@@ -158,9 +158,9 @@ def test_nothing_to_segment_is_an_error_with_everything_written(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--layout", "folder"), "only the oct layout has something to prepare"),
-        (("--layout", "auto"), "Use --layout oct"),
-        (("--layout", "nonsense"), "expected auto, folder, idx, mvtec, oct"),
+        (("--layout", "folder"), "nothing to prepare in the layout folder"),
+        (("--layout", "auto"), "use --layout oct"),
+        (("--layout", "nonsense"), "expected auto, folder, mvtec, idx, oct"),
         (("--limit", "0"), "at least 1 scan"),
         (("--part", "both"), "expected train or test"),
     ],

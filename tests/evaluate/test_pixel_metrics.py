@@ -13,10 +13,13 @@ from skimage import measure
 from sklearn.metrics import roc_auc_score
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.evaluate import metrics
-from anotwin.evaluate.pixels import aupro, pixel_auroc, pixel_heat
+from anotwin.evaluate.pixels import PixelHeat, aupro, pixel_auroc, pixel_heat
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+def split(masks: list[np.ndarray], heats: list[np.ndarray]) -> list[PixelHeat]:
+    return [pixel_heat(mask, heat) for mask, heat in zip(masks, heats, strict=True)]
 
 
 def random_images(seed: int, levels: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -29,7 +32,7 @@ def random_images(seed: int, levels: int) -> tuple[list[np.ndarray], list[np.nda
     return masks, heats
 
 
-def twin_aupro(masks: list[np.ndarray], heats: list[np.ndarray], limit: float) -> float:
+def slow_aupro(masks: list[np.ndarray], heats: list[np.ndarray], limit: float) -> float:
     """The definition: at every threshold, the mean share found of each region and the share of normal pixels above."""
     thresholds = np.unique(np.concatenate([heat.ravel() for heat in heats]))[::-1]
     curve = [(0.0, 0.0)]
@@ -55,7 +58,7 @@ def twin_aupro(masks: list[np.ndarray], heats: list[np.ndarray], limit: float) -
 @given(seed=st.integers(0, 10**6), levels=st.sampled_from([2, 5, 1000]), limit=st.sampled_from([0.05, 0.3, 0.77, 1.0]))
 def test_aupro_is_that_of_every_threshold(seed: int, levels: int, limit: float) -> None:
     masks, heats = random_images(seed, levels)
-    assert aupro(masks, heats, limit) == pytest.approx(twin_aupro(masks, heats, limit), abs=1e-9)
+    assert aupro(split(masks, heats), limit) == pytest.approx(slow_aupro(masks, heats, limit), abs=1e-9)
 
 
 @quick
@@ -64,7 +67,7 @@ def test_pixel_auroc_is_scikit_learns(seed: int, levels: int) -> None:
     masks, heats = random_images(seed, levels)
     labels = np.concatenate([mask.ravel() for mask in masks])
     scores = np.concatenate([heat.ravel() for heat in heats])
-    assert pixel_auroc(masks, heats) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+    assert pixel_auroc(split(masks, heats)) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
 
 
 def two_regions() -> np.ndarray:
@@ -73,15 +76,12 @@ def two_regions() -> np.ndarray:
     return mask
 
 
-def test_extremes() -> None:
+def test_perfect_inverted_and_constant_heat() -> None:
     mask = two_regions()
     heat = (mask > 0).astype(np.float32)
-    assert aupro([mask], [heat]) == 1.0
-    assert pixel_auroc([mask], [heat]) == 1.0
-    assert aupro([mask], [1 - heat]) == 0.0
-    assert pixel_auroc([mask], [1 - heat]) == 0.0
-    assert aupro([mask], [np.full(mask.shape, 0.2)]) == pytest.approx(0.15)
-    assert pixel_auroc([mask], [np.full(mask.shape, 0.2)]) == pytest.approx(0.5)
+    for values, overlap, area in ((heat, 1.0, 1.0), (1 - heat, 0.0, 0.0), (np.full(mask.shape, 0.2), 0.15, 0.5)):
+        image = [pixel_heat(mask, values)]
+        assert (aupro(image), pixel_auroc(image)) == (pytest.approx(overlap), pytest.approx(area))
 
 
 def test_each_region_counts_the_same_whatever_its_size() -> None:
@@ -89,8 +89,9 @@ def test_each_region_counts_the_same_whatever_its_size() -> None:
     only_small = np.zeros(mask.shape, dtype=np.float32)
     only_small[2:4, 2:4] = 1
     # half of PRO at once, the other half rises with the false alarms as for a constant heatmap
-    assert aupro([mask], [only_small]) == pytest.approx(0.5 + 0.5 * 0.15)
-    assert pixel_auroc([mask], [only_small]) == pytest.approx(4 / 124 + 120 / 124 / 2)
+    image = [pixel_heat(mask, only_small)]
+    assert aupro(image) == pytest.approx(0.5 + 0.5 * 0.15)
+    assert pixel_auroc(image) == pytest.approx(4 / 124 + 120 / 124 / 2)
 
 
 def test_regions_that_touch_at_a_corner_are_one() -> None:
@@ -104,23 +105,17 @@ def test_regions_that_touch_at_a_corner_are_one() -> None:
 def test_undefined_is_nan() -> None:
     empty, heat = np.zeros((4, 4), dtype=bool), np.ones((4, 4))
     for metric in (pixel_auroc, aupro):
-        assert math.isnan(metric([empty], [heat]))
-        assert math.isnan(metric([~empty], [heat]))
-        assert math.isnan(metric([], []))
+        assert math.isnan(metric([pixel_heat(empty, heat)]))
+        assert math.isnan(metric([pixel_heat(~empty, heat)]))
+        assert math.isnan(metric([]))
 
 
 def test_bad_input_is_named() -> None:
     mask = np.ones((4, 4), dtype=bool)
-    with pytest.raises(SettingsError, match=r"image 1: mask \(4, 4\) and heatmap \(4, 5\)"):
-        aupro([mask, mask], [np.ones((4, 4)), np.ones((4, 5))])
-    with pytest.raises(DataError, match="image 0: 1 of 16 pixels"):
-        pixel_auroc([mask], [np.where(np.eye(4) * np.arange(4) == 3, np.nan, 1.0)])
-    with pytest.raises(SettingsError, match="1 masks for 2"):
-        pixel_auroc([mask], [np.ones((4, 4))] * 2)
+    with pytest.raises(SettingsError, match=r"a\.png: mask \(4, 4\) and heatmap \(4, 5\)"):
+        pixel_heat(mask, np.ones((4, 5)), "a.png")
+    with pytest.raises(DataError, match=r"a\.png: 1 of 16 pixels"):
+        pixel_heat(mask, np.where(np.eye(4) * np.arange(4) == 3, np.nan, 1.0), "a.png")
     for limit in (0.0, 1.1):
         with pytest.raises(SettingsError, match="limit"):
-            aupro([mask], [np.ones((4, 4))], limit)
-
-
-def test_offered_beside_the_other_metrics() -> None:
-    assert (metrics.aupro, metrics.pixel_auroc) == (aupro, pixel_auroc)
+            aupro([pixel_heat(mask, np.ones((4, 4)))], limit)

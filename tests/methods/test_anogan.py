@@ -20,7 +20,7 @@ from training_steps import (
 )
 
 from anotwin.records import Batch
-from anotwin.seeding import draw_latents, generator, image_latents
+from anotwin.seeding import draw_latents, generator, search_starts
 from anotwin.training.ema import update_average
 
 ONE, ZERO = torch.ones(8), torch.zeros(8)
@@ -48,7 +48,7 @@ def test_a_step_is_the_algorithm_written_out(norm: str, gamma: float, step: int,
         backed.append(float(loss.detach()))
         loss.backward()
 
-    logged = trainer.step(batch(), step, generator(9, "noise"), remember)
+    logged = trainer.step(Batch(batch()), step, generator(9, "noise"), remember)
 
     rng = generator(9, "noise")
     adams = {n: torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for n, net in (("g", g), ("d", d))}
@@ -150,7 +150,7 @@ def test_generator_learns_nothing_from_the_discriminators_turn() -> None:
         after = gradients()
         turns.append({name for name in after if before[name] != after[name]})
 
-    trainer.step(batch(), 0, generator(0), watch)
+    trainer.step(Batch(batch()), 0, generator(0), watch)
     assert turns == [{"discriminator"}, {"generator"}]
 
 
@@ -181,19 +181,19 @@ def test_average_in_closed_form(decay: float, step: int, share: float) -> None:
 def test_preview_shows_the_average_of_fixed_latents() -> None:
     trainer = untrained("anogan").trainer()
     before = state(trainer.networks)
-    first, second = trainer.preview(batch(5)), trainer.preview(-batch(5))
+    first, second = trainer.preview(Batch(batch(5))), trainer.preview(Batch(-batch(5)))
     assert torch.equal(first, second)
     assert first.shape == (5, 1, 16, 16)
     assert changed(before, state(trainer.networks)) == set()
     steps(trainer, batch(), 3)
-    assert not torch.equal(trainer.preview(batch(5)), first)
+    assert not torch.equal(trainer.preview(Batch(batch(5))), first)
 
 
 @pytest.mark.parametrize("mode", ["feature_matching", "sigmoid"])
 def test_counterpart_is_the_generators_image_at_the_best_latents(mode: str) -> None:
     method = untrained("anogan", f"search.discrimination={mode}", "search.discrimination_weight=0.3")
-    queries, prints = batch(3), (5, 6, 7)
-    found = method.counterpart(Batch(queries, prints))
+    queries, fingerprints = batch(3), (5, 6, 7)
+    found = method.search(Batch(queries, fingerprints), trace_at=(3,))  # type: ignore[attr-defined]
     g, d = method.networks["generator"], method.networks["discriminator"]
     assert found.latents is not None
     assert torch.equal(found.images, g(found.latents))
@@ -202,26 +202,26 @@ def test_counterpart_is_the_generators_image_at_the_best_latents(mode: str) -> N
         discrimination = -torch.sigmoid(d(found.images).logits).log()
     else:
         discrimination = (d(queries).features - d(found.images).features).abs().sum(1)
-    assert torch.allclose(found.losses["residual"], residual)
-    assert torch.allclose(found.losses["discrimination"], discrimination)
-    assert torch.allclose(found.losses["total"], 0.7 * residual + 0.3 * discrimination)
+    assert found.trace is not None
+    assert torch.allclose(found.trace.losses[-1], 0.7 * residual + 0.3 * discrimination)
     assert found.steps.tolist() == [3, 3, 3]
-    assert found.trace is None
-    assert found.images.dtype == found.losses["total"].dtype == torch.float32  # whatever the descent computed in
+    assert found.images.dtype == found.trace.losses.dtype == torch.float32  # whatever the descent computed in
+    without = method.counterpart(Batch(queries, fingerprints))
+    assert without.trace is None
+    assert torch.equal(without.images, found.images)
 
 
 def test_search_starts_where_the_image_says_and_lowers_the_loss() -> None:
     changed = ("search.preset=paper", "search.steps=30", "search.learning_rate=0.1", "search.seed=4")
     method = untrained("anogan", *changed)
-    found = method.counterpart(Batch(batch(3), (5, 6, 7)), trace_at=(30, 0, 10, 99))
+    found = method.search(Batch(batch(3), (5, 6, 7)), trace_at=(30, 0, 10, 99))  # type: ignore[attr-defined]
     assert found.trace is not None
     assert found.trace.steps == (0, 10, 30)  # a step that the search never made has no picture
     assert found.trace.losses.shape == (3, 3)
     assert found.trace.images.shape == (3, 3, 1, 16, 16)
-    start = image_latents((5, 6, 7), 6, "normal", 4)
+    start = search_starts((5, 6, 7), 6, "normal", 4, 1)[:, 0]
     assert torch.equal(found.trace.images[0], method.networks["generator"](start))
     assert torch.equal(found.trace.images[-1], found.images)
-    assert torch.equal(found.trace.losses[-1], found.losses["total"])
     assert (found.trace.losses[-1] < found.trace.losses[0]).all()
 
 
@@ -234,12 +234,12 @@ def test_sampling_is_a_function_of_the_seed() -> None:
     assert one.abs().max() <= 1
 
 
-def test_verdicts_are_the_discriminators() -> None:
+def test_the_critique_is_the_discriminators() -> None:
     method = untrained("anogan", channels=3)
-    verdict = method.networks["discriminator"](batch(4, 3))
-    assert torch.equal(method.logits(batch(4, 3)), verdict.logits)
-    assert torch.equal(method.features(batch(4, 3)), verdict.features)
-    assert not method.logits(batch(4, 3)).requires_grad
+    expected = method.networks["discriminator"](batch(4, 3))
+    assert torch.equal(method.critique(batch(4, 3)).logits, expected.logits)
+    assert torch.equal(method.critique(batch(4, 3)).features, expected.features)
+    assert not method.critique(batch(4, 3)).logits.requires_grad
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 0.7])
@@ -249,8 +249,8 @@ def test_the_score_is_the_papers(weight: float) -> None:
     counterpart = method.counterpart(Batch(queries, (1, 2, 3)))
     comparison = method.compare(queries, counterpart)
     residual = (queries - counterpart.images).abs().sum((1, 2, 3))
-    discrimination = (method.features(queries) - method.features(counterpart.images)).abs().sum(1)
-    assert torch.allclose(comparison.residual, residual)
-    assert torch.allclose(comparison.discrimination, discrimination)
-    assert torch.allclose(comparison.score, (1 - weight) * residual + weight * discrimination)
-    assert torch.equal(comparison.discriminator, -method.logits(queries))
+    discrimination = (method.critique(queries).features - method.critique(counterpart.images).features).abs().sum(1)
+    assert torch.allclose(comparison.scores.residual, residual)
+    assert torch.allclose(comparison.scores.discrimination, discrimination)
+    assert torch.allclose(comparison.scores.score, (1 - weight) * residual + weight * discrimination)
+    assert torch.equal(comparison.scores.discriminator, -method.critique(queries).logits)

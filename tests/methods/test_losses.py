@@ -12,16 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from anotwin.methods.losses import (
-    critic_loss,
-    discriminator_loss,
-    generator_loss,
-    gradient_penalty,
-    r1_penalty,
-    wasserstein_loss,
-)
+from anotwin.methods.losses import discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 
-quick = settings(derandomize=True, deadline=None, max_examples=50)
+few_examples = settings(derandomize=True, deadline=None, max_examples=50)
 logits = hnp.arrays(np.float64, 5, elements=st.floats(-50, 50))
 
 
@@ -31,7 +24,7 @@ def test_a_discriminator_that_cannot_tell() -> None:
     assert float(generator_loss(zeros)) == pytest.approx(math.log(2), rel=1e-6)
 
 
-@quick
+@few_examples
 @given(logits, logits)
 def test_losses_are_cross_entropies(real: np.ndarray, fake: np.ndarray) -> None:
     x, g = torch.from_numpy(real), torch.from_numpy(fake)
@@ -49,12 +42,6 @@ def test_losses_stay_finite_and_point_the_right_way() -> None:
     fake = torch.tensor([-20.0], requires_grad=True)
     generator_loss(fake).backward()
     assert float(fake.grad) == pytest.approx(-1)
-
-
-def test_wasserstein_losses_are_means() -> None:
-    real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, -2.0])
-    assert float(critic_loss(real, fake)) == -4.5
-    assert float(wasserstein_loss(fake)) == 0.5
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 3.0])

@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 
 from anotwin.errors import SettingsError
-from anotwin.methods.networks import Discriminator, Encoder, Generator, Inspector, LookConv, feature_block, widths
+from anotwin.methods.networks import (
+    DamageDiscriminator,
+    Discriminator,
+    Encoder,
+    Generator,
+    SmallConv,
+    feature_block,
+    widths,
+)
 from anotwin.records import ImageSpec
 from anotwin.settings import SIZES, NetworkSettings
 
@@ -144,84 +152,84 @@ def test_norms_are_where_they_belong() -> None:
 
 
 @pytest.mark.parametrize("size, channels", list(product((16, 32, 64), (1, 3))))
-def test_inspector_looks_at_images(size: int, channels: int) -> None:
+def test_a_damage_discriminator_takes_images(size: int, channels: int) -> None:
     torch.manual_seed(0)
     spec, outlines = ImageSpec(channels, size), []
-    inspector = Inspector(spec, small(), kinds=5)
-    view = inspector.inspect(images(spec))
-    assert view.logits.shape == (2,)
-    assert view.kinds.shape == (2, 5)
+    discriminator = DamageDiscriminator(spec, small(), kinds=5)
+    critique = discriminator.critique(images(spec))
+    assert critique.logits.shape == (2,)
+    assert critique.kinds.shape == (2, 5)
     for level, width in enumerate(widths(size, 2), start=1):
         outlines.append((2, width, size // 2**level, size // 2**level))
-    assert [tuple(each.shape) for each in view.maps] == [*outlines, outlines[-1]]  # one more look at 4 x 4
-    assert inspector.last_width == widths(size, 2)[-1]
-    assert all(value.isfinite().all() for value in (view.logits, view.kinds, view.features, *view.maps))
-    assert not torch.equal(view.kinds[0], view.kinds[1])
+    assert [tuple(each.shape) for each in critique.maps] == [*outlines, outlines[-1]]  # one block more at 4 x 4
+    assert discriminator.last_width == widths(size, 2)[-1]
+    assert all(value.isfinite().all() for value in (critique.logits, critique.kinds, critique.features, *critique.maps))
+    assert not torch.equal(critique.kinds[0], critique.kinds[1])
 
 
 @pytest.mark.parametrize("layer", range(-4, 4))
-def test_inspector_features_are_the_directions_of_the_average_of_a_block(layer: int) -> None:
+def test_its_features_are_the_directions_of_the_average_of_a_block(layer: int) -> None:
     torch.manual_seed(0)
     spec = ImageSpec(1, 32)
-    inspector = Inspector(spec, small(feature_layer=layer), kinds=3)
-    view = inspector.inspect(images(spec, 4))
-    average = view.maps[layer].mean((2, 3))
-    assert view.features.shape == (4, inspector.feature_width)
-    assert torch.allclose(view.features, average / average.norm(dim=1, keepdim=True), atol=1e-6)
-    assert torch.allclose(view.features.norm(dim=1), torch.ones(4), atol=1e-6)
+    discriminator = DamageDiscriminator(spec, small(feature_layer=layer), kinds=3)
+    critique = discriminator.critique(images(spec, 4))
+    average = critique.maps[layer].mean((2, 3))
+    assert critique.features.shape == (4, discriminator.feature_width)
+    assert torch.allclose(critique.features, average / average.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(critique.features.norm(dim=1), torch.ones(4), atol=1e-6)
 
 
-def test_inspector_has_no_more_blocks_than_it_says() -> None:
+def test_it_has_no_more_blocks_than_it_says() -> None:
     for layer in (-5, 4):
         with pytest.raises(SettingsError, match=rf"feature_layer={layer}: .*-4\.\.3"):
-            Inspector(ImageSpec(1, 32), small(feature_layer=layer), kinds=3)
+            DamageDiscriminator(ImageSpec(1, 32), small(feature_layer=layer), kinds=3)
 
 
-def test_inspector_judges_as_a_discriminator() -> None:
+def test_called_it_is_a_discriminator() -> None:
     torch.manual_seed(0)
     spec = ImageSpec(3, 16)
-    inspector = Inspector(spec, small(), kinds=3).eval()
-    view, (logits, features) = inspector.inspect(images(spec)), inspector(images(spec))
-    assert torch.equal(logits, view.logits)
-    assert torch.equal(features, view.features)
+    discriminator = DamageDiscriminator(spec, small(), kinds=3).eval()
+    critique, (logits, features) = discriminator.critique(images(spec)), discriminator(images(spec))
+    assert torch.equal(logits, critique.logits)
+    assert torch.equal(features, critique.features)
 
 
-def test_what_an_inspector_is_not_shown_takes_part_in_the_kinds_alone() -> None:
-    """`kept` multiplies what the kinds are read from: they are an affine map of it, and nothing else notices."""
+def test_dropout_changes_the_kinds_alone() -> None:
+    """`kept` multiplies what the kinds are read from: they are an affine map of it, and nothing else depends on it."""
     torch.manual_seed(0)
     spec = ImageSpec(1, 16)
-    inspector = Inspector(spec, small(), kinds=3).eval()
-    x, kept = images(spec), torch.rand(2, inspector.last_width, 4, 4)
-    seen, half, blind = (inspector.inspect(x, part) for part in (None, kept, torch.zeros_like(kept)))
-    for other in (half, blind):
-        assert torch.equal(other.logits, seen.logits)
-        assert torch.equal(other.features, seen.features)
-    weight, bias = inspector.kinds.weight.flatten(1), inspector.kinds.bias
-    assert torch.allclose(blind.kinds, bias.expand(2, 3))
-    for view, share in ((seen, torch.ones_like(kept)), (half, kept)):
-        assert torch.allclose(view.kinds, F.linear((view.maps[-1] * share).flatten(1), weight, bias), atol=1e-6)
+    discriminator = DamageDiscriminator(spec, small(), kinds=3).eval()
+    x, kept = images(spec), torch.rand(2, discriminator.last_width, 4, 4)
+    full, half, none = (discriminator.critique(x, part) for part in (None, kept, torch.zeros_like(kept)))
+    for other in (half, none):
+        assert torch.equal(other.logits, full.logits)
+        assert torch.equal(other.features, full.features)
+    weight, bias = discriminator.kinds.weight.flatten(1), discriminator.kinds.bias
+    assert torch.allclose(none.kinds, bias.expand(2, 3))
+    for critique, share in ((full, torch.ones_like(kept)), (half, kept)):
+        assert torch.allclose(critique.kinds, F.linear((critique.maps[-1] * share).flatten(1), weight, bias), atol=1e-6)
 
 
 @pytest.mark.parametrize("base, size", [(2, 16), (8, 16), (8, 32), (32, 32)])
-def test_an_inspectors_row_is_the_same_in_every_batch(base: int, size: int) -> None:
+def test_a_damage_critique_does_not_depend_on_the_batch(base: int, size: int) -> None:
     torch.manual_seed(0)
     spec = ImageSpec(1, size)
-    inspector = Inspector(spec, small(base_channels=base), kinds=9).eval().requires_grad_(False)
+    discriminator = DamageDiscriminator(spec, small(base_channels=base), kinds=9).eval().requires_grad_(False)
     x = images(spec, 16)
-    together = inspector.inspect(x)
+    together = discriminator.critique(x)
     for count in (1, 2, 4, 8):
         for start in range(0, 16, count):
             rows = slice(start, start + count)
-            view = inspector.inspect(x[rows])
-            assert torch.equal(view.logits, together.logits[rows])
-            assert torch.equal(view.kinds, together.kinds[rows])
-            assert torch.equal(view.features, together.features[rows])
+            critique = discriminator.critique(x[rows])
+            assert torch.equal(critique.logits, together.logits[rows])
+            assert torch.equal(critique.kinds, together.kinds[rows])
+            assert torch.equal(critique.features, together.features[rows])
 
 
-def test_a_lone_image_is_looked_at_like_any_other() -> None:
-    """Also where it has no company: the same sums, and their gradients."""
+def test_the_small_convolution_of_a_single_image_is_a_convolution() -> None:
+    """The same sums, and their gradients."""
     torch.manual_seed(0)
-    layer = LookConv(4)
+    layer = SmallConv(4)
     x = torch.randn(1, 4, 8, 8, requires_grad=True)
     layer(x).square().sum().backward()
     ours = x.grad, layer.weight.grad

@@ -20,29 +20,29 @@ from anotwin.compare.edges import EDGES, edge_directions
 from anotwin.compare.heatmap import heatmap, heatmap_of_parts
 from anotwin.data.synthetic import textured_discs
 from anotwin.methods import twin
-from anotwin.methods.damage import damage, jitter, spoil
-from anotwin.methods.protocol import Trainer
-from anotwin.methods.twin import MOVING, NEIGHBOURS, RESIDUAL, RIDGE, SEEN, Twin, between, on_sphere
-from anotwin.records import Batch, Comparison, ImageSpec, Status, View
+from anotwin.methods.damage import corrupt, damage, jitter
+from anotwin.methods.twin import FEATURE_WEIGHT, MOVING, NEIGHBOURS, RESIDUAL, RIDGE, Twin, between, on_sphere
+from anotwin.records import Batch, Comparison, ImageSpec, Status
 from anotwin.seeding import generator
+from anotwin.training.protocol import Trainer
 
 ROWS = "networks.memory=32"
 Z = 6
 
 
-def learnt(*overrides: str, channels: int = 1, view: View = "whole") -> Twin:
+def learnt(*overrides: str, channels: int = 1, parts: bool = False) -> Twin:
     """After a few steps: weights and statistics are far from their start."""
     method = untrained(
-        "twin", ROWS, "training.learning_rate=0.002", "training.ema=0.5", *overrides, channels=channels, view=view
+        "twin", ROWS, "training.learning_rate=0.002", "training.ema=0.5", *overrides, channels=channels, parts=parts
     )
     trainer = method.trainer()
     for step in range(6):
-        trainer.step(batch(8, channels, seed=step), step, generator(0, step), backward)
+        trainer.step(Batch(batch(8, channels, seed=step)), step, generator(0, step), backward)
     method.networks.eval()
     return cast(Twin, method)
 
 
-def settled(count: int = 20, channels: int = 1) -> tuple[Twin, torch.Tensor]:
+def remembering(count: int = 20, channels: int = 1) -> tuple[Twin, torch.Tensor]:
     method, images = learnt(channels=channels), batch(count, channels, seed=50)
     method.remember_normals(images)
     return method, images
@@ -52,25 +52,25 @@ def whole(method: Twin, images: torch.Tensor) -> Comparison:
     return method.compare(images, method.counterpart(Batch(images, tuple(range(len(images))))))
 
 
-def naive_sight(method: Twin, image: torch.Tensor) -> np.ndarray:
+def naive_descriptor(method: Twin, image: torch.Tensor) -> np.ndarray:
     """Edges and 0.4 of D's features, of length 1 together."""
-    seen = method.discriminator.inspect(image[None]).features[0].double().numpy()
-    both = np.concatenate([edge_directions(image[None])[0].double().numpy(), SEEN * seen])
+    seen = method.discriminator.critique(image[None]).features[0].double().numpy()
+    both = np.concatenate([edge_directions(image[None])[0].double().numpy(), FEATURE_WEIGHT * seen])
     return np.asarray(both / np.linalg.norm(both))
 
 
 def naive_terms(method: Twin, images: torch.Tensor, own: bool = False) -> np.ndarray:
-    """log R and log d, (N, 2), image by image; `own`: row i of the memory is of image i."""
+    """log r and log d, (N, 2), image by image; `own`: row i of the memory is of image i."""
     rows, memory = [], method.norms.memory[: int(method.norms.count)].double().numpy()
     for place, image in enumerate(images):
         codes = method.encoder(image[None])
         code = codes / codes.norm() * math.sqrt(Z)
         x, y = image.double().numpy(), method.generator(code)[0].double().numpy()
         left = memory[[row for row in range(len(memory)) if not own or row != place]]
-        sight = naive_sight(method, image)
-        nearest = left[np.argsort(((left - sight) ** 2).sum(1))[:NEIGHBOURS]]
-        weights = barycenter_weights(sight[None], nearest, np.arange(len(nearest))[None], reg=RIDGE / len(nearest))
-        distance = ((sight - weights[0] @ nearest) ** 2).sum()
+        descriptor = naive_descriptor(method, image)
+        nearest = left[np.argsort(((left - descriptor) ** 2).sum(1))[:NEIGHBOURS]]
+        weights = barycenter_weights(descriptor[None], nearest, np.arange(len(nearest))[None], reg=RIDGE / len(nearest))
+        distance = ((descriptor - weights[0] @ nearest) ** 2).sum()
         rows.append([np.log(((x - y) ** 2).mean() / x.var()), np.log(distance)])
     return np.array(rows, float)
 
@@ -80,7 +80,7 @@ def naive_terms(method: Twin, images: torch.Tensor, own: bool = False) -> np.nda
 
 def test_the_counterpart_is_drawn_from_the_code_on_the_sphere() -> None:
     method = learnt()
-    found = method.counterpart(Batch(batch(3), (1, 2, 3)), trace_at=(0, 5))
+    found = method.counterpart(Batch(batch(3), (1, 2, 3)))
     assert found.latents is not None
     codes = method.networks["encoder"](batch(3))
     assert torch.allclose(found.latents, codes * (math.sqrt(Z) / codes.norm(dim=1, keepdim=True)), atol=1e-6)
@@ -105,9 +105,9 @@ def test_between_codes_is_near_the_way_from_one_to_another() -> None:
     assert torch.allclose(placed, between_by_hand(codes, generator(1)), atol=1e-5)
     assert torch.equal(placed, between(codes, generator(1)))
     assert torch.allclose(placed.norm(dim=1), torch.full((500,), math.sqrt(Z)))
-    alone = between(codes[:1].repeat(500, 1), generator(1))  # from itself to itself: only astray
+    alone = between(codes[:1].repeat(500, 1), generator(1))  # from itself to itself: noise alone
     angle = torch.acos(F.cosine_similarity(alone, codes[:1].expand(500, Z)).clamp(-1, 1))
-    assert 0.05 < float(angle.max()) <= math.asin(twin.ASTRAY) + 1e-3
+    assert 0.05 < float(angle.max()) <= math.asin(twin.CODE_NOISE) + 1e-3
 
 
 def test_a_query_that_breaks_the_networks_is_not_found() -> None:
@@ -119,22 +119,22 @@ def test_a_query_that_breaks_the_networks_is_not_found() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_score_by_hand(channels: int) -> None:
-    method, _ = settled(channels=channels)
+    method, _ = remembering(channels=channels)
     queries = batch(5, channels, seed=99)
     got = whole(method, queries)
     raw = naive_terms(method, queries)
     terms = (raw - method.norms.centre.numpy()) / method.norms.spread.numpy()
-    assert np.allclose(got.residual.numpy(), np.exp(raw[:, 0]), rtol=1e-4)
-    assert np.allclose(got.discrimination.numpy(), terms[:, 1], atol=1e-3)
-    assert np.allclose(got.anomaly.numpy(), terms[:, 1] + RESIDUAL * terms[:, 0], atol=1e-3)
-    assert torch.equal(got.score, got.anomaly)
-    assert torch.equal(got.discriminator, -method.logits(queries))
-    assert torch.equal(method.features(queries), method.discriminator.inspect(queries).features)
+    assert np.allclose(got.scores.residual.numpy(), np.exp(raw[:, 0]), rtol=1e-4)
+    assert np.allclose(got.scores.discrimination.numpy(), terms[:, 1], atol=1e-3)
+    assert np.allclose(got.scores.anomaly.numpy(), terms[:, 1] + RESIDUAL * terms[:, 0], atol=1e-3)
+    assert torch.equal(got.scores.score, got.scores.anomaly)
+    assert torch.equal(got.scores.discriminator, -method.critique(queries).logits)
+    assert torch.equal(method.critique(queries).features, method.discriminator.critique(queries).features)
 
 
-def test_parts_of_images_are_judged_by_their_neighbours() -> None:
+def test_terms_of_parts_are_relative_to_their_neighbours() -> None:
     """As above, but expected is what the neighbours' terms are on average, not the mean of all."""
-    method, images = learnt("networks.memory=64", view="retina"), batch(60, seed=50)
+    method, images = learnt("networks.memory=64", parts=True), batch(60, seed=50)
     method.remember_normals(images)
     norms, queries = method.norms, batch(5, seed=99)
     memory = norms.memory[:60].double().numpy()
@@ -143,7 +143,7 @@ def test_parts_of_images_are_judged_by_their_neighbours() -> None:
     def unexpected(raw: np.ndarray, seen: torch.Tensor, own: bool) -> np.ndarray:
         gaps = []
         for place, image in enumerate(seen):
-            far = ((memory - naive_sight(method, image)) ** 2).sum(1)
+            far = ((memory - naive_descriptor(method, image)) ** 2).sum(1)
             order = [row for row in np.argsort(far) if not own or row != place][:NEIGHBOURS]
             gaps.append(raw[place] - usual[order].mean(0))
         return np.array(gaps)
@@ -152,48 +152,47 @@ def test_parts_of_images_are_judged_by_their_neighbours() -> None:
     assert np.allclose(norms.spread.numpy(), spread, rtol=2e-2)
     terms = unexpected(naive_terms(method, queries), queries, own=False) / spread
     got = whole(method, queries)
-    assert np.allclose(got.discrimination.numpy(), terms[:, 1], atol=2e-2)
+    assert np.allclose(got.scores.discrimination.numpy(), terms[:, 1], atol=2e-2)
     total = terms[:, 1] + RESIDUAL * terms[:, 0]
-    assert np.allclose(got.anomaly.numpy(), total, atol=2e-2)
-    expected = heatmap_of_parts(got.difference, got.anomaly, 0.03)
+    assert np.allclose(got.scores.anomaly.numpy(), total, atol=2e-2)
+    expected = heatmap_of_parts(got.difference, got.scores.anomaly, 0.03)
     assert torch.allclose(got.heatmap, expected, rtol=1e-5)
-    whole_images = settled()[0]
+    whole_images = remembering()[0]
     seen = whole(whole_images, queries)
     assert torch.equal(seen.heatmap, heatmap(seen.difference, whole_images.settings.compare.heatmap_sigma))
 
 
-def test_what_is_as_unlike_as_its_neighbours_is_not_abnormal() -> None:
+def test_a_part_as_far_from_normals_as_its_neighbours_is_not_abnormal() -> None:
     """Noise, where no two parts are alike, beside parts that are all but the same: each has a measure of its own."""
     still = batch(1, seed=3) + 0.02 * torch.randn(41, 1, 16, 16, generator=generator(0))
     noise = torch.rand(41, 1, 16, 16, generator=generator(1)) * 2 - 1
-    method = learnt("networks.memory=128", view="retina")
+    method = learnt("networks.memory=128", parts=True)
     method.remember_normals(torch.cat([still[:40], noise[:40]]))
-    quiet, loud = whole(method, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
-    assert max(abs(quiet), abs(loud)) < 3
+    even, noisy = whole(method, torch.cat([still[40:], noise[40:]])).scores.discrimination.tolist()
+    assert max(abs(even), abs(noisy)) < 3
     everywhere = learnt("networks.memory=128")
     everywhere.remember_normals(torch.cat([still[:40], noise[:40]]))
-    quiet, loud = whole(everywhere, torch.cat([still[40:], noise[40:]])).discrimination.tolist()
-    assert loud > quiet + 1
+    even, noisy = whole(everywhere, torch.cat([still[40:], noise[40:]])).scores.discrimination.tolist()
+    assert noisy > even + 1
 
 
-def test_the_memory_is_larger_for_patches() -> None:
-    networks = Settings().networks
-    assert (networks.rows_for("whole"), networks.rows_for("retina")) == (4096, 16_384)
-    given = Settings().with_overrides(["networks.memory=100"]).networks
-    assert (given.rows_for("whole"), given.rows_for("retina")) == (100, 100)
+def test_the_memory_is_larger_for_parts_unless_it_is_set() -> None:
+    networks, given = Settings().networks, Settings().with_overrides(["networks.memory=100"]).networks
+    assert networks.memory_for(parts=True) > networks.memory_for(parts=False)
+    assert given.memory_for(parts=True) == given.memory_for(parts=False) == 100
 
 
 def test_each_term_raises_the_score() -> None:
     """Higher is more abnormal: what differs more, or is farther from all that is remembered."""
-    method, images = settled()
+    method, images = remembering()
     counterpart = method.counterpart(Batch(images, tuple(range(20))))
     before = method.compare(images, counterpart)
     worse = method.compare(images, counterpart.__class__(-images, *list(vars(counterpart).values())[1:]))
-    assert (worse.anomaly > before.anomaly).all()
-    assert torch.equal(worse.discrimination, before.discrimination)
+    assert (worse.scores.anomaly > before.scores.anomaly).all()
+    assert torch.equal(worse.scores.discrimination, before.scores.discrimination)
     method.norms.memory.copy_(-method.norms.memory)
-    assert (method.compare(images, counterpart).discrimination > before.discrimination).all()
-    assert (method.compare(images, counterpart).anomaly > before.anomaly).all()
+    assert (method.compare(images, counterpart).scores.discrimination > before.scores.discrimination).all()
+    assert (method.compare(images, counterpart).scores.anomaly > before.scores.anomaly).all()
 
 
 # -- what it remembers -----------------------------------------------------------------------------------------------
@@ -201,13 +200,13 @@ def test_each_term_raises_the_score() -> None:
 
 @pytest.mark.parametrize("count", [9, 20, 32, 50])  # fewer images than rows of the memory, as many, more
 def test_what_is_remembered_by_hand(count: int) -> None:
-    method, images = settled(count)
+    method, images = remembering(count)
     norms, used = method.norms, images[:32]
     known = len(used)
     assert int(norms.count) == known
     assert norms.memory.shape == (32, EDGES + method.discriminator.feature_width)
-    sights = np.stack([naive_sight(method, image) for image in used])
-    assert np.allclose(norms.memory[:known].numpy(), sights, atol=5e-4)
+    descriptors = np.stack([naive_descriptor(method, image) for image in used])
+    assert np.allclose(norms.memory[:known].numpy(), descriptors, atol=5e-4)
     assert torch.allclose(norms.codes[:known], unit(method.encoder(used)), atol=1e-4)
     assert norms.memory[known:].count_nonzero() == norms.codes[known:].count_nonzero() == 0
     terms = naive_terms(method, used, own=True)
@@ -217,8 +216,8 @@ def test_what_is_remembered_by_hand(count: int) -> None:
     assert np.allclose(norms.spread.numpy(), terms.std(0), atol=2e-3)
 
 
-def test_settling_again_forgets_what_was_there() -> None:
-    method, _ = settled(30)
+def test_remembering_again_replaces_what_was_there() -> None:
+    method, _ = remembering(30)
     fewer = batch(5, seed=51)
     method.remember_normals(fewer)
     again = learnt()
@@ -227,7 +226,7 @@ def test_settling_again_forgets_what_was_there() -> None:
         assert torch.equal(method.norms.state_dict()[name], value), name
 
 
-def test_settling_needs_no_chance_and_moves_no_weight() -> None:
+def test_remembering_draws_nothing_and_changes_no_weight() -> None:
     method, images = learnt(), batch(20, seed=50)
     before, chance = state(method.networks), torch.get_rng_state()
     method.remember_normals(images)
@@ -240,14 +239,14 @@ def test_settling_needs_no_chance_and_moves_no_weight() -> None:
     assert all(torch.equal(once[name], value) for name, value in method.norms.state_dict().items())
 
 
-def test_a_single_image_and_images_all_alike_settle_and_score() -> None:
+def test_a_single_normal_and_equal_normals_are_remembered_and_score() -> None:
     for images in (batch(1), batch(1).repeat(12, 1, 1, 1), torch.full((12, 1, 16, 16), -1.0)):
         method = learnt()
         method.remember_normals(images)
         assert all(value.isfinite().all() for value in method.norms.state_dict().values())
         assert (method.norms.spread > 0).all()
-        assert whole(method, batch(4)).score.isfinite().all()
-        assert whole(method, images).score.isfinite().all()
+        assert whole(method, batch(4)).scores.score.isfinite().all()
+        assert whole(method, images).scores.score.isfinite().all()
 
 
 @pytest.mark.parametrize("count", [60, 400])
@@ -256,20 +255,23 @@ def test_unseen_normals_score_as_the_training_images_did(count: int) -> None:
     method = learnt("networks.memory=256")
     method.remember_normals(batch(count, seed=50))
     got = whole(method, batch(200, seed=51))
-    for values in (got.discrimination, (got.anomaly - got.discrimination) / RESIDUAL):  # D and n(log R)
+    for values in (
+        got.scores.discrimination,
+        (got.scores.anomaly - got.scores.discrimination) / RESIDUAL,
+    ):  # D and n(log r)
         assert abs(float(values.mean())) < 0.4
         assert 0.6 < float(values.std()) < 1.6
 
 
 def test_a_bundle_keeps_the_memory(tmp_path: Path) -> None:
-    method, images = settled()
+    method, images = remembering()
     Detector(method).save(tmp_path / "model")
     loaded = cast(Twin, Detector.load(tmp_path / "model", device="cpu").method)
     assert set(loaded.networks) == {"encoder", "generator", "discriminator", "norms"}
     for name, value in method.norms.state_dict().items():
         assert torch.equal(loaded.norms.state_dict()[name], value)
     assert torch.equal(loaded.norms.memory, loaded.networks["norms"].memory)
-    assert torch.equal(whole(loaded, images).score, whole(method, images).score)
+    assert torch.equal(whole(loaded, images).scores.score, whole(method, images).scores.score)
 
 
 # -- training --------------------------------------------------------------------------------------------------------
@@ -284,37 +286,37 @@ def between_by_hand(codes: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     others = codes[torch.randperm(len(codes), generator=rng)]
     share = torch.rand(len(codes), 1, generator=rng)
     noise = torch.randn(codes.shape, generator=rng)
-    return unit(unit((1 - share) * codes + share * others) + twin.ASTRAY * unit(noise)).detach()
+    return unit(unit((1 - share) * codes + share * others) + twin.CODE_NOISE * unit(noise)).detach()
 
 
 def discriminator_losses(
-    e: torch.nn.Module, g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
+    e: torch.nn.Module, g: torch.nn.Module, d: twin.DamageDiscriminator, normals: torch.Tensor, rng: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The hinge of D, and cross entropies of K with dropout, on normals, their damaged likes and what lies between."""
     damaged, kinds = damage(batch(), rng)
     z = between_by_hand(unit(e(normals)), rng)
     mask = (torch.rand(24, d.last_width, 4, 4, generator=rng) >= twin.DROPPED) / (1 - twin.DROPPED)
-    view = d.inspect(torch.cat([normals, damaged, g(z).detach()]), mask)
-    loss_d = (1 - view.logits[:8]).clamp_min(0).mean() + (1 + view.logits[16:]).clamp_min(0).mean()
-    chances = F.log_softmax(view.kinds, 1)
+    critique = d.critique(torch.cat([normals, damaged, g(z).detach()]), mask)
+    loss_d = (1 - critique.logits[:8]).clamp_min(0).mean() + (1 + critique.logits[16:]).clamp_min(0).mean()
+    chances = F.log_softmax(critique.kinds, 1)
     return loss_d, -(chances[:8, 0].mean() + chances[8:16].gather(1, kinds[:, None]).mean()) / 2
 
 
 def coder_losses(
-    e: torch.nn.Module, g: torch.nn.Module, d: twin.Inspector, normals: torch.Tensor, rng: torch.Generator
+    e: torch.nn.Module, g: torch.nn.Module, d: twin.DamageDiscriminator, normals: torch.Tensor, rng: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """Restoring in pixels, in every block of D, the codes of what lies between, and D's verdict."""
     z = between_by_hand(unit(e(normals)), rng)
     drawn = g(z)
-    spoilt = torch.cat([spoil(normals[:4], rng), normals[4:]])
-    twins = g(unit(e(spoilt)))
-    view = d.inspect(torch.cat([normals, twins, drawn]))
-    cosines = [1 - F.cosine_similarity(m[:8].detach().flatten(1), m[8:16].flatten(1)).mean() for m in view.maps]
+    corrupted = torch.cat([corrupt(normals[:4], rng), normals[4:]])
+    counterparts = g(unit(e(corrupted)))
+    critique = d.critique(torch.cat([normals, counterparts, drawn]))
+    cosines = [1 - F.cosine_similarity(m[:8].detach().flatten(1), m[8:16].flatten(1)).mean() for m in critique.maps]
     return {
-        "loss_rec": (((normals - twins) ** 2).mean((1, 2, 3)) / normals.var((1, 2, 3), correction=0)).mean(),
+        "loss_rec": (((normals - counterparts) ** 2).mean((1, 2, 3)) / normals.var((1, 2, 3), correction=0)).mean(),
         "loss_f": sum(cosines, torch.zeros(())) / len(cosines),
         "loss_z": 1 - F.cosine_similarity(z, e(drawn.detach())).mean(),
-        "loss_g": -view.logits[8:16].mean() - view.logits[16:].mean(),
+        "loss_g": -critique.logits[8:16].mean() - critique.logits[16:].mean(),
     }
 
 
@@ -331,7 +333,7 @@ def test_a_step_is_the_algorithm_written_out() -> None:
         backed.append(float(loss.detach()))
         loss.backward()
 
-    logged = trainer.step(batch(), 2, generator(9, "noise"), remember)
+    logged = trainer.step(Batch(batch()), 2, generator(9, "noise"), remember)
 
     rng = generator(9, "noise")
     normals = jitter(batch(), rng)
@@ -360,14 +362,14 @@ def test_k_knows_the_damage_that_it_is_asked_to(monkeypatch: pytest.MonkeyPatch)
     method = cast(Twin, untrained("twin", ROWS, 'training.damage=["turned", "erased"]'))
     steps(method.trainer(), batch(), 1)
     assert seen == [["turned", "erased"]]
-    assert method.discriminator.inspect(batch(2)).kinds.shape == (2, 3)
+    assert method.discriminator.critique(batch(2)).kinds.shape == (2, 3)
 
 
 @pytest.mark.parametrize("step", [0, 5])
 def test_what_scores_are_moving_averages_of_all_three(step: int) -> None:
     trainer = untrained("twin", ROWS, "training.ema=0.3").trainer()
     before = state(trainer.networks)
-    trainer.step(batch(), step, generator(0), backward)
+    trainer.step(Batch(batch()), step, generator(0), backward)
     kept = min(0.3, (1 + step) / (10 + step))
     for name in MOVING:
         assert trainer.networks[f"average_{name}"] is not trainer.networks[name]
@@ -406,7 +408,7 @@ def test_the_learning_rate_falls_in_the_second_half(asked: float | None, base: f
     trainer = untrained("twin", ROWS, "training.steps=100", *wish).trainer()
     rates = []
     for step in (0, 20, 50, 60, 75, 90, 99):
-        trainer.step(batch(), step, generator(0), backward)
+        trainer.step(Batch(batch()), step, generator(0), backward)
         every = {group["lr"] for optimizer in trainer.optimizers.values() for group in optimizer.param_groups}
         assert len(every) == 1
         rates.append(every.pop() / base)
@@ -419,12 +421,12 @@ def test_a_step_is_its_generators_alone() -> None:
         trainer = untrained("twin", ROWS).trainer()
         torch.manual_seed(seed)
         chance = torch.get_rng_state()
-        trainer.step(batch(), 0, generator(0), backward)
+        trainer.step(Batch(batch()), 0, generator(0), backward)
         assert torch.equal(torch.get_rng_state(), chance)
         ends.append(state(trainer.networks))
     assert changed(*ends) == set()
     other = untrained("twin", ROWS).trainer()
-    other.step(batch(), 0, generator(1), backward)
+    other.step(Batch(batch()), 0, generator(1), backward)
     assert set(MOVING) <= changed(ends[0], state(other.networks))
 
 
@@ -434,7 +436,7 @@ def test_a_training_taken_up_from_its_state_ends_the_same(cut: int) -> None:
 
     def trained(trainer: Trainer, first: int, last: int) -> Trainer:
         for step in range(first, last):
-            trainer.step(batch(seed=step), step, generator(0, step), backward)
+            trainer.step(Batch(batch(seed=step)), step, generator(0, step), backward)
         return trainer
 
     def fresh() -> Trainer:
@@ -457,28 +459,28 @@ def test_it_learns_to_restore_and_to_name_damage() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_a_preview_is_half_drawn_and_half_twins(count: int) -> None:
+def test_a_preview_is_half_drawn_and_half_counterparts(count: int) -> None:
     method = learnt()
     trainer = method.trainer()
     before = state(trainer.networks)
-    shown = trainer.preview(batch(count))
+    shown = trainer.preview(Batch(batch(count)))
     half = count // 2
     assert shown.shape == (count, 1, 16, 16)
-    twins = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
-    assert torch.allclose(shown[count - half :], twins, atol=1e-6)
+    counterparts = method.counterpart(Batch(batch(count)[:half], tuple(range(half)))).images
+    assert torch.allclose(shown[count - half :], counterparts, atol=1e-6)
     codes = between(on_sphere(method.encoder(batch(count)[half:])), generator(0, "preview"))
     assert torch.allclose(shown[: count - half], method.generator(codes), atol=1e-6)
     assert changed(before, state(trainer.networks)) == set()
 
 
 def test_samples_lie_between_the_codes_remembered() -> None:
-    method, _ = settled()
+    method, _ = remembering()
     samples = method.sample(5, seed=1)
     for number, sample in enumerate(samples):
         rng = generator(1, "sample", number)
         pair = method.norms.codes[torch.randint(0, 20, (2,), generator=rng)]  # of those that there are
         assert torch.allclose(sample, method.networks["generator"](between_by_hand(pair, rng))[0], atol=1e-5)
-    assert torch.allclose(samples[:2], method.sample(2, seed=1), atol=1e-6)  # more leave the first the same
+    assert torch.allclose(samples[:2], method.sample(2, seed=1), atol=1e-6)  # the first do not depend on the count
     assert torch.equal(samples, method.sample(5, seed=1))
     assert not torch.equal(samples, method.sample(5, seed=2))
 
@@ -509,14 +511,15 @@ def test_planted_defects_score_above_normals(detector: Detector) -> None:
     assert normals.std() < 4
 
 
-def test_a_training_settles_on_its_training_images_alone(detector: Detector) -> None:
+def test_a_training_remembers_its_training_images_alone(detector: Detector) -> None:
     method, (normals, _) = cast(Twin, detector.method), textured_discs(150, size=16, seed=0)
     assert method.spec == ImageSpec(1, 16)
-    prints = [finding.fingerprint for finding in detector.score(normals, pictures=False)]
+    fingerprints = [finding.fingerprint for finding in detector.score(normals, pictures=False)]
     images = torch.from_numpy(normals).float()[:, None] / 127.5 - 1
-    sights = torch.from_numpy(np.stack([naive_sight(method, image) for image in images]))
-    gaps = torch.cdist(sights, method.norms.memory.double()).min(1).values
-    trained = torch.tensor([print_ in set(detector.fingerprints["train"].tolist()) for print_ in prints])
+    descriptors = torch.from_numpy(np.stack([naive_descriptor(method, image) for image in images]))
+    gaps = torch.cdist(descriptors, method.norms.memory.double()).min(1).values
+    known = set(detector.fingerprints["train"].tolist())
+    trained = torch.tensor([fingerprint in known for fingerprint in fingerprints])
     assert trained.sum() == int(method.norms.count) == 120
     assert gaps[trained].max() < 5e-4  # the memory is of half precision
     assert gaps[~trained].min() > 5e-3

@@ -8,19 +8,20 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from anotwin.methods.protocol import Method, Trainer
+from anotwin.methods.protocol import Method
 from anotwin.methods.registry import create
-from anotwin.records import ImageSpec, View
+from anotwin.records import Batch, ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
+from anotwin.training.protocol import Trainer
 
 SMALL = ("networks.base_channels=4", "networks.latent_dim=6", "training.batch_size=8", "search.steps=3")
 State = dict[str, dict[str, torch.Tensor]]
 
 
-def untrained(name: str, *overrides: str, channels: int = 1, view: View = "whole") -> Method:
+def untrained(name: str, *overrides: str, channels: int = 1, parts: bool = False) -> Method:
     torch.manual_seed(0)
-    return create(name, ImageSpec(channels, 16, view=view), Settings().with_overrides([*SMALL, *overrides]))
+    return create(name, ImageSpec(channels, 16, parts=parts), Settings().with_overrides([*SMALL, *overrides]))
 
 
 def batch(count: int = 8, channels: int = 1, seed: int = 0) -> torch.Tensor:
@@ -74,6 +75,6 @@ def steps(trainer: Trainer, images: torch.Tensor, count: int, same_noise: bool =
     """Some steps on one batch, with the same noise each time unless told otherwise."""
     rows = []
     for step in range(count):
-        logged = trainer.step(images, step, generator(0, "test step", 0 if same_noise else step), backward)
+        logged = trainer.step(Batch(images), step, generator(0, "test step", 0 if same_noise else step), backward)
         rows.append({name: float(value) for name, value in logged.items()})
     return rows

@@ -20,6 +20,10 @@ SPEC = ImageSpec(1, 16)
 LARGE = ImageSpec(3, 64)  # 150 of these are 1.8 MiB
 
 
+def tensor(prepared, rows):
+    return prepared.subset(rows).batch(np.arange(len(rows))).images
+
+
 def test_eight_bits_are_exact():
     seen = []
     prepared = prepare_images(from_arrays(EXACT), [5, 3, *range(100)], SPEC, progress=lambda *done: seen.append(done))
@@ -32,7 +36,7 @@ def test_eight_bits_are_exact():
     assert prepared.failures == ()
     assert prepared.file is None
     assert seen == [(64, 102), (102, 102)]
-    batch = prepared.batch(np.array([1, 0, 1]))
+    batch = prepared.subset(np.array([7, 1, 0])).batch(np.array([1, 2, 1])).images
     expected = torch.stack([to_model(EXACT[i], SPEC)[0] for i in (3, 5, 3)])
     assert batch.dtype == torch.float32
     assert torch.equal(batch, expected)
@@ -47,8 +51,8 @@ def test_file_and_memory_hold_the_same(tmp_path, workers):
     assert disk.file.parent == tmp_path / "new" / "folder"
     np.testing.assert_array_equal(disk.array, memory.array)
     positions = np.array([149, 0, 7])
-    assert torch.equal(disk.batch(positions), memory.batch(positions))
-    assert disk.batch(positions).shape == (3, 3, 64, 64)
+    assert torch.equal(tensor(disk, positions), tensor(memory, positions))
+    assert tensor(disk, positions).shape == (3, 3, 64, 64)
     disk.close()
     disk.close()
     memory.close()
@@ -66,7 +70,7 @@ def test_deep_images_keep_sixteen_bits(values, spec):
     prepared = prepare_images(from_arrays(values), range(20), spec)
     assert prepared.array.dtype == np.uint16
     expected = torch.stack([to_model(image, spec)[0] for image in values])
-    torch.testing.assert_close(prepared.batch(np.arange(20)), expected, rtol=0, atol=1.01 / 65535)
+    torch.testing.assert_close(tensor(prepared, np.arange(20)), expected, rtol=0, atol=1.01 / 65535)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -75,7 +79,7 @@ def test_every_level_is_what_double_precision_makes_of_it(dtype):
     levels = np.arange(full + 1, dtype=dtype).reshape(16, 1, -1, 16)
     prepared = cache.PreparedImages(levels, np.zeros(16, np.int64), np.arange(16), ())
     expected = (levels.astype(np.float64) * (2 / full) - 1).astype(np.float32)
-    assert torch.equal(prepared.batch(np.arange(16)), torch.from_numpy(expected))
+    assert torch.equal(tensor(prepared, np.arange(16)), torch.from_numpy(expected))
     assert expected.min() == -1
     assert expected.max() == 1
 
@@ -83,7 +87,7 @@ def test_every_level_is_what_double_precision_makes_of_it(dtype):
 def test_outliers_are_clipped_to_the_learnt_range():
     values = np.full((1, 16, 16), 60000, np.uint16)
     prepared = prepare_images(from_arrays(values), [0], ImageSpec(1, 16, "uint16", 0, 4095))
-    assert torch.equal(prepared.batch(np.array([0])), torch.ones(1, 1, 16, 16))
+    assert torch.equal(tensor(prepared, np.array([0])), torch.ones(1, 1, 16, 16))
 
 
 def with_bad(count):
@@ -95,7 +99,7 @@ def with_bad(count):
 def test_a_few_failures_are_counted():
     prepared = prepare_images(with_bad(5), range(10), SPEC)
     assert prepared.indices.tolist() == [5, 6, 7, 8, 9]
-    assert len(prepared) == len(prepared.array) == len(prepared.fingerprints) == 5
+    assert len(prepared.subset(np.arange(5))) == len(prepared.array) == len(prepared.fingerprints) == 5
     assert [index for index, _ in prepared.failures] == [0, 1, 2, 3, 4]
     assert "NaN" in prepared.failures[0][1]
 

@@ -1,4 +1,4 @@
-"""Places, grids, blending and pooling of patches against brute-force twins, then what must hold for any image."""
+"""Places, grids, stitching and pooling of patches against brute force, then invariants for any image."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,12 @@ from hypothesis.extra import numpy as hnp
 
 from anotwin.errors import DataError, SettingsError
 from anotwin.prepare.patches import (
-    blend,
     cut,
     grid_positions,
     hann,
     pool,
-    pool_groups,
-    random_positions,
+    shown_positions,
+    stitch,
     valid_share,
 )
 
@@ -45,41 +44,28 @@ def test_valid_share_counts_every_pixel(valid, size, share):
 
 
 @SETTINGS
-@given(MASKS, st.integers(1, 4), SHARES)
-def test_random_positions_reach_all_allowed_places_and_no_other(valid, size, share):
-    places = brute_places(valid, size, share)
-    if not places:
-        with pytest.raises(DataError, match="no place"):
-            random_positions(valid, size, 1, np.random.default_rng(0), share)
+@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 5), st.data())
+def test_scoring_takes_the_patches_of_the_grid_that_are_half_valid(valid, size, data):
+    stride = data.draw(st.integers(1, size))
+    got = shown_positions(valid, size, stride)
+    if min(valid.shape) < size:
+        assert got.shape == (0, 2)
         return
-    drawn = random_positions(valid, size, 40 * len(places), np.random.default_rng(0), share)
-    assert drawn.dtype == np.int64
-    assert {tuple(place) for place in drawn.tolist()} == set(places)  # missed with probability e^-40 each
-
-
-def test_random_positions_are_uniform_over_an_odd_shape():
-    valid = np.zeros((9, 30), bool)
-    valid[:, :12] = True
-    valid[:5, 12:] = True  # an L: a draw of row and column apart would miss its form
-    places = brute_places(valid, 4, 1.0)
-    drawn = random_positions(valid, 4, 20_000, np.random.default_rng(1), share=1.0)
-    counts = np.array([np.sum((drawn == place).all(axis=1)) for place in places])
-    expected = 20_000 / len(places)
-    chi2 = ((counts - expected) ** 2 / expected).sum()
-    assert abs(chi2 - (len(places) - 1)) < 4 * np.sqrt(2 * len(places))
+    places = set(brute_places(valid, size, 0.5))
+    assert got.tolist() == [
+        place for place in grid_positions(valid.shape, size, stride).tolist() if tuple(place) in places
+    ]
 
 
 def test_what_no_patch_fits_is_said():
     with pytest.raises(DataError, match="image of 3 x 9 pixels for patches of side 4: use smaller"):
-        random_positions(np.ones((3, 9), bool), 4, 1, RNG)
+        valid_share(np.ones((3, 9), bool), 4)
     with pytest.raises(DataError, match="image of 9 x 3"):
         grid_positions((9, 3), 4, 2)
     with pytest.raises(SettingsError, match="pixels are left out"):
         grid_positions((9, 9), 4, 5)
     with pytest.raises(SettingsError, match="stride 0"):
         grid_positions((9, 9), 4, 0)
-    with pytest.raises(SettingsError, match=r"share 1\.5"):
-        random_positions(np.ones((9, 9), bool), 4, 1, RNG, share=1.5)
     with pytest.raises(SettingsError, match="side 0"):
         valid_share(np.ones((9, 9), bool), 0)
 
@@ -122,10 +108,10 @@ def test_patches_outside_are_refused(position):
     with pytest.raises(ValueError, match="outside an image"):
         cut(np.zeros((7, 9)), np.array([position]), 3)
     with pytest.raises(ValueError, match="outside an image"):
-        blend(np.zeros((1, 3, 3)), np.array([position]), (7, 9))
+        stitch(np.zeros((1, 3, 3)), np.array([position]), (7, 9))
 
 
-def brute_blend(patches, positions, shape, window):
+def brute_stitch(patches, positions, shape, window):
     """Pixel by pixel: the weighted mean of the patches over it."""
     out = np.full(shape, np.nan)
     for row in range(shape[0]):
@@ -142,17 +128,17 @@ def brute_blend(patches, positions, shape, window):
 
 
 @SETTINGS
-@given(st.integers(1, 4), st.integers(0, 6), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
-def test_blend_is_the_weighted_mean_of_what_covers_a_pixel(size, count, gaps, own, seed):
+@given(st.integers(1, 4), st.integers(0, 6), st.booleans(), st.integers(0, 2**32 - 1))
+def test_a_stitched_pixel_is_the_weighted_mean_of_the_patches_over_it(size, count, gaps, seed):
     rng = np.random.default_rng(seed)
     shape = 6, 7
     positions = np.stack([rng.integers(0, 7 - size, count), rng.integers(0, 8 - size, count)], axis=1)
     patches = rng.normal(size=(count, size, size))
     if gaps:
         patches[rng.random(patches.shape) < 0.3] = np.nan
-    window = rng.random((size, size)) + 0.1 if own else None
-    expected = brute_blend(patches, positions, shape, hann(size) if window is None else window)
-    np.testing.assert_allclose(blend(patches, positions, shape, window), expected, atol=1e-12)
+    side = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    expected = brute_stitch(patches, positions, shape, np.outer(side, side))
+    np.testing.assert_allclose(stitch(patches, positions, shape), expected, atol=1e-12)
 
 
 @SETTINGS
@@ -161,32 +147,29 @@ def test_patches_of_one_map_give_that_map_again(size, more_rows, more_columns, k
     shape = size + more_rows, size + more_columns
     image = data.draw(hnp.arrays(kind, shape, elements=st.floats(-100, 100, width=32), fill=st.just(0.5)))
     positions = grid_positions(shape, size, data.draw(st.integers(1, size)))
-    again = blend(cut(image, positions, size), positions, shape)
+    again = stitch(cut(image, positions, size), positions, shape)
     assert again.dtype == kind
     np.testing.assert_allclose(again, image, rtol=1e-5 if kind == np.float32 else 1e-12, atol=1e-11)
     level = data.draw(st.floats(-1e3, 1e3))
     constant = np.full((len(positions), size, size), level)
-    assert (blend(constant, positions, shape) == level).all()  # to the last bit
+    assert (stitch(constant, positions, shape) == level).all()  # to the last bit
 
 
-def test_blend_has_no_seams_and_says_where_nothing_is_known():
-    ramp = np.linspace(0, 1, 40)
+def test_a_stitched_map_has_no_seams_and_is_nan_where_no_patch_lies():
     positions = grid_positions((16, 40), 16, 4)
-    offsets = RNG.normal(size=len(positions))[:, None, None]
-    smooth = blend(np.broadcast_to(offsets, (len(positions), 16, 16)), positions, (16, 40))
-    flat = blend(np.broadcast_to(offsets, (len(positions), 16, 16)), positions, (16, 40), np.ones((16, 16)))
-    assert np.abs(np.diff(smooth, axis=1)).max() < 0.5 * np.abs(np.diff(flat, axis=1)).max()
-    alone = blend(np.full((1, 2, 2), ramp[3], np.float32), np.array([[1, 1]]), (4, 4))
+    patches = np.broadcast_to(RNG.normal(size=len(positions))[:, None, None], (len(positions), 16, 16))
+    smooth = stitch(patches, positions, (16, 40))
+    equal = brute_stitch(patches, positions, (16, 40), np.ones((16, 16)))  # no window: a plain mean
+    assert np.abs(np.diff(smooth, axis=1)).max() < 0.5 * np.abs(np.diff(equal, axis=1)).max()
+    alone = stitch(np.full((1, 2, 2), 0.1, np.float32), np.array([[1, 1]]), (4, 4))
     assert np.isnan(alone).sum() == 12
-    assert (alone[1:3, 1:3] == np.float32(ramp[3])).all()
-    assert np.isnan(blend(np.zeros((0, 2, 2)), np.empty((0, 2), np.int64), (4, 4))).all()
+    assert (alone[1:3, 1:3] == np.float32(0.1)).all()
+    assert np.isnan(stitch(np.zeros((0, 2, 2)), np.empty((0, 2), np.int64), (4, 4))).all()
 
 
-def test_blend_refuses_what_does_not_belong_together():
+def test_patches_and_positions_must_belong_together():
     with pytest.raises(ValueError, match=r"expected \(P, s, s\)"):
-        blend(np.zeros((2, 3, 3)), np.zeros((1, 2), int), (5, 5))
-    with pytest.raises(ValueError, match="weights above 0"):
-        blend(np.zeros((1, 3, 3)), np.zeros((1, 2), int), (5, 5), np.zeros((3, 3)))
+        stitch(np.zeros((2, 3, 3)), np.zeros((1, 2), int), (5, 5))
     with pytest.raises(ValueError, match="integers"):
         cut(np.zeros((5, 5)), np.zeros((1, 2)), 3)
 
@@ -223,12 +206,12 @@ def test_pooling_is_the_mean_of_the_top_share(scores, top):
     assert pool(scores, 1.0) == pytest.approx(np.mean(scores), rel=1e-9, abs=1e-6)
 
 
-def test_pooling_sees_a_small_lesion_and_not_one_loud_patch():
+def test_a_small_lesion_raises_the_pooled_score_more_than_one_noisy_patch():
     normal = RNG.normal(1.0, 0.1, 400)
-    loud, lesion = normal.copy(), normal.copy()
-    loud[7] = 3.0
+    noisy, lesion = normal.copy(), normal.copy()
+    noisy[7] = 3.0
     lesion[:12] = 2.0
-    assert pool(lesion) - pool(normal) > 3 * (pool(loud) - pool(normal))
+    assert pool(lesion) - pool(normal) > 3 * (pool(noisy) - pool(normal))
     assert pool([1.0, 2.0, 3.0, 4.0], 0.375) == pytest.approx((4 + 0.5 * 3) / 1.5)
     assert np.isnan(pool([]))
     assert np.isnan(pool([float("nan")]))
@@ -237,24 +220,3 @@ def test_pooling_sees_a_small_lesion_and_not_one_loud_patch():
             pool([1.0], share)
     with pytest.raises(ValueError, match=r"shape \(2, 2\)"):
         pool(np.zeros((2, 2)))
-
-
-@SETTINGS
-@given(st.lists(st.tuples(st.floats(-10, 10), st.integers(0, 3)), max_size=30))
-def test_groups_are_pooled_each_by_itself(pairs):
-    scores, groups = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    pooled = pool_groups(scores, groups, 0.4)
-    assert list(pooled) == list(dict.fromkeys(groups))
-    for group, value in pooled.items():
-        assert value == pool([score for score, other in pairs if other == group], 0.4)
-    with pytest.raises(ValueError, match="as many of both"):
-        pool_groups([1.0], [])
-
-
-def test_a_patient_is_pooled_from_patches_through_scans_and_volumes():
-    patches = np.array([0.0, 1.0, 5.0, float("nan"), 2.0])
-    scans = pool_groups(patches, ["a0", "a0", "a1", "a2", "b0"])
-    volumes = pool_groups(list(scans.values()), [name[0] for name in scans])
-    patients = pool_groups(list(volumes.values()), ["p"] * len(volumes))
-    assert volumes == {"a": 5.0, "b": 2.0}  # a2 has no score and takes no part
-    assert patients == {"p": 5.0}

@@ -86,7 +86,7 @@ def test_identity_where_sizes_agree_is_exact(spec_, fit):
         np.testing.assert_array_equal(plane.numpy(), (pixels * (2 / 255) - 1).astype(np.float32))
     np.testing.assert_array_equal(image_to_native(image, geometry, spec_, pixels), pixels)
     heat = RNG.random((16, 16), dtype=np.float32)
-    np.testing.assert_array_equal(map_to_native(heat, geometry), heat)
+    np.testing.assert_array_equal(map_to_native(torch.from_numpy(heat), geometry), heat)
 
 
 @pytest.mark.parametrize("spec_", [spec(pixel_type="uint16", white=65535.0), U16, spec()])
@@ -139,7 +139,7 @@ def test_constant_stays_constant(height, width, size, fit, value):
     image, geometry = to_model(pixels, spec_)
     torch.testing.assert_close(image, torch.full((1, size, size), value / 127.5 - 1), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(image_to_native(image, geometry, spec_, pixels), pixels)
-    heat = map_to_native(np.full((size, size), 0.7, np.float32), geometry)
+    heat = map_to_native(torch.full((size, size), 0.7), geometry)
     assert heat.shape == (height, width)
     np.testing.assert_allclose(heat, 0.7, rtol=1e-6)
 
@@ -191,13 +191,13 @@ def test_pad_keeps_the_aspect_centres_and_repeats_the_border():
     np.testing.assert_allclose(image[:, :5], left, atol=1e-6)
     np.testing.assert_allclose(image[:, 5:11], -1)
     np.testing.assert_allclose(image[:, 11:], right, atol=1e-6)
-    heat = map_to_native(np.tile(np.arange(16.0), (16, 1)), Geometry(16, 8, 16, "pad"))
+    heat = map_to_native(torch.arange(16.0).tile(16, 1), Geometry(16, 8, 16, "pad"))
     np.testing.assert_array_equal(heat, np.tile(np.arange(4.0, 12.0), (16, 1)))
 
 
 def test_map_of_another_size_is_our_bug():
     with pytest.raises(ValueError, match=r"\(8, 8\)"):
-        map_to_native(np.zeros((8, 8)), Geometry(4, 4, 16, "stretch"))
+        map_to_native(torch.zeros(8, 8), Geometry(4, 4, 16, "stretch"))
 
 
 @SETTINGS

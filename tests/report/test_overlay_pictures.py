@@ -11,6 +11,7 @@ from PIL import Image
 
 from anotwin.errors import DataError
 from anotwin.records import Finding
+from anotwin.report.files import picture_name
 from anotwin.report.overlay import display_window, heat_rgb, overlay, save_pictures, save_png, to_display
 
 RNG = np.random.default_rng(0)
@@ -59,7 +60,6 @@ def test_heat_grows_lighter_and_a_good_image_stays_dark():
     assert luminance[-1] > 150
     assert (heat_rgb(np.array([[2.0, 50.0, np.inf]])) == heat_rgb(np.array([[2.0]]))).all()
     assert (heat_rgb(np.array([[np.nan, -1.0]])) == heat_rgb(np.array([[0.0]]))).all()
-    assert (heat_rgb(np.array([[3.0]]), scale=3.0) == heat_rgb(np.array([[1.0]]))).all()
     expected = np.array(matplotlib.colormaps["inferno"](0.87 / 2, bytes=True)[:3])
     assert (heat_rgb(np.array([[1.0]]))[0, 0] == expected).all()
 
@@ -68,17 +68,17 @@ def test_heat_grows_lighter_and_a_good_image_stays_dark():
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_without_heat_the_overlay_is_the_image_in_grey(shape, kind):
     pixels = (RNG.random(shape) * 255).astype(kind)
-    laid = overlay(pixels, np.full(shape[:2], 0.5, np.float32), (0.0, 255.0))
-    assert laid.shape == (*shape[:2], 3)
-    assert (laid[..., 0] == laid[..., 1]).all()
-    assert (laid[..., 0] == laid[..., 2]).all()
+    drawn = overlay(pixels, np.full(shape[:2], 0.5, np.float32), (0.0, 255.0))
+    assert drawn.shape == (*shape[:2], 3)
+    assert (drawn[..., 0] == drawn[..., 1]).all()
+    assert (drawn[..., 0] == drawn[..., 2]).all()
     grey = to_display(pixels).astype(float) @ [0.299, 0.587, 0.114]
-    assert np.abs(laid[..., 0] - grey).max() <= 1
+    assert np.abs(drawn[..., 0] - grey).max() <= 1
 
 
 def test_full_heat_covers_four_fifths():
-    laid = overlay(np.full((2, 2), 100, np.uint8), np.full((2, 2), 9.0))
-    assert np.abs(laid - (0.2 * 100 + 0.8 * heat_rgb(np.full((2, 2), 9.0)))).max() <= 0.5
+    drawn = overlay(np.full((2, 2), 100, np.uint8), np.full((2, 2), 9.0))
+    assert np.abs(drawn - (0.2 * 100 + 0.8 * heat_rgb(np.full((2, 2), 9.0)))).max() <= 0.5
     with pytest.raises(DataError, match="same height and width"):
         overlay(np.zeros((2, 3), np.uint8), np.zeros((3, 2)))
 
@@ -113,20 +113,36 @@ def test_what_is_no_picture_is_refused(tmp_path, array):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = save_png(np.zeros((4, 4), np.uint8), tmp_path / "a.png")
+    before = path.read_bytes()
+
+    def full(_image, target, **_options):
+        target.write_bytes(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(DataError, match=r"cannot write .*a\.png: No space left on device"):
+        save_png(np.ones((4, 4), np.uint8), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_pictures_of_a_finding(tmp_path):
     query = RNG.integers(0, 4096, (49, 51)).astype(np.uint16)
     heat = np.zeros((49, 51), np.float32)
     heat[10:20, 10:20] = 3
     for name in ("../../out.png", "/abs/a.jpg", "/abs/a.png"):
-        save_pictures(Finding(name, query=query, counterpart=query // 2, heatmap=heat), tmp_path / "out")
-    save_pictures(Finding("error.png", error="unreadable"), tmp_path / "out")
+        found = Finding(name, query=query, counterpart=query // 2, heatmap=heat)
+        save_pictures(found, tmp_path / "out", picture_name(name))
+    save_pictures(Finding("error.png", error="unreadable"), tmp_path / "out", "error.png")
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     names = ["%/abs/a.png", "%/abs/a~jpg.png", "%2E%2E/%2E%2E/out.png"]
     assert files == [f"out/{kind}/{name}" for kind in ("counterparts", "heatmaps") for name in names]
     with Image.open(tmp_path / "out" / files[0][4:]) as image:
         assert (np.asarray(image) == query // 2).all()
     with Image.open(tmp_path / "out" / files[3][4:]) as image:
-        laid = np.asarray(image).astype(int)
-    assert laid.shape == (49, 51, 3)
-    hot = np.abs(laid[..., 0] - laid[..., 2]) > 50
+        drawn = np.asarray(image).astype(int)
+    assert drawn.shape == (49, 51, 3)
+    hot = np.abs(drawn[..., 0] - drawn[..., 2]) > 50
     assert (hot == (heat > 0)).all()

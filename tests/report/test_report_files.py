@@ -1,4 +1,4 @@
-"""Names of pictures stay below their folder and never meet; writing is whole or not at all."""
+"""Names of pictures stay below their folder and are never shared; errors of the disk are one line."""
 
 from pathlib import Path, PurePosixPath
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anotwin.errors import DataError
-from anotwin.report.files import atomic, picture_name
+from anotwin.report.files import disk_errors, picture_name, picture_names
 
 PIECES = st.sampled_from(
     ["a", "A1", ".", "..", "/", "//", "~", "%", "png", ".png", ".jpg", "test-00042", "\\", "é", ""]
@@ -60,27 +60,18 @@ def test_plain_names_stay_readable():
     assert picture_name("bad\udcff.png") == "bad%ED%B3%BF.png"  # a name that is not UTF-8 on disk
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path):
-    target = tmp_path / "deep" / "a.txt"
-    with atomic(target) as temporary:
-        temporary.write_text("old")
-
-    def killed_halfway():
-        with atomic(target) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError, match="killed"):
-        killed_halfway()
-    assert target.read_text() == "old"
-    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
+@QUICK
+@given(st.lists(IDS, max_size=6, unique=True))
+def test_the_pictures_of_a_source_have_names_of_their_own(ids):
+    names = picture_names(ids)
+    assert list(names) == ids
+    assert len(set(names.values())) == len(ids)
 
 
-def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+def test_an_error_of_the_disk_is_one_line_that_names_the_file(tmp_path):
     message = r"a\.png: cannot write \(No space left on device\)"
-    with pytest.raises(DataError, match=message) as caught, atomic(tmp_path / "a.png"):
+    with pytest.raises(DataError, match=message) as caught, disk_errors(tmp_path / "a.png"):
         raise OSError(28, "No space left on device")
     assert "\n" not in str(caught.value)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot write"), atomic(Path(tmp_path, "file", "below.png")):
-        pass
+    with pytest.raises(DataError, match=r"none: cannot read \(No such file"), disk_errors(Path("none"), doing="read"):
+        Path("none").read_text()

@@ -16,7 +16,7 @@ from rich.console import Console
 import anotwin.errors
 from anotwin.errors import DataError
 from anotwin.records import Finding
-from anotwin.report.table import COLUMNS, ScoresWriter, print_table, read_scores, row
+from anotwin.report.table import COLUMNS, ScoresWriter, print_table, row, scan_scores
 
 HARD_NAMES = ['comma,"quote".png', "line\nbreak.png", "return\rhere.png", "ümläut/图.png", "bad\udcff.png", " blank "]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -48,7 +48,7 @@ def test_round_trip(tmp_path_factory, cases):
         for name, (score, residual, p, anomalous, error) in cases.items()
     ]
     write(path, findings)
-    assert read_scores(path) == [row(each) for each in findings]
+    assert list(scan_scores(path)) == [row(each) for each in findings]
 
 
 def test_the_csv_module_reads_what_was_written(tmp_path):
@@ -118,7 +118,7 @@ def test_another_key_starts_afresh(tmp_path):
         writer.write([finding("new.png")])
         assert not path.exists()
         writer.finish()
-    assert [entry["image"] for entry in read_scores(path)] == ["new.png"]
+    assert [entry["image"] for entry in scan_scores(path)] == ["new.png"]
 
 
 def test_a_finished_table_is_replaced_only_at_the_end(tmp_path):
@@ -129,7 +129,7 @@ def test_a_finished_table_is_replaced_only_at_the_end(tmp_path):
         writer.write([finding("two.png")])
         assert path.read_bytes() == before
         writer.finish()
-    assert [entry["image"] for entry in read_scores(path)] == ["two.png"]
+    assert [entry["image"] for entry in scan_scores(path)] == ["two.png"]
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_foreign_tables_are_refused_on_one_line(tmp_path, content, message):
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(DataError, match=message) as caught:
-        read_scores(path)
+        list(scan_scores(path))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_missing_table_and_folder_for_a_table(tmp_path):
     with pytest.raises(DataError, match=r"none\.csv: cannot read"):
-        read_scores(tmp_path / "none.csv")
+        list(scan_scores(tmp_path / "none.csv"))
     with pytest.raises(DataError, match="is a folder"):
         ScoresWriter(tmp_path, "k")
 

@@ -1,13 +1,14 @@
 """Each verdict on arrays made to deserve it."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
-from anotwin.errors import SettingsError
 from anotwin.methods.registry import create
-from anotwin.records import ImageSpec
+from anotwin.records import Batch, ImageSpec
 from anotwin.run.health import Health, examine, examine_method
 from anotwin.settings import Settings
 
@@ -75,15 +76,40 @@ def test_the_verdict_does_not_depend_on_the_scale(rng: np.random.Generator) -> N
 
 def test_identical_heldout_images_do_not_divide_by_zero(rng: np.random.Generator) -> None:
     same = np.zeros((COUNT, PIXELS), np.float32)
-    assert np.isfinite(json.loads(json.dumps(examine(_normals(rng), same, same).as_dict()))["diversity"])
+    assert np.isfinite(json.loads(json.dumps(asdict(examine(_normals(rng), same, same))))["diversity"])
+
+
+class Squares:
+    """Smooth random squares to learn from, or none to be asked for."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.images = torch.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (count, 1, 16, 16))).float()
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, numbers: np.ndarray) -> Batch:
+        self.asked += numbers.tolist()
+        return Batch(self.images[numbers])
 
 
 def test_a_method_without_samples_is_unknown() -> None:
     method = create("acae", ImageSpec(1, 16), Settings().with_overrides(["networks.base_channels=4"]))
-    with pytest.raises(SettingsError):
-        method.sample(1, 0)
-    rows = np.arange(30)
-    health = examine_method(method, lambda _rows: pytest.fail("nothing to fetch"), rows, rows)
+    heldout, training = Squares(30, 0), Squares(30, 1)
+    health = examine_method(method, heldout, training)
     assert isinstance(health, Health)
     assert health.verdict == "unknown"
     assert "acae" in health.advice
+    assert heldout.asked == training.asked == []
+
+
+def test_a_methods_samples_are_examined_beside_as_many_images() -> None:
+    """An untrained generator draws grey after grey: collapsed, whatever the images are."""
+    method = create("anogan", ImageSpec(1, 16), Settings().with_overrides(["networks.base_channels=4"]))
+    heldout, training = Squares(25, 0), Squares(60, 1)
+    health = examine_method(method, heldout, training)
+    assert health.verdict == "collapsed"
+    assert heldout.asked == training.asked == list(range(25))
+    parts = [method.sample(25, seed=0), heldout.images, training.images[:25]]  # type: ignore[attr-defined]
+    assert health == examine(*(part.flatten(1).numpy() for part in parts))

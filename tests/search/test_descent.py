@@ -15,7 +15,7 @@ from anotwin.search.descent import Plan, SearchResult, evaluate
 from anotwin.search.descent import descend as descend_all
 from anotwin.search.objective import Objective, Terms
 
-quick = settings(derandomize=True, deadline=None, max_examples=25)
+few_examples = settings(derandomize=True, deadline=None, max_examples=25)
 CENTRE = torch.tensor([0.5, -1.0, 2.0])
 
 
@@ -211,7 +211,7 @@ def test_start_is_not_touched() -> None:
     assert not start.requires_grad
 
 
-@quick
+@few_examples
 @given(
     seed=st.integers(0, 10_000),
     count=st.integers(1, 6),
@@ -350,7 +350,7 @@ def test_networks_see_powers_of_two_of_rows(count: int, at_once: int) -> None:
     assert torch.allclose(gradients, 2 * (rows + 1)[:, None] * (z - CENTRE))
 
 
-@quick
+@few_examples
 @given(
     seed=st.integers(0, 10_000),
     count=st.integers(1, 7),
@@ -358,7 +358,7 @@ def test_networks_see_powers_of_two_of_rows(count: int, at_once: int) -> None:
     patience=st.integers(0, 9),
     name=st.sampled_from(sorted(PROBLEMS)),
 )
-def test_company_changes_nothing_with_rows_leaving(
+def test_no_row_depends_on_the_others_when_rows_leave(
     seed: int, count: int, restarts: int, patience: int, name: str
 ) -> None:
     begin = starts(count * restarts, seed).view(count, restarts, 3)

@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from anotwin.compare.features import discrimination_score, reference_score
-from anotwin.compare.residual import difference, residual_score
-from anotwin.compare.score import anomaly_score
+from anotwin.compare.terms import anomaly_score, discrimination_score, reference_score, residual_score
 from anotwin.methods.networks import Discriminator, Generator
 from anotwin.records import ImageSpec
 from anotwin.search.objective import anogan_objective
@@ -21,7 +19,7 @@ from anotwin.search.prior import bounded, prior_penalty
 from anotwin.settings import NetworkSettings
 
 EVERYONE = torch.arange(3)
-quick = settings(derandomize=True, deadline=None, max_examples=50)
+few_examples = settings(derandomize=True, deadline=None, max_examples=50)
 numbers = st.floats(-1e3, 1e3)
 DIM, SIDE, BATCH = 5, 16, 3
 
@@ -49,7 +47,7 @@ def queries_and_latents(channels: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_residual_in_closed_form() -> None:
     queries = torch.tensor([1.0, -0.5]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    assert residual_score(difference(queries, torch.zeros(2, 3, 4, 4))).tolist() == [48.0, 24.0]
+    assert residual_score(queries - torch.zeros(2, 3, 4, 4)).tolist() == [48.0, 24.0]
 
 
 def test_sigmoid_loss_in_closed_form() -> None:
@@ -61,18 +59,18 @@ def test_sigmoid_loss_in_closed_form() -> None:
     assert torch.allclose(reference_score(logits), oracle)
 
 
-@quick
+@few_examples
 @given(hnp.arrays(np.float64, (2, 3, 2, 4, 4), elements=numbers))
 def test_residual_is_the_brute_force_sum(pair: np.ndarray) -> None:
     queries, images = pair
     expected = [
         math.fsum(abs(x - g) for x, g in zip(q.flat, i.flat, strict=True)) for q, i in zip(queries, images, strict=True)
     ]
-    got = residual_score(difference(torch.from_numpy(queries), torch.from_numpy(images)))
+    got = residual_score(torch.from_numpy(queries) - torch.from_numpy(images))
     assert got.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@quick
+@few_examples
 @given(hnp.arrays(np.float64, (2, 3, 7), elements=numbers))
 def test_feature_matching_is_the_brute_force_sum(pair: np.ndarray) -> None:
     expected = [math.fsum(abs(x - g) for x, g in zip(*rows, strict=True)) for rows in zip(*pair, strict=True)]
@@ -80,7 +78,7 @@ def test_feature_matching_is_the_brute_force_sum(pair: np.ndarray) -> None:
     assert got.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@quick
+@few_examples
 @given(numbers, numbers, st.floats(0, 1))
 def test_blend_goes_from_residual_to_discrimination(residual: float, discrimination: float, weight: float) -> None:
     r, d = (torch.tensor([value], dtype=torch.float64) for value in (residual, discrimination))
@@ -202,7 +200,7 @@ def test_the_prior_is_a_log_density_and_adds_to_the_total_alone(prior: str) -> N
     assert torch.allclose(held.total - plain.total, 2.5 * expected)
 
 
-@quick
+@few_examples
 @given(hnp.arrays(np.float64, (4, 3), elements=st.floats(-1e3, 1e3)), st.floats(0.1, 3.0))
 def test_a_bound_is_the_projection(values: np.ndarray, bound: float) -> None:
     latents = torch.from_numpy(values)

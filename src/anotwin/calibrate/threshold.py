@@ -5,7 +5,7 @@ validity of inductive conformal predictors", ACML 2012, and Angelopoulos and Bat
 Prediction", arXiv 2107.07511, 2021, on the size of the calibration set (both: `rate_bound`); Bates et al., "Testing for
 outliers with conformal p-values", arXiv 2104.08279, 2021 (the use for anomalies).
 
-All that is assumed: the held-out normals and a new normal image are exchangeable, and the model saw neither.
+The only assumption: the held-out normals and a new normal image are exchangeable; the model was trained on neither.
 
     n     held-out normal scores s_(1) <= ... <= s_(n)
     p(s)  (1 + #{i: s_i >= s}) / (n + 1)                       conformal p-value of a score
@@ -21,7 +21,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ def conformal_threshold(scores: Numbers, rate: float) -> float:
     """The threshold above which a new normal image lies with probability at most `rate`.
 
     The k-th smallest of the n scores, k = ceil((n + 1)(1 - rate)). The probability is over the draw of the held-out
-    normals and of the new one; `rate_bound` says what holds for the draw at hand.
+    normals and of the new one; `rate_bound` is for held-out normals that are given.
 
     Args:
         scores: (n,) finite scores of held-out normal images, in any order; higher is more abnormal.
@@ -51,10 +51,7 @@ def conformal_threshold(scores: Numbers, rate: float) -> float:
     8.0
     """
     ordered = _ascending(scores, "score")
-    allowed = _allowed(ordered.size, _checked_rate(rate))
-    if allowed < 1:
-        raise DataError(_too_few(ordered.size, rate))
-    return float(ordered[ordered.size - allowed])  # s_(k), k = n + 1 - allowed, counted from 1
+    return float(ordered[ordered.size - _allowed(ordered.size, rate)])  # s_(k), k = n + 1 - a, counted from 1
 
 
 def smallest_rate(count: int) -> float:
@@ -79,36 +76,20 @@ def normals_needed(rate: float) -> int:
     return exact - 1 if exact > 1 and 1 / exact <= rate else exact
 
 
-@overload
-def p_value(scores: float, sorted_scores: Numbers) -> float: ...
-@overload
-def p_value(scores: npt.NDArray[Any], sorted_scores: Numbers) -> npt.NDArray[np.float64]: ...
-def p_value(scores: float | npt.NDArray[Any], sorted_scores: Numbers) -> float | npt.NDArray[np.float64]:
-    """Conformal p-value (1 + #{calibration scores >= s}) / (n + 1): small is abnormal, NaN where the score is NaN.
+def p_value(score: float, sorted_scores: Sequence[float]) -> float:
+    """Conformal p-value (1 + #{calibration scores >= s}) / (n + 1), in [1 / (n + 1), 1]: small is abnormal.
 
     Under exchangeability P(p <= u) <= u for a new normal. `p_value(s, scores) <= rate` holds exactly where
     `s > conformal_threshold(scores, rate)`, also in floating point.
 
     Args:
-        scores: one score, or an array of any shape.
-        sorted_scores: (n,) ascending scores of held-out normals, as in `Calibration.scores`.
-
-    Returns:
-        In [1 / (n + 1), 1]; a float for one score, otherwise an array of the shape of `scores`.
-
-    Raises:
-        SettingsError: `sorted_scores` is not ascending.
+        score: a number, not NaN.
+        sorted_scores: (n,) scores of held-out normals, ascending as in `Calibration.scores`.
 
     >>> p_value(2.5, [1.0, 2.0, 3.0])
     0.5
     """
-    reference = np.asarray(sorted_scores, dtype=np.float64)
-    if reference.ndim != 1 or not np.all(reference[1:] >= reference[:-1]):
-        raise SettingsError("p_value: the calibration scores must be one ascending list; sort them first")
-    values = np.asarray(scores, dtype=np.float64)
-    at_least = reference.size - np.searchsorted(reference, values, side="left")
-    p = np.where(np.isnan(values), np.nan, (1 + at_least) / (reference.size + 1))
-    return float(p) if p.ndim == 0 else p
+    return (1 + len(sorted_scores) - bisect_left(sorted_scores, score)) / (len(sorted_scores) + 1)
 
 
 def rate_bound(count: int, rate: float, confidence: float = 0.95) -> float:
@@ -130,22 +111,20 @@ def rate_bound(count: int, rate: float, confidence: float = 0.95) -> float:
     """
     if not 0 < confidence < 1:
         raise SettingsError(f"calibration: confidence must be between 0 and 1, got {confidence}")
-    allowed = _allowed(count, _checked_rate(rate))
-    if allowed < 1:
-        raise DataError(_too_few(count, rate))
+    allowed = _allowed(count, rate)
     return float(stats.beta.ppf(confidence, allowed, count + 1 - allowed))
 
 
 def calibrate(
     scores: Numbers, residuals: Numbers, discriminations: Numbers, heat_quantile_scale: float, rate: float
 ) -> Calibration:
-    """All that the decision needs, from held-out normals alone; nothing is removed from them.
+    """The thresholds of the decision from the scores of held-out normals, outliers among them included.
 
     Args:
         scores: (n,) the score that decides.
         residuals: (n,) R(x) of the same images; gets its own threshold at the same rate.
         discriminations: (n,) D(x) of the same images; likewise.
-        heat_quantile_scale: heat of the loudest 0.5 % of the normals' pixels, >= 0, passed on as `heatmap_scale`.
+        heat_quantile_scale: the heat that 0.5 % of the normals' pixels exceed, >= 0; stored as `heatmap_scale`.
         rate: requested false-alarm rate, in (0, 1).
 
     Raises:
@@ -193,22 +172,23 @@ def decide(
     }
     flagged = [name for name, exceeds in terms.items() if exceeds]
     flagged_by = "both" if len(flagged) == 2 else "".join(flagged)
-    # `p_value`, without looking again at all scores for every image: a calibration's are ascending
-    at_least = len(calibration.scores) - bisect_left(calibration.scores, score)
-    return (1 + at_least) / (len(calibration.scores) + 1), bool(score > calibration.threshold), flagged_by
+    return p_value(score, calibration.scores), bool(score > calibration.threshold), flagged_by
 
 
 def _allowed(count: int, rate: float) -> int:
-    """a, the largest integer with a / (n + 1) <= rate, both sides as doubles: how many p-values are small enough.
+    """a, the largest integer with a / (n + 1) <= rate, both sides as doubles; raises DataError where it is 0.
 
-    Comparing doubles makes p <= rate and score > threshold one and the same, and needs no tolerance: division rounds
-    correctly, so that 1 / 100 is the double that ``0.01`` is, where floor(100 * 0.07) or ceil(100 * (1 - 0.07)) may not
-    see an integer.
+    Comparing doubles makes p <= rate and score > threshold equivalent, without a tolerance: division rounds correctly,
+    so that 1 / 100 is the same double as ``0.01``, while 100 * 0.07 or 100 * (1 - 0.07) may miss the integer.
     """
-    allowed = math.floor((count + 1) * rate)
+    allowed = math.floor((count + 1) * _checked_rate(rate))
     if (allowed + 1) / (count + 1) <= rate:
-        return allowed + 1
-    return allowed - 1 if allowed / (count + 1) > rate else allowed
+        allowed += 1
+    elif allowed / (count + 1) > rate:
+        allowed -= 1
+    if allowed < 1:
+        raise DataError(_too_few(count, rate))
+    return allowed
 
 
 def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
@@ -219,7 +199,7 @@ def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
     if bad:
         raise DataError(
             f"calibration: the {name} of {bad} of {values.size} held-out normal images is not finite; "
-            "remove these images or look at the training run's health before calibrating"
+            "remove these images or check the training run's health before calibrating"
         )
     return np.sort(values)
 

@@ -1,7 +1,6 @@
-"""The whole way on real images: scikit-learn's handwritten digits, or MNIST where it is at hand.
+"""`anotwin demo`: train, calibrate, score and evaluate on scikit-learn's digits, or on MNIST where it is found.
 
-Normal is the digit 0; the model never sees another one before it is asked about it. Sizes are chosen for three
-minutes on two cores, installation aside.
+Normal is the digit 0, and the model is trained on zeros alone. Sizes are chosen for three minutes on two cores.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from anotwin.updates import Update, Watch
 
 SCORED = 24  # images that get a row in scores.csv, half of them zeros
 EVALUATED = {"digits": None, "mnist": 1000}
-QUICK = {
+SMALL = {  # settings for three minutes
     "digits": ["training.steps=1500", "networks.base_channels=16", "calibration.false_alarm_rate=0.05"],
     "mnist": ["training.steps=1000", "networks.base_channels=16"],
 }
@@ -36,14 +35,14 @@ QUICK = {
 def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
     """Train, calibrate, score and evaluate below `out`; {"what", "numbers"} for the closing table.
 
-    `data` is a folder with MNIST's idx files, or "digits" for scikit-learn's digits even where MNIST is at hand.
+    `data` is a folder with MNIST's idx files, or "digits" for scikit-learn's digits even where MNIST is found.
     """
     mnist = None if data == Path("digits") else data or find_mnist()
     kind = "mnist" if mnist else "digits"
     what = "MNIST, normal = 0" if mnist else "handwritten digits of scikit-learn (8 x 8), normal = 0"
     watch(Update("note", detail=f"{what}: {mnist or 'bundled, no download'}"))
     root = Path(mnist) if mnist else write_digits(out / "data")
-    settings = Settings().with_overrides([*QUICK[kind], 'data.normal="0"'])
+    settings = Settings().with_overrides([*SMALL[kind], 'data.normal="0"'])
     detector = Detector.train(root, out / "model", settings=settings, watch=watch)
     source = open_source(root, "test", "auto", "0")
     few = out / "queries"
@@ -68,7 +67,8 @@ def find_mnist() -> Path | None:
 def write_digits(folder: Path) -> Path:
     """scikit-learn's digits as PNG files: train/0 (143 zeros), test/0 (every fifth, 35), test/1 to test/9 (50 each).
 
-    They lie in the order of their writers: the last zeros are not like the first, and no threshold would hold for them.
+    Every fifth, because they are in the order of their writers: the last zeros are not like the first, and no threshold
+    would hold for them.
     """
     digits = load_digits()
     seen: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""Findings into a folder: scores.csv, counterparts/, heatmaps/, figure.png, and what the domain writes; and samples."""
+"""`anotwin score`: scores.csv, counterparts/, heatmaps/, figure.png and what the domain writes; `anotwin sample`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from anotwin.detector import Detector
 from anotwin.domains.open import notes_of
-from anotwin.domains.protocol import Job, Outputs, Written
+from anotwin.domains.protocol import Job, ScoreOutputs, Written
+from anotwin.domains.registry import DOMAINS
 from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native
@@ -34,12 +35,12 @@ PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": n
 
 @dataclass(frozen=True)
 class Summary:
-    """What a scoring run found. The rows themselves stay on disk: memory does not grow with the images."""
+    """The result of a scoring run. Its rows stay on disk, so that memory does not grow with the number of images."""
 
     images: int
     flagged: int
     failed: int  # images with an error
-    worst: list[Row]  # the most anomalous, behind them some that could not be scored
+    worst: list[Row]  # the most anomalous; images that could not be scored come last
     calibrated: bool
     written: Sequence[Written] = ()  # scores.csv first
 
@@ -48,7 +49,6 @@ def score_folder(
     detector: Detector,
     data: Path,
     out: Path,
-    *,
     layout: str,
     pictures: bool,
     watch: Watch,
@@ -56,17 +56,17 @@ def score_folder(
 ) -> Summary:
     """Score DATA into `out`; rows that a stopped run had finished are kept if model, data and layout are the same.
 
-    Every image is scored once: its row, its pictures, the figure and what the domain writes come from one stream. Only
-    images whose rows were kept are scored again, where a figure needs their pictures.
+    Every image is scored once: its row, its pictures, the figure and the domain's outputs come from one stream. Images
+    whose rows were kept are scored again only where a picture of them is needed.
 
-    `options` are the domain's own. Raises DataError if nothing could be scored at all, SettingsError for an option that
-    the domain does not have.
+    `options` are the domain's own. Raises DataError if no image could be scored, SettingsError for an option that the
+    domain does not have.
     """
-    unknown = sorted(options - detector.domain.options.keys())
-    if unknown:
+    for unknown in sorted(options - detector.domain.options.keys()):
+        views = [domain.view_name for domain in DOMAINS if unknown in domain.options]
         raise SettingsError(
-            f"--{unknown[0]}: this model looks at images of the domain {detector.domain.name}, which has no such "
-            "option; leave it out"
+            f"--{unknown}: only for models with the view {' or '.join(views)} (this one has {detector.spec.view}); "
+            "leave it out"
         )
     source = detector.open(data, layout)
     tell(watch, notes_of(source))
@@ -77,51 +77,42 @@ def score_folder(
         _score(job, detector, writer, outputs, figure)
         table = writer.finish()
     summary = summarise(table, detector.calibration is not None)
-    written = [Written(table, "scores")]
     shown = _shown(job, table, figure)
-    written.append(Written(_draw_figure(detector, shown, out / "figure.png"), "queries beside their counterparts"))
+    counterpart_figure(shown, out / "figure.png", window=display_range(detector))
+    written = [Written(table, "scores"), Written(out / "figure.png", "images beside their counterparts")]
     if pictures:
-        written.append(Written(out / "counterparts", "the counterpart of every image"))
-        written.append(Written(out / "heatmaps", "the heat of every image"))
-    written += outputs.finish(shown, table)
-    return replace(summary, written=tuple(written))
+        written += [Written(out / f"{kind}s", f"the {kind} of every image") for kind in ("counterpart", "heatmap")]
+    return replace(summary, written=(*written, *outputs.finish(shown, table)))
 
 
-def _score(job: Job, detector: Detector, writer: ScoresWriter, outputs: Outputs, figure: Extremes) -> None:
-    """The images that have no row yet: each in one go."""
-    source, window = job.source, display_range(detector)
-    names = picture_names([item.id for item in source.items]) if job.pictures else {}
+def _score(job: Job, detector: Detector, writer: ScoresWriter, outputs: ScoreOutputs, figure: Extremes) -> None:
+    """Score the images that have no row yet."""
+    items, window = job.source.items, display_range(detector)
+    names = picture_names([item.id for item in items]) if job.pictures else {}
     wanted = outputs.unfinished(writer.done)
-    done = len(source.items) - len(wanted)
 
-    def needed(finding: Finding) -> bool:
+    def needs_pictures(finding: Finding) -> bool:
         return job.pictures or figure.wants(finding) or outputs.wants(finding)
 
-    for index, finding in zip(wanted, detector.findings(source, wanted, pictures=needed), strict=True):
-        if job.pictures:  # before the row, which says that they are there
+    findings = detector.findings(job.source, wanted, pictures=needs_pictures)
+    for done, (index, finding) in enumerate(zip(wanted, findings, strict=True), start=len(items) - len(wanted) + 1):
+        if job.pictures:  # before the row: where there is a row there are pictures
             save_pictures(finding, job.out, names[finding.id], window)
         figure.add(finding)
         outputs.take(index, finding)
         writer.write([finding])
-        done += 1
-        job.watch(Update("scoring", done, len(source.items)))
+        job.watch(Update("scoring", done, len(items)))
 
 
 def _shown(job: Job, table: Path, figure: Extremes) -> list[Finding]:
     """The findings of figure.png, the most anomalous first."""
-    names, kept = [row["image"] for row in extremes(table, SHOWN)], figure.kept
-    found = kept | {finding.id: finding for finding in job.again({name for name in names if name not in kept})}
-    return [found[name] for name in names]
-
-
-def _draw_figure(detector: Detector, shown: Sequence[Finding], path: Path) -> Path:
-    """The paper's four rows for a few images."""
-    counterpart_figure([finding for finding in shown if not finding.error], path, window=display_range(detector))
-    return path
+    names, found = [row["image"] for row in extremes(table, SHOWN)], figure.kept
+    found |= {finding.id: finding for finding in job.again(set(names) - found.keys())}
+    return [found[name] for name in names if not found[name].error]
 
 
 def summarise(table: Path, calibrated: bool) -> Summary:
-    """The numbers of a table of scores; raises DataError if it holds no score at all."""
+    """Counts of a table of scores; raises DataError if no image in it has a score."""
     images = flagged = failed = 0
     for row in scan_scores(table):
         images, flagged, failed = images + 1, flagged + bool(row["anomalous"]), failed + bool(row["error"])
@@ -132,7 +123,7 @@ def summarise(table: Path, calibrated: bool) -> Summary:
 
 
 def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
-    """Write `count` new normal images and a grid of the first 64; the number written."""
+    """Write `count` new normal images and a grid of the first 64; returns the number written."""
     images = detector.sample(count, seed)
     spec = detector.spec
     shape = (spec.size, spec.size) if spec.channels == 1 else (spec.size, spec.size, 3)
@@ -145,22 +136,16 @@ def sample_folder(detector: Detector, count: int, out: Path, seed: int) -> int:
 
 
 def display_range(detector: Detector) -> Window | None:
-    """The native values that pictures show as black and white; None: chosen for each image by itself."""
+    """The native values that pictures show as black and white; None: each image's own range."""
     return detector.domain.view().window(detector.spec)
 
 
 def _key(detector: Detector, source: ImageSource, pictures: bool) -> str:
-    """What a row of scores.csv depends on or stands for: weights, settings, calibration, source, and its pictures."""
+    """A hash of weights, settings, calibration and source, which rows depend on, and of whether there are pictures."""
     hasher = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(detector.method.networks.state_dict().items()):
         hasher.update(name.encode())
         hasher.update(tensor.cpu().contiguous().numpy().tobytes())
-    described = [
-        detector.settings.model_dump(),
-        str(detector.calibration),
-        source.layout,
-        str(source.root),
-        pictures,
-    ]
+    described = [detector.settings.model_dump(), str(detector.calibration), source.layout, str(source.root), pictures]
     hasher.update(json.dumps(described).encode())
     return hasher.hexdigest()

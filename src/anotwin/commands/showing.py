@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress bars, and each command's closing lines."""
+"""What is printed in the terminal: progress bars, and the last lines of each command."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from anotwin.report.listing import print_listing
 from anotwin.report.table import print_table
 from anotwin.updates import Update, Watch
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
 def bars() -> Iterator[Watch]:
-    """A bar a stage, on stderr so that stdout stays for results; notes are printed above the bars."""
+    """A progress bar a stage, on stderr because results go to stdout; notes are printed above the bars."""
     columns = (  # 80 columns hold all of it
         TextColumn("{task.description:<11}"),
         BarColumn(10),
@@ -33,12 +33,12 @@ def bars() -> Iterator[Watch]:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
+    with Progress(*columns, console=Console(stderr=True, highlight=False, markup=False, emoji=False)) as progress:
         tasks: dict[str, TaskID] = {}
 
         def watch(update: Update) -> None:
             if update.stage == "note":
-                progress.console.print(update.detail, markup=False, soft_wrap=True)
+                progress.console.print(update.detail, soft_wrap=True)
                 return
             if update.stage not in tasks:
                 tasks[update.stage] = progress.add_task(update.stage, total=update.total, detail="")
@@ -56,18 +56,16 @@ def prepared(found: Checked, as_json: bool) -> None:
         if each.listing is not None:
             print_listing(each.listing, console)
     table, *pictures = found.written
-    console.print(f"{found.summary} -> {table.path}", markup=False)
+    console.print(f"{found.summary} -> {table.path}")
     if pictures:
-        console.print(f"look at {pictures[0].path}", markup=False)
+        console.print(f"look at {pictures[0].path}")
 
 
 def trained(detector: Detector, out: Path) -> None:
     """The last lines of train."""
     history = detector.history
-    console.print(
-        f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}", markup=False
-    )
-    console.print(f"samples and statistics: {out / 'runs' / history['run']}", markup=False)
+    console.print(f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}")
+    console.print(f"samples and statistics: {out / 'runs' / history['run']}")
     if detector.calibration:
         calibrated(detector, as_json=False)
 
@@ -77,29 +75,18 @@ def calibrated(detector: Detector, as_json: bool) -> None:
     found = detector.calibration
     assert found is not None
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "false_alarm_rate": found.false_alarm_rate,
-                    "threshold": found.threshold,
-                    "n_normal": len(found.scores),
-                    "rate_bound": found.rate_bound,
-                    "residual_threshold": found.residual_threshold,
-                    "discrimination_threshold": found.discrimination_threshold,
-                }
-            )
-        )
+        names = ("false_alarm_rate", "threshold", "rate_bound", "residual_threshold", "discrimination_threshold")
+        print(json.dumps({"n_normal": len(found.scores)} | {name: getattr(found, name) for name in names}))
         return
     console.print(
         f"anomalous = score > {found.threshold:.6g}: at most {found.false_alarm_rate:.2%} of normal images raise a "
         f"false alarm, on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one "
-        f"stays below {found.rate_bound:.2%}",
-        markup=False,
+        f"stays below {found.rate_bound:.2%}"
     )
 
 
 def scored(summary: Summary) -> None:
-    """The last lines of score: the worst images, what the domain tells, and where everything lies."""
+    """The last lines of score: the worst images, the domain's tables, and what was written."""
     print_table(summary.worst, console, summary.images)
     listings = [each.listing for each in summary.written if each.listing is not None]
     for listing in listings:
@@ -108,13 +95,13 @@ def scored(summary: Summary) -> None:
     if listings:
         console.print()
     parts = [f"{summary.images} images"]
-    parts += (
-        [f"{summary.flagged} anomalous"] if summary.calibrated else ["not calibrated: no decisions (anotwin calibrate)"]
-    )
+    flagged = f"{summary.flagged} anomalous"
+    parts += [flagged if summary.calibrated else "not calibrated: no decisions (anotwin calibrate)"]
     parts += [f"{summary.failed} with an error"] if summary.failed else []
-    table, *others = (each.path for each in summary.written)
-    names = [f"{path.name}/" if path.is_dir() else path.name for path in others]
-    console.print(f"{', '.join(parts)} -> {', '.join([str(table), *names])}", markup=False)
+    table, *others = summary.written
+    console.print(f"{', '.join(parts)} -> {table.path}")
+    for each in others:
+        console.print(f"  {f'{each.path.name}/' if each.path.is_dir() else each.path.name:<14} {each.caption}")
 
 
 def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
@@ -134,8 +121,7 @@ def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
         console.print(_label_table(numbers["by_label"]))
     console.print(
         f"{numbers['n_normal']} normal and {numbers['n_abnormal']} abnormal images, {numbers['n_failed']} failed"
-        + (f" -> {json_file}" if json_file else ""),
-        markup=False,
+        + (f" -> {json_file}" if json_file else "")
     )
 
 
@@ -153,7 +139,7 @@ def _label_table(labels: dict[str, dict[str, Any]]) -> Table:
 
 def sampled(count: int, out: Path) -> None:
     """The last line of sample."""
-    console.print(f"{count} new normal images -> {out}, grid.png shows the first {min(count, 64)}", markup=False)
+    console.print(f"{count} new normal images -> {out}, grid.png shows the first {min(count, 64)}")
 
 
 def described(description: dict[str, Any], as_json: bool) -> None:
@@ -163,20 +149,17 @@ def described(description: dict[str, Any], as_json: bool) -> None:
         return
     for key, value in description.items():
         if isinstance(value, dict):
-            console.print(f"{key}:", markup=False)
+            console.print(f"{key}:")
             for inner, detail in value.items():
                 if isinstance(detail, list) and len(detail) > 8:
                     detail = f"{len(detail)} values"
-                console.print(f"  {inner}: {detail}", markup=False)
+                console.print(f"  {inner}: {detail}")
         else:
-            console.print(f"{key}: {value}", markup=False)
+            console.print(f"{key}: {value}")
 
 
 def demonstrated(outcome: dict[str, Any], out: Path) -> None:
     """The last lines of demo."""
-    console.print(f"[bold]{outcome['what']}[/]")
+    console.print(outcome["what"], style="bold")
     evaluated(outcome["numbers"], None)
-    console.print(
-        f"look at {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}",
-        markup=False,
-    )
+    console.print(f"look at {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}")

@@ -1,8 +1,8 @@
-"""Where the edges of an image run, and which way: what stays when strokes are drawn a little elsewhere or bolder.
+"""Where the edges of an image run, and in which direction: hardly changed by small shifts or bolder strokes.
 
-Pixels of two images of one thing seldom agree: a pen moves by its own width and every pixel of the stroke is another.
-How much edge of which direction there is in each part of the image hardly changes. This is the idea of SIFT and of HOG
-(Dalal, Triggs 2005), with overlapping cells and the whole image as one block.
+Pixels of two images of one thing seldom agree: a stroke that moves by its own width has no pixel in common. The amount
+of edge in each direction and part of the image hardly changes: the idea of SIFT and of HOG (Dalal, Triggs 2005), with
+overlapping cells and the whole image as one block.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def edge_directions(images: torch.Tensor) -> torch.Tensor:
     """How much edge in each of 8 directions and 8 x 8 cells: (B, C, S, S), S a multiple of 16 -> (B, 512) of length 1.
 
     Dark to bright and bright to dark are two directions; channels are added up. A flat image gives zeros. Brightness
-    and contrast do not matter: they are for the residual to tell.
+    and contrast have no effect: the residual measures them.
 
     >>> upright = torch.zeros(1, 1, 16, 16)
     >>> upright[..., 8:] = 1  # dark to bright along a row: direction 0 alone, and a little of those beside it

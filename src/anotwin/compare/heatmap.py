@@ -20,9 +20,9 @@ def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
 def heatmap_of_parts(differences: torch.Tensor, scores: torch.Tensor, sigma: float = 0.03) -> torch.Tensor:
     """Heat of parts of images that are full of speckle: (B, C, S, S) and their scores (B,) -> (B, S, S) >= 0.
 
-    Differences are smoothed as they are, so that speckle cancels and a lesion does not, then once more as sizes, over
-    the seam where their sign changes. A part is as loud as it is abnormal: times the root of log(1 + e^A), with A in
-    standard deviations of normal parts, so that a normal one keeps 0.8 of its heat and one at 9 has three times it.
+    Signed differences are smoothed, so that speckle cancels and a lesion does not, then their absolute values, over the
+    seams where the sign changes. Times the root of log(1 + e^A), with A in standard deviations of normal parts: a
+    normal part keeps 0.8 of its heat, one at 9 has three times it.
 
     >>> speckle = torch.tensor([1.0, -1.0]).repeat(1, 1, 32, 16)
     >>> bool(heatmap_of_parts(speckle, torch.zeros(1))[0, 16, 16] < 0.01), float(heatmap(speckle)[0, 16, 16])

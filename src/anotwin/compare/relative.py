@@ -1,8 +1,8 @@
-"""Differences measured by what there is: an image with little ink has little to be wrong about.
+"""Relative differences: divided by the contrast of the query, or between unit vectors.
 
 A thin digit can differ from its counterpart in few pixels only, and a bold one differs in many even when it is normal.
-Dividing by what the query holds makes the two comparable. All functions are vectors over the batch, higher is more
-abnormal, and black, flat or feature-less images give finite numbers: next to nothing is taken as that much.
+Dividing by the query's contrast makes the two comparable. Higher is more abnormal; black, flat or feature-less images
+give finite numbers, because divisors have a lower limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import torch
 
 FAINT = 0.01  # of the pixel range: a contrast (r.m.s.) below it counts as this much
-SILENT = 1e-6  # a feature vector shorter than this counts as this long
+SHORT = 1e-6  # a feature vector shorter than this counts as this long
 
 
 def relative_square(queries: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
@@ -21,13 +21,14 @@ def relative_square(queries: torch.Tensor, counterparts: torch.Tensor) -> torch.
     >>> relative_square(torch.tensor([[[[-1.0, 1.0]]]]), torch.tensor([[[[0.0, 1.0]]]])).tolist()
     [0.5]
     """
-    contrast = _rms(queries - queries.mean((1, 2, 3), keepdim=True)).clamp_min(2 * FAINT)
+    flat = (queries - queries.mean((1, 2, 3), keepdim=True)).flatten(1)
+    contrast = (_length(flat) / math.sqrt(flat.shape[1])).clamp_min(2 * FAINT)  # root mean square
     return (queries - counterparts).square().flatten(1).mean(1) / contrast.square()
 
 
 def unit_features(features: torch.Tensor) -> torch.Tensor:
     """f / |f|, the direction of features (B, F); zeros stay zeros."""
-    return features / _length(features).clamp_min(SILENT)[:, None]
+    return features / _length(features).clamp_min(SHORT)[:, None]
 
 
 def cosine_distance(query_features: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
@@ -39,11 +40,6 @@ def cosine_distance(query_features: torch.Tensor, features: torch.Tensor) -> tor
     [1.0]
     """
     return (unit_features(query_features) - unit_features(features)).square().sum(1) / 2
-
-
-def _rms(differences: torch.Tensor) -> torch.Tensor:
-    flat = differences.flatten(1)
-    return _length(flat) / math.sqrt(flat.shape[1])
 
 
 def _length(vectors: torch.Tensor) -> torch.Tensor:

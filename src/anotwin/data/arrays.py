@@ -74,9 +74,9 @@ def from_arrays(
 
 def _each(images: Any) -> list[npt.NDArray[Any]]:
     if isinstance(images, (list, tuple)):
-        found = [_single(image) for image in images]
+        found = [_numpy(image, 3) if _is_tensor(image) else np.asarray(image) for image in images]
     elif _is_tensor(images):
-        found = list(_channels_last(_numpy(images), 4, images))
+        found = list(_numpy(images, 4))
     elif isinstance(images, np.ndarray):
         if images.ndim not in (3, 4):
             raise DataError(f"array: shape {images.shape}; {_EXPECTED}")
@@ -88,25 +88,21 @@ def _each(images: Any) -> list[npt.NDArray[Any]]:
     return found
 
 
-def _single(image: Any) -> npt.NDArray[Any]:
-    return _channels_last(_numpy(image), 3, image) if _is_tensor(image) else np.asarray(image)
-
-
 def _is_tensor(value: Any) -> bool:
     # by its methods, so that torch need not be imported for numpy users
     return hasattr(value, "detach") and hasattr(value, "cpu")
 
 
-def _numpy(tensor: Any) -> npt.NDArray[Any]:
+def _numpy(tensor: Any, ndim: int) -> npt.NDArray[Any]:
+    """(.., H, W) or (.., H, W, C) of a tensor (.., H, W) or (.., C, H, W); `ndim` counts the dimensions with C.
+
+    (.., H, W, C) is accepted too where the shape leaves no doubt.
+    """
+    if tensor.ndim not in (ndim - 1, ndim):
+        raise DataError(f"array: tensor of shape {tuple(tensor.shape)}; {_EXPECTED}")
     values = tensor.detach().cpu()
     try:
-        return np.asarray(values.numpy())
+        values = np.asarray(values.numpy())
     except TypeError:  # bfloat16 has no numpy type
-        return np.asarray(values.float().numpy())
-
-
-def _channels_last(values: npt.NDArray[Any], ndim: int, given: Any) -> npt.NDArray[Any]:
-    """Tensors are (.., C, H, W); (.., H, W, C) is taken too where only that can be meant."""
-    if values.ndim not in (ndim - 1, ndim):
-        raise DataError(f"array: tensor of shape {tuple(given.shape)}; {_EXPECTED}")
+        values = np.asarray(values.float().numpy())
     return np.moveaxis(values, -3, -1) if values.ndim == ndim and values.shape[-3] in (1, 3) else values

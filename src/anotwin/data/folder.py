@@ -48,17 +48,14 @@ class FileSource:
 
 
 def open_folder(root: str | Path, part: Part, normal: str | None = None) -> FileSource:
-    """All images below `root`, sorted; hidden files and other suffixes are passed over.
+    """All images below `root`, sorted; hidden files and other suffixes are left out.
 
     With both ``train/`` and ``test/`` below `root` only the folder of `part` is read (or, where manifest.csv has a
     column ``split``, the rows of `part`). A label is the first folder below that. An image is normal if its label is
-    `normal` or, without `normal`, good, normal or ok; where no label has such a name, labels are mere sub-folders and
-    nothing is known. For training the images known to be abnormal are left out.
+    `normal` or, without `normal`, good, normal or ok; where no label has such a name, it is not known which images are.
+    For training the images known to be abnormal are left out.
 
-    Args:
-        root: a folder, or for scoring one image file.
-        part: what the images are for.
-        normal: the label that is normal.
+    For scoring, `root` may be one image file.
 
     Raises:
         DataError: nothing there, no image in it, no such label, or a manifest that does not fit the files.
@@ -74,7 +71,7 @@ def open_folder(root: str | Path, part: Part, normal: str | None = None) -> File
 def find_items(
     root: Path, part: Part, normal: str | None, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
 ) -> tuple[ImageItem, ...]:
-    """What `open_folder` opens, for files with one of `suffixes`: labels and normality judged, raising DataError."""
+    """The items of `open_folder`, of files with one of `suffixes`; raises DataError."""
     found, other_labels = _find(root, part, suffixes)
     if not found:
         raise DataError(f"{root}: no image for {part} there or below; looked for {', '.join(suffixes)}, not hidden")
@@ -94,13 +91,11 @@ def find_items(
     return items
 
 
-def image_paths(folder: Path) -> list[str]:
-    """All image files below `folder` as sorted posix paths; every real folder is entered once, so links cannot loop."""
-    return sorted(walk(folder, IMAGE_SUFFIXES))
-
-
 def walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Files below `folder` with one of `suffixes` (lower case) as posix paths, as they are found; hidden ones not."""
+    """Files below `folder` with one of `suffixes` (lower case) as posix paths, in no order; hidden ones are left out.
+
+    Every real folder is entered once, so that links cannot loop.
+    """
     return _walk(folder, "", suffixes, {os.path.realpath(folder)})
 
 
@@ -139,22 +134,19 @@ def _single(path: Path, part: Part) -> FileSource:
 
 
 def _find(root: Path, part: Part, suffixes: tuple[str, ...]) -> tuple[list[ImageItem], set[str]]:
-    """The images of a part, not yet judged, and the labels that exist in the other part."""
-    rows = read_manifest(root)
-    parts = part_folders(root)
-    if rows is not None and any(row.split for row in rows.values()):
-        labels = {label for name, row in rows.items() if (label := _label(name, row, parts)) is not None}
-        chosen = [name for name, row in rows.items() if row.split == part]
-    elif parts:
-        chosen = [f"{parts[part]}/{name}" for name in walk(root / parts[part], suffixes)]
-        labels = {label for folder in parts.values() for label in _subfolders(root / folder)}
-        if rows is not None:
-            chosen = [name for name in chosen if name in rows]
-            labels = {label for name, row in rows.items() if (label := _label(name, row, parts)) is not None}
-    else:
-        labels = set()
-        chosen = list(walk(root, suffixes)) if rows is None else list(rows)
+    """The images of a part, normality unknown, and labels that may exist in the other part only."""
+    rows, parts = read_manifest(root), part_folders(root)
     known = rows or {}
+    if any(row.split for row in known.values()):
+        chosen = [name for name, row in known.items() if row.split == part]
+    elif parts:
+        found = (f"{parts[part]}/{name}" for name in walk(root / parts[part], suffixes))
+        chosen = [name for name in found if rows is None or name in rows]
+    else:
+        chosen = list(walk(root, suffixes) if rows is None else rows)
+    labels = {label for name, row in known.items() if (label := _label(name, row, parts)) is not None}
+    if parts and rows is None:
+        labels = {label for folder in parts.values() for label in _subfolders(root / folder)}
     items = [
         ImageItem(name, _label(name, known.get(name), parts), group=row.group if (row := known.get(name)) else None)
         for name in sorted(chosen)

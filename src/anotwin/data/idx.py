@@ -49,12 +49,8 @@ def open_idx(root: str | Path, part: Part, normal: str | None = None) -> IdxSour
 
     Known names are train-images-idx3-ubyte and t10k-images-idx3-ubyte (or test-images-...), also with ``.idx3``,
     a prefix (emnist-letters-train-images-...) and ``.gz``, beside the same with labels-idx1. Images are returned as
-    stored: EMNIST stores them transposed. For training only images labelled `normal` are kept.
-
-    Args:
-        root: a folder.
-        part: train, or test for the t10k files.
-        normal: the label that is normal, for example "0"; needed for training.
+    stored: EMNIST stores them transposed. `normal` is the label that is normal, for example "0"; training needs it, and
+    keeps only these images.
 
     Raises:
         DataError: no such files, damaged ones, images without labels, or a label that does not exist.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anotwin.data.folder import FileSource, Part, image_paths
+from anotwin.data.folder import FileSource, Part, walk
 from anotwin.data.manifest import read_manifest
+from anotwin.data.pixels import IMAGE_SUFFIXES
 from anotwin.errors import DataError
 from anotwin.records import ImageItem
 
@@ -13,12 +14,12 @@ GOOD = "good"
 
 
 def is_mvtec(root: Path) -> bool:
-    """Whether a folder looks like one category of MVTec AD."""
+    """Whether a folder has the sub-folders of a category of MVTec AD."""
     return (root / "train" / GOOD).is_dir() and ((root / "test").is_dir() or (root / "ground_truth").is_dir())
 
 
 def open_mvtec(root: str | Path, part: Part) -> FileSource:
-    """One category of MVTec AD or of any set laid out like it.
+    """One category of MVTec AD or of any set with these folders.
 
     The mask of ``test/crack/007.png`` is ``ground_truth/crack/007_mask.png`` (any image suffix, or without
     ``_mask``). With ground truth in the set, normal images have an empty mask. A manifest.csv gives the groups.
@@ -31,7 +32,7 @@ def open_mvtec(root: str | Path, part: Part) -> FileSource:
     if not top.is_dir():
         raise DataError(f"{top}: no such folder; the mvtec layout has train/good, test/<label>, ground_truth/<label>")
     start = top.relative_to(root).as_posix()
-    names = [name for name in image_paths(top) if part == "train" or "/" in name]  # test images lie below a label
+    names = sorted(name for name in walk(top, IMAGE_SUFFIXES) if part == "train" or "/" in name)  # test: below a label
     if not names:
         raise DataError(f"{top}: no image in the folder; expected {'*.png' if part == 'train' else '<label>/*.png'}")
     truth = root / "ground_truth"
@@ -49,11 +50,7 @@ def open_mvtec(root: str | Path, part: Part) -> FileSource:
 
 def _masks(truth: Path) -> dict[str, str]:
     """``crack/007`` -> ``ground_truth/crack/007_mask.png``; a file with _mask wins over one without."""
-    found: dict[str, str] = {}
-    for name in image_paths(truth):
-        stem = name.rpartition(".")[0]
-        if stem.endswith("_mask"):
-            found[stem.removesuffix("_mask")] = f"{truth.name}/{name}"
-        else:
-            found.setdefault(stem, f"{truth.name}/{name}")
-    return found
+    stems = {name: name.rpartition(".")[0] for name in sorted(walk(truth, IMAGE_SUFFIXES))}
+    bare = {stem: name for name, stem in reversed(stems.items()) if not stem.endswith("_mask")}  # the first name wins
+    marked = {stem.removesuffix("_mask"): name for name, stem in stems.items() if stem.endswith("_mask")}
+    return {stem: f"{truth.name}/{name}" for stem, name in (bare | marked).items()}

@@ -33,12 +33,7 @@ def read_pixels(path: str | Path, page: int | None = None) -> Array:
     0 and 255, a palette its colours. Orientation tags are not applied: rows and columns are those of the file.
     Pillow reads PNG and PPM with 16 bits *a colour* as 8 bits; store such images as TIFF to keep the depth.
 
-    Args:
-        path: a file with one of `IMAGE_SUFFIXES`.
-        page: which page of a TIFF, from 0; None: the file must hold one image.
-
-    Returns:
-        (H, W) or (H, W, 3), C-contiguous, uint8, uint16 or float32, all finite.
+    `page` is the page of a TIFF, from 0; None: the file must hold one image. Pixels are C-contiguous and finite.
 
     Raises:
         DataError: missing, empty, truncated, corrupt, not an image, animated or multi-page, absurdly large,
@@ -85,8 +80,8 @@ def image_shape(path: Path) -> tuple[int, int] | None:
 def native(pixels: npt.NDArray[Any], where: str) -> Array:
     """Any numeric image in the three native types; `where` names it in messages.
 
-    bool becomes 0 and 255, int8 uint8, all other integers uint16, float16 and float64 float32. The type decides and
-    never the values, so that all images of one source come out alike.
+    bool becomes 0 and 255, int8 uint8, all other integers uint16, float16 and float64 float32. This depends on
+    the type and never on the values, so that all images of a source become one type.
 
     >>> native(np.array([[0, 4095]], np.int32), "scan").dtype
     dtype('uint16')

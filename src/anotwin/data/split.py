@@ -1,4 +1,4 @@
-"""Held-out normals: images of one group (a patient, a part, a duplicate) never stand on both sides of a split."""
+"""Held-out normals: images of one group (a patient, a part, duplicates) are never on both sides of a split."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def split_holdout(
     if len(names) < 2:
         raise DataError(
             f"one single image or group ({len(items)} images): need at least two, one to train on and one to hold out; "
-            "add images or mend the groups in manifest.csv"
+            "add images or correct the groups in manifest.csv"
         )
     room = min(max(1, round(share * len(items))), max(1, most))
     chosen: list[int] = []
@@ -73,8 +73,5 @@ def _groups(items: Sequence[ImageItem], identities: Sequence[int] | None) -> dic
     members: dict[int, list[int]] = {}
     for position, component in enumerate(of.tolist()):
         members.setdefault(component, []).append(position)
-    return {min(_name(items[i]) for i in group): group for group in members.values()}
-
-
-def _name(item: ImageItem) -> str:
-    return f"group {item.group}" if item.group is not None else f"image {item.id}"
+    names = [f"group {item.group}" if item.group is not None else f"image {item.id}" for item in items]
+    return {min(names[i] for i in group): group for group in members.values()}

@@ -20,7 +20,7 @@ from anotwin.errors import DataError
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# tifffile logs what it dislikes in a damaged file; the DataError says it already
+# tifffile also logs the errors of a damaged file, which are raised as a DataError
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 

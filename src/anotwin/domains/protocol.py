@@ -8,14 +8,15 @@ data, prepare and report, never methods, run, commands or each other.
     Layout     one way in which files lie: whether a folder is such a one, and how it is opened
     View       what a model looks at: whole images, patches, tiles ... -> `Prepared` images
     Prepared   one image as the model sees it, and the way back to its file
-    Outputs    what `score` or `evaluate` writes of a domain, fed by the one scoring stream
+    Outputs    what `score` and `evaluate` write of a domain, fed by the one scoring stream
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:  # domains are named without torch and numpy
     from anotwin.data.folder import Part
     from anotwin.records import Array, Batch, Finding, ImageSource, ImageSpec, Pictures, Scores, Trace
     from anotwin.report.listing import Listing
-    from anotwin.settings import DataSettings, Settings
-    from anotwin.training.protocol import Rows, TrainingImages
-
-Progress = Callable[[int, int], None]  # (images done, images in all)
+    from anotwin.settings import Settings
+    from anotwin.training.protocol import TrainingImages
 
 
 @dataclass(frozen=True)
@@ -83,42 +82,24 @@ class View(Protocol):
     """What a model looks at in the images of a source."""
 
     def spec(
-        self, source: ImageSource, indices: Sequence[int] | Rows, settings: DataSettings, seed: int
+        self, source: ImageSource, indices: Sequence[int], settings: Settings
     ) -> tuple[ImageSpec, tuple[str, ...]]:
-        """What a model of these training images eats, and notes for the user; raises DataError, SettingsError."""
+        """What a model of these training images takes, and notes for the user; raises DataError, SettingsError."""
         ...
 
     def training(
-        self,
-        source: ImageSource,
-        indices: Sequence[int] | Rows,
-        spec: ImageSpec,
-        settings: DataSettings,
-        seed: int,
-        folder: Path | None = None,
-        progress: Progress | None = None,
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, out: Path, watch: Watch
     ) -> TrainingImages:
-        """The training images at `indices`, prepared once.
+        """The training images at `indices`, prepared once; `out` is a folder for what does not fit into memory.
 
-        Args:
-            folder: for what does not fit into memory; None: the system's temporary one.
-            progress: called with (images done, images in all).
-
-        Raises:
-            DataError: no image, or less than half of them, can be used.
+        Raises DataError where no image, or less than half of them, can be used.
         """
         ...
 
     def prepare(
-        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, batch_size: int, workers: int, pixels: bool
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
     ) -> Iterator[Prepared]:
-        """The images at `indices`, in that order.
-
-        Args:
-            batch_size: images that may be prepared together; the results do not depend on it.
-            workers: processes; 0: this one.
-            pixels: whether `Prepared.native` will be asked for.
-        """
+        """The images at `indices`, in that order; `pixels` says whether `Prepared.native` will be asked for."""
         ...
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
@@ -160,10 +141,11 @@ class Job:
     options: frozenset[str] = frozenset()  # some of `Domain.options`
     watch: Watch = field(default=silent, repr=False)
 
-    def again(self, names: AbstractSet[str]) -> Iterator[Finding]:
-        """The images of these ids, scored once more: those whose rows were kept from a stopped run."""
-        wanted = [index for index, item in enumerate(self.source.items) if item.id in names]
-        return self.model.findings(self.source, wanted) if wanted else iter(())
+    def again(self, names: AbstractSet[str], known: Iterable[Finding] = ()) -> Iterator[Finding]:
+        """The findings of these ids whose rows were kept from a stopped run: the `known` ones, others scored anew."""
+        found = {finding.id: finding for finding in known if finding.id in names}
+        wanted = [index for index, item in enumerate(self.source.items) if item.id in names - found.keys()]
+        return chain(found.values(), self.model.findings(self.source, wanted) if wanted else ())
 
 
 @dataclass(frozen=True)
@@ -178,14 +160,6 @@ class Written:
 class Outputs(Protocol):
     """What a domain writes in one run; every finding of the one scoring stream passes through `take`."""
 
-    def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
-        """The images still to score, ascending, when those with the ids `done` have a row already."""
-        ...
-
-    def wants(self, finding: Finding) -> bool:
-        """Whether this finding is needed with its pictures, though none are written for every image."""
-        ...
-
     def take(self, index: int, finding: Finding) -> None:
         """Look at the finding of image `index`; what stands for it in a table is not written yet."""
         ...
@@ -197,6 +171,18 @@ class Outputs(Protocol):
             shown: those of figure.png, with pictures.
             table: scores.csv, with the rows of a stopped run too; None in `evaluate`, which has none.
         """
+        ...
+
+
+class ScoreOutputs(Outputs, Protocol):
+    """What a domain writes in `score`, which may go on after a stop, and may write no pictures of every image."""
+
+    def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
+        """The images still to score, ascending, when those with the ids `done` have a row already."""
+        ...
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether this finding is needed with its pictures, though none are written for every image."""
         ...
 
 
@@ -222,7 +208,7 @@ class Domain:
     view_name: str  # in `data.view` and `ImageSpec.view`
     parts: bool  # whether a view's squares are parts of images
     view: Callable[[], View]
-    scoring: Callable[[Job], Outputs]  # of `anotwin score`
+    scoring: Callable[[Job], ScoreOutputs]  # of `anotwin score`
     evaluating: Callable[[Job], Outputs]  # of `anotwin evaluate`
     check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
     own_layout: str = "auto"  # how the files of this view lie where nobody says; auto: it is looked for

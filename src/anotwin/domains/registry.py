@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from anotwin.domains.oct.domain import OCT
 from anotwin.domains.plain.domain import PLAIN
 from anotwin.domains.protocol import Domain, Layout
-from anotwin.errors import SettingsError
+from anotwin.errors import SettingsError, did_you_mean
 
-DOMAINS: tuple[Domain, ...] = (PLAIN, OCT)  # a layout is looked for in this order; the first is the default
+DOMAINS: list[Domain] = [PLAIN, OCT]  # a layout is looked for in this order; the first is the default
 
 
 def layouts() -> dict[str, Layout]:
@@ -22,7 +19,7 @@ def layout_of(name: str) -> Layout:
     """The layout of this name; raises SettingsError."""
     known = layouts()
     if name not in known:
-        raise SettingsError(f"layout {name!r}: expected {', '.join(['auto', *known])}{_close(name, known)}")
+        raise SettingsError(f"layout {name!r}: expected {', '.join(['auto', *known])}{did_you_mean(name, known)}")
     return known[name]
 
 
@@ -35,7 +32,7 @@ def domain_of_view(name: str) -> Domain:
     """The domain whose view has this name; raises SettingsError."""
     known = {domain.view_name: domain for domain in DOMAINS}
     if name not in known:
-        raise SettingsError(f"view {name!r}: expected {', '.join(['auto', *known])}{_close(name, known)}")
+        raise SettingsError(f"view {name!r}: expected {', '.join(['auto', *known])}{did_you_mean(name, known)}")
     return known[name]
 
 
@@ -44,8 +41,3 @@ def domain_for(view: str, *layouts: str) -> Domain:
     if view != "auto":
         return domain_of_view(view)
     return next((domain for name in layouts if (domain := domain_of_layout(name))), DOMAINS[0])
-
-
-def _close(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

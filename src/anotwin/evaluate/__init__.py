@@ -1,1 +1,1 @@
-"""What labels say: the only place where they enter."""
+"""Metrics from labels; no other part uses labels to measure."""

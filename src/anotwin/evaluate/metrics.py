@@ -3,8 +3,6 @@
 Labels are true (or 1) for abnormal images; scores and decisions are higher (or true) for abnormal. Each metric is a
 small kernel on counts: how many normal and abnormal images have each of the sorted distinct scores. A bootstrap
 resample only changes the counts, so that 1,000 resamples of 10,000 images are a few cumulative sums.
-
-The pixel metrics live in `anotwin.evaluate.pixels` and are offered here too.
 """
 
 from __future__ import annotations
@@ -17,19 +15,6 @@ import numpy.typing as npt
 from scipy import stats
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.evaluate.pixels import aupro, pixel_auroc
-
-__all__ = [
-    "aupro",
-    "auroc",
-    "average_precision",
-    "bootstrap",
-    "detection_rate",
-    "f1_at",
-    "false_alarm_rate",
-    "pixel_auroc",
-    "proportion_interval",
-]
 
 Vector = Sequence[Any] | npt.NDArray[Any]
 Metric = Callable[[Any, Any], float]
@@ -98,9 +83,9 @@ def false_alarm_rate(labels: Vector, decisions: Vector) -> float:
 
 
 def proportion_interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact (Clopper and Pearson 1934) interval of a proportion; (NaN, NaN) of nothing.
+    """Exact (Clopper and Pearson 1934) interval of a proportion; (NaN, NaN) for a count of 0.
 
-    For rates better than a bootstrap, which has no width where none or all are flagged.
+    Better for rates than a bootstrap, which has no width where none or all are flagged.
 
     >>> proportion_interval(0, 100)[0]
     0.0
@@ -115,11 +100,11 @@ def proportion_interval(successes: int, count: int, confidence: float = 0.95) ->
 def bootstrap(
     function: Metric, labels: Vector, scores: Vector, *, draws: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of a metric from a stratified bootstrap: normals and abnormals are resampled apart.
+    """Percentile interval of a metric from a stratified bootstrap: normals and abnormals are resampled separately.
 
     Efron and Tibshirani 1993, Sec. 13.3. The metrics of this module run on counts (10,000 images x 1,000 draws take
-    about a second); any other function is called once a draw. The same seed means the same resamples for every metric.
-    Where the classes are separated without an error each resample is too, and the interval has no width.
+    about a second); any other function is called once a draw. The same seed gives every metric the same resamples.
+    Where the scores separate the classes without an error, those of each resample do too: the interval has no width.
 
     Args:
         function: of (labels, scores), such as `auroc`.
@@ -148,25 +133,20 @@ def bootstrap(
         distinct, codes = np.unique(values, return_inverse=True)
         chunk = max(1, 2_000_000 // max(1, values.size))  # some 16 MB an array
         resampled = _resample(codes[~abnormal], codes[abnormal], draws, seed, chunk)
-        estimates = np.concatenate(
-            [
-                kernel(distinct, _count(normal, distinct.size), _count(defect, distinct.size))
-                for normal, defect in resampled
-            ]
-        )
+        counts = ((_count(normal, distinct.size), _count(defect, distinct.size)) for normal, defect in resampled)
+        estimates = np.concatenate([kernel(distinct, *each) for each in counts])
     low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def _resample(normals: Counts, abnormals: Counts, draws: int, seed: int, chunk: int) -> Iterator[tuple[Counts, Counts]]:
-    """Resamples (D, n) and (D, m), D <= chunk at a time; each class has its own stream, so `chunk` changes nothing."""
-    # an empty class has nothing to draw from, and `integers` would raise
-    streams = [np.random.default_rng([seed, which]) for which in range(2)]
+    """Resamples (D, n) and (D, m), D <= chunk at a time; each class has a generator, so results do not depend on it."""
+    generators = [np.random.default_rng([seed, which]) for which in range(2)]
     for start in range(0, draws, chunk):
         rows = min(chunk, draws - start)
-        normal, abnormal = (
+        normal, abnormal = (  # `integers` refuses an empty class
             members[rng.integers(members.size, size=(rows, members.size))] if members.size else np.empty((rows, 0), int)
-            for members, rng in zip((normals, abnormals), streams, strict=True)
+            for members, rng in zip((normals, abnormals), generators, strict=True)
         )
         yield normal, abnormal
 

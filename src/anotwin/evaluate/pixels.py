@@ -1,19 +1,19 @@
-"""How well heatmaps find the defect's pixels: AUROC over pixels, and AUPRO over regions.
+"""How well heatmaps localise defects: AUROC over pixels, and AUPRO over regions.
 
 Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021: the per-region overlap (PRO) of a threshold
 is the share of a ground-truth region's pixels above it, averaged over all regions of all images; AUPRO is the area
 under PRO over the false-positive rate of normal pixels, from 0 to a limit, divided by the limit.
 
-Both are one integral. A defect pixel of heat h lifts the curve by its weight w (AUROC: 1 / defect pixels; AUPRO:
+Both are one integral. A defect pixel of heat h raises the curve by its weight w (AUROC: 1 / defect pixels; AUPRO:
 1 / (its region's pixels x regions)), linearly from the rate of normal pixels > h to that of normal pixels >= h.
-So all thresholds are exact after one sort of the normal pixels: no bins, no curve. Heat is compared as float32.
+So one sort of the normal pixels gives the exact area over all thresholds, without bins. Heat is compared as float32.
 
 Regions are 8-connected, as in the MVTec evaluation code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 @dataclass(frozen=True)
 class PixelHeat:
-    """The heat of one image's pixels by what they are: all that the pixel metrics need of it."""
+    """The heat of one image's normal and defect pixels: all that the pixel metrics need of an image."""
 
     normal: npt.NDArray[np.float32]  # (n,) 4 bytes a pixel; nearly all pixels are normal
     defect: npt.NDArray[np.float32]  # (m,)
@@ -36,7 +36,7 @@ class PixelHeat:
 
 
 def pixel_heat(mask: npt.NDArray[Any], heatmap: npt.NDArray[Any], where: str = "image") -> PixelHeat:
-    """One image's pixels, split by its mask.
+    """The pixels of one heatmap, split by the mask.
 
     Args:
         mask: (H, W), non-zero where abnormal.
@@ -61,62 +61,36 @@ def pixel_heat(mask: npt.NDArray[Any], heatmap: npt.NDArray[Any], where: str = "
     return PixelHeat(heatmap[~mask], heatmap[mask], 1.0 / sizes[regions[mask]])
 
 
-def pixel_auroc(masks: Sequence[npt.NDArray[Any]], heatmaps: Sequence[npt.NDArray[Any]]) -> float:
+def pixel_auroc(heat: Sequence[PixelHeat]) -> float:
     """Area under the ROC curve over all pixels of all images together, ties counted half; exact at any size.
 
-    Args:
-        masks: one (H, W) an image, non-zero where abnormal; images may differ in size.
-        heatmaps: the same shapes, higher is more abnormal.
+    In [0, 1]; 0.5 for a constant heatmap; NaN without a defect pixel or without a normal one.
 
-    Returns:
-        In [0, 1]; 0.5 for a constant heatmap; NaN without a defect pixel or without a normal one.
-
-    >>> pixel_auroc([np.array([[0, 0, 1]])], [np.array([[0.1, 0.3, 0.2]])])
+    >>> pixel_auroc([pixel_heat(np.array([[0, 0, 1]]), np.array([[0.1, 0.3, 0.2]]))])
     0.5
     """
-    return auroc_of(_all_heat(masks, heatmaps))
+    return _area(heat, [np.ones(image.defect.size) for image in heat], limit=1.0)
 
 
-def aupro(masks: Sequence[npt.NDArray[Any]], heatmaps: Sequence[npt.NDArray[Any]], limit: float = 0.3) -> float:
+def aupro(heat: Sequence[PixelHeat], limit: float = 0.3) -> float:
     """Area under the per-region-overlap curve up to a false-positive rate of `limit`, over `limit` (Bergmann 2021).
 
     Each 8-connected region counts the same, however small. The curve is interpolated linearly at the limit.
 
     Args:
-        masks: one (H, W) an image, non-zero where abnormal; images may differ in size.
-        heatmaps: the same shapes, higher is more abnormal.
+        heat: of all images.
         limit: in (0, 1]; 0.3 in the paper.
 
     Returns:
         In [0, 1]; 1 for a perfect heatmap; limit / 2 for a constant one, which is chance; NaN without a defect pixel
         or without a normal one.
 
-    >>> aupro([np.array([[0, 0, 1, 1]])], [np.array([[0.1, 0.2, 0.9, 0.0]])])
+    >>> aupro([pixel_heat(np.array([[0, 0, 1, 1]]), np.array([[0.1, 0.2, 0.9, 0.0]]))])
     0.5
     """
-    return aupro_of(_all_heat(masks, heatmaps), limit)
-
-
-def auroc_of(heat: Sequence[PixelHeat]) -> float:
-    """`pixel_auroc` of images that `pixel_heat` has already split."""
-    return _area(heat, [np.ones(image.defect.size) for image in heat], limit=1.0)
-
-
-def aupro_of(heat: Sequence[PixelHeat], limit: float = 0.3) -> float:
-    """`aupro` of images that `pixel_heat` has already split."""
     if not 0 < limit <= 1:
         raise SettingsError(f"aupro: the limit must be above 0 and at most 1, got {limit}")
     return _area(heat, [image.weights for image in heat], limit)
-
-
-def _all_heat(masks: Iterable[npt.NDArray[Any]], heatmaps: Iterable[npt.NDArray[Any]]) -> list[PixelHeat]:
-    masks, heatmaps = list(masks), list(heatmaps)
-    if len(masks) != len(heatmaps):
-        raise SettingsError(f"pixel metrics: {len(masks)} masks for {len(heatmaps)} heatmaps; expected one each")
-    return [
-        pixel_heat(mask, heatmap, f"image {index}")
-        for index, (mask, heatmap) in enumerate(zip(masks, heatmaps, strict=True))
-    ]
 
 
 def _area(heat: Sequence[PixelHeat], weights: Sequence[npt.NDArray[np.float64]], limit: float) -> float:

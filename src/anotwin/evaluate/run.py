@@ -1,7 +1,7 @@
-"""From a stream of findings with known labels to one evaluation.
+"""The evaluation of a stream of findings with known labels.
 
-The stream is read once. Of each finding only the numbers are kept; where masks are given, also its heat, 4 bytes a
-pixel, so that memory is bounded by the test set's pixels (twice that while the pixel metrics sort them).
+The stream is read once. Only the numbers of each finding are kept and, where masks are given, its heat: 4 bytes a pixel
+of the test set, twice that while the pixel metrics sort them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,18 @@ from anotwin.errors import DataError, SettingsError
 from anotwin.evaluate import metrics, pixels
 from anotwin.records import Finding
 
-Masks = Callable[[Finding], npt.NDArray[np.bool_] | None]
+Flags = npt.NDArray[np.bool_]
+Column = npt.NDArray[np.float64]
+Masks = Callable[[Finding], Flags | None]
 TERMS = ("anomaly", "residual", "discrimination", "discriminator")
-_NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What labels say about a run. ``*_low`` and ``*_high`` are 95 % intervals; NaN: undefined; None: not asked for.
+    """Metrics of a run. ``*_low`` and ``*_high`` are 95 % intervals; NaN: undefined; None: not asked for.
 
-    Intervals of AUROC, average precision and F1 are stratified percentile bootstraps, those of the two rates
-    exact (Clopper and Pearson). All rest on the test images alone: the training run's own variation is not in them.
+    Intervals of AUROC, average precision and F1 are stratified percentile bootstraps, those of the two rates exact
+    (Clopper and Pearson). They are for the choice of test images, not for the variation between trainings.
     """
 
     auroc: float
@@ -58,14 +59,11 @@ class Evaluation:
     by_label: Mapping[str, Mapping[str, Any]]  # label -> n, normal, auroc, mean_residual, detection_rate
     auroc_by_term: Mapping[str, float]  # a single term as the score; NaN where a method lacks the term
     pixel_metrics: Mapping[str, float] = field(default_factory=dict)  # pixel_auroc and aupro; empty without masks
-    n_unlabelled: int = 0  # scored, but neither normal nor abnormal: left out; not in `as_dict`
 
     def as_dict(self) -> dict[str, Any]:
         """Strict JSON: NaN and infinities become None; `pixel_auroc` and `aupro` are there only with masks."""
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
-        del own["pixel_metrics"], own["n_unlabelled"]
-        strict = _strict({**own, **self.pixel_metrics})
-        return dict(strict)
+        own = {name: value for name, value in vars(self).items() if name != "pixel_metrics"}
+        return dict(_strict(own | dict(self.pixel_metrics)))
 
 
 def evaluate_findings(
@@ -78,10 +76,10 @@ def evaluate_findings(
     threshold: float | None = None,
     false_alarm_rate_requested: float | None = None,
 ) -> Evaluation:
-    """Compare findings with their labels.
+    """Compare findings with their labels; those without one count only in `seconds_per_image`.
 
     Args:
-        findings: read once and never kept with their pictures; those with an error or a NaN score count as failed.
+        findings: read once and not kept with their pictures; those with an error or a NaN score count as failed.
         masks: the true mask (H, W) of a finding, None where none is known (the image is then left out of the pixel
             metrics); needs findings with heatmaps.
         seconds: time that scoring took for all images together; a function is called when the stream has ended.
@@ -113,9 +111,8 @@ def evaluate_findings(
         mean_residual_abnormal=float(residuals[abnormal].mean()),
         seconds_per_image=None if total is None else total / len(rows),
         by_label=_by_label(labelled),
-        auroc_by_term={term: _auroc_or_nan(abnormal, _column(labelled, term)) for term in TERMS},
-        pixel_metrics={"pixel_auroc": pixels.auroc_of(heat), "aupro": pixels.aupro_of(heat)} if heat else {},
-        n_unlabelled=len(rows) - len(labelled),
+        auroc_by_term={term: _auroc(abnormal, _column(labelled, term)) for term in TERMS},
+        pixel_metrics={"pixel_auroc": pixels.pixel_auroc(heat), "aupro": pixels.aupro(heat)} if heat else {},
     )
 
 
@@ -128,7 +125,8 @@ def _collect(findings: Iterable[Finding], masks: Masks | None) -> tuple[list[Fin
         if finding.error or math.isnan(finding.score):
             n_failed += 1
             continue
-        rows.append(replace(finding, query=None, counterpart=None, difference=None, heatmap=None))
+        bare = replace(finding, query=None, counterpart=None, difference=None, heatmap=None, evidence=None)
+        rows.append(bare)
         mask = masks(finding) if masks else None
         if mask is None:
             continue
@@ -140,9 +138,7 @@ def _collect(findings: Iterable[Finding], masks: Masks | None) -> tuple[list[Fin
     return rows, heat, n_failed
 
 
-def _score_metrics(
-    abnormal: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], seed: int, draws: int
-) -> dict[str, Any]:
+def _score_metrics(abnormal: Flags, scores: Column, seed: int, draws: int) -> dict[str, Any]:
     values: dict[str, float] = {}
     for name, metric in (("auroc", metrics.auroc), ("average_precision", metrics.average_precision)):
         low, high = metrics.bootstrap(metric, abnormal, scores, draws=draws, seed=seed)
@@ -150,17 +146,13 @@ def _score_metrics(
     return values
 
 
-def _decision_metrics(
-    abnormal: npt.NDArray[np.bool_], rows: Sequence[Finding], seed: int, draws: int
-) -> dict[str, Any]:
+def _decision_metrics(abnormal: Flags, rows: Sequence[Finding], seed: int, draws: int) -> dict[str, Any]:
     names = [f"{name}{end}" for name in ("f1", "detection_rate", "false_alarm_rate") for end in ("", "_low", "_high")]
     if any(row.anomalous is None for row in rows):
         return dict.fromkeys(names)
     flagged = np.array([row.anomalous for row in rows], dtype=bool)
-    values = [
-        metrics.f1_at(abnormal, flagged),
-        *metrics.bootstrap(metrics.f1_at, abnormal, flagged, draws=draws, seed=seed),
-    ]
+    interval = metrics.bootstrap(metrics.f1_at, abnormal, flagged, draws=draws, seed=seed)
+    values = [metrics.f1_at(abnormal, flagged), *interval]
     for rate, members in ((metrics.detection_rate, abnormal), (metrics.false_alarm_rate, ~abnormal)):
         interval = metrics.proportion_interval(int(flagged[members].sum()), int(members.sum()))
         values += [rate(abnormal, flagged), *interval]
@@ -168,11 +160,12 @@ def _decision_metrics(
 
 
 def _by_label(rows: Sequence[Finding]) -> dict[str, dict[str, Any]]:
-    """Each label on its own, AUROC against all normals; `detection_rate` is the share flagged, of normals too."""
+    """Of each label: AUROC against all normals, and as `detection_rate` the share flagged, of normals too."""
     normal_scores = [row.score for row in rows if row.normal]
     groups: dict[str, list[Finding]] = {}
     for row in rows:
-        groups.setdefault(_label(row), []).append(row)
+        unnamed = "normal" if row.normal else "abnormal"
+        groups.setdefault(row.label if row.label is not None else unnamed, []).append(row)
     table: dict[str, dict[str, Any]] = {}
     for label, members in sorted(groups.items()):
         scores = [row.score for row in members if not row.normal]
@@ -188,16 +181,12 @@ def _by_label(rows: Sequence[Finding]) -> dict[str, dict[str, Any]]:
     return table
 
 
-def _label(row: Finding) -> str:
-    return row.label if row.label is not None else "normal" if row.normal else "abnormal"
-
-
-def _column(rows: Sequence[Finding], name: str) -> npt.NDArray[np.float64]:
+def _column(rows: Sequence[Finding], name: str) -> Column:
     return np.array([getattr(row, name) for row in rows], dtype=np.float64)
 
 
-def _auroc_or_nan(abnormal: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> float:
-    return _NAN if np.isnan(scores).any() else metrics.auroc(abnormal, scores)
+def _auroc(abnormal: Flags, scores: Column) -> float:
+    return math.nan if np.isnan(scores).any() else metrics.auroc(abnormal, scores)
 
 
 def _strict(value: Any) -> Any:
@@ -208,15 +197,12 @@ def _strict(value: Any) -> Any:
 
 def _one_class(rows: Sequence[Finding], n_failed: int) -> str:
     kinds = {row.normal for row in rows} - {None}
-    missing = (
-        "neither normal nor abnormal images" if not kinds else "abnormal images" if True in kinds else "normal images"
-    )
+    lack = "no abnormal" if True in kinds else "no normal" if kinds else "neither normal nor abnormal"
     counts = Counter(row.label for row in rows if row.label is not None).most_common()
     found = ", ".join(f"{label} ({count})" for label, count in counts[:10]) or "none"
     more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
     failed = f", {n_failed} more could not be scored" if n_failed else ""
-    lack = "there are" if not kinds else "there are no"
     return (
-        f"evaluate: {lack} {missing} among the {len(rows)} scored{failed}; labels found: {found}{more}; expected a "
-        "folder with good/ or normal/ beside folders of abnormal images, or the normal label by name: --normal LABEL"
+        f"evaluate: {lack} images among the {len(rows)} scored{failed}; labels found: {found}{more}; expected a folder "
+        "with good/ or normal/ beside folders of abnormal images, or the normal label by name: --normal LABEL"
     )

@@ -6,8 +6,8 @@ takes over for whole images: reconstruct, and fool a discriminator while doing s
     encoder E, decoder Dec     counterpart = Dec(E(x)), one pass
     objective                  min  l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))),  l_rec 0.999, l_adv 0.001
 
-Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; scored
-by the same R, D and A as AnoGAN, with lambda = 0.1.
+Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; R, D and
+A as in AnoGAN, with lambda = 0.1.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.compare.residual import difference, residual_score
 from anotwin.errors import SettingsError
-from anotwin.methods.adversary import adam, train_discriminator
-from anotwin.methods.networks import Discriminator, Encoder, Generator, judge
+from anotwin.methods.adversary import adam, optimise, train_discriminator
+from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, critique_of
 from anotwin.methods.protocol import Method, device_of, folded, freeze
 from anotwin.methods.scoring import anogan_comparison, one_pass
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
@@ -58,24 +57,17 @@ class ACAE:
         return folded(self)
 
     def counterpart(self, batch: Batch) -> Counterpart:
-        queries = batch.images.to(device_of(self.networks))
-        with torch.no_grad():
-            codes = self.networks["encoder"](queries)
-            images = self.networks["decoder"](codes)
-        return one_pass(images, codes, residual_score(difference(queries, images)))
+        return one_pass(batch.images.to(device_of(self.networks)), self.networks["encoder"], self.networks["decoder"])
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).features
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).logits
+    def critique(self, images: torch.Tensor) -> Critique:
+        return critique_of(self.networks, images)
 
 
 class ACAETrainer:
-    """D on logits as in `anogan`; E and Dec together by reconstruction and D's verdict."""
+    """D on logits as in `anogan`; E and Dec together by reconstruction and D's logits."""
 
     def __init__(self, method: ACAE) -> None:
         self.settings = settings = method.settings.training
@@ -87,8 +79,7 @@ class ACAETrainer:
         }
 
     def _reconstruct(self, images: torch.Tensor) -> torch.Tensor:
-        reconstructions: torch.Tensor = self.networks["decoder"](self.networks["encoder"](images))
-        return reconstructions
+        return self.networks["decoder"](self.networks["encoder"](images))  # type: ignore[no-any-return]
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         del rng  # nothing random inside a step
@@ -98,11 +89,9 @@ class ACAETrainer:
         fakes, adam_d = self._reconstruct(images), self.optimizers["discriminator"]
         logged, loss_adv = train_discriminator(d, adam_d, images, fakes, step, settings, backward)
 
-        # E, Dec: min l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))), D as it saw them
+        # E, Dec: min l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))), D as it was before its step
         loss_rec = (images - fakes).square().mean()
-        self.optimizers["coder"].zero_grad(set_to_none=True)
-        backward(RECONSTRUCTION * loss_rec + ADVERSARIAL * loss_adv)
-        self.optimizers["coder"].step()
+        optimise(self.optimizers["coder"], RECONSTRUCTION * loss_rec + ADVERSARIAL * loss_adv, backward)
         return logged | {"loss_rec": loss_rec.detach(), "loss_g": loss_adv.detach()}
 
     def preview(self, batch: Batch) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from anotwin.methods.losses import critic_loss, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
+from anotwin.methods.losses import discriminator_loss, generator_loss, gradient_penalty, r1_penalty
 from anotwin.settings import NetworkSettings, Settings, TrainingSettings
 from anotwin.training.protocol import Backward
 
@@ -17,17 +17,21 @@ PENALTY_WEIGHT = 10.0  # lambda; both as in Gulrajani et al. 2017, algorithm 1, 
 def adam(network: nn.Module, settings: TrainingSettings, learning_rate: float = DCGAN_RATE) -> torch.optim.Optimizer:
     """Adam as DCGAN uses it, over the parameters of one network (or of a ModuleDict of several).
 
-    `learning_rate` is the method's own, for where `training.learning_rate` does not say.
+    `learning_rate` is the method's own, used where `training.learning_rate` is None.
     """
     betas = (settings.beta1, settings.beta2)
     return torch.optim.Adam(network.parameters(), lr=settings.learning_rate or learning_rate, betas=betas, fused=True)
 
 
-def critic_networks(settings: Settings) -> NetworkSettings:
-    """The settings that a discriminator is built from: under WGAN-GP one without batch norm.
+def optimise(optimizer: torch.optim.Optimizer, loss: torch.Tensor, backward: Backward) -> None:
+    """One step of an optimizer by the gradient of `loss` alone."""
+    optimizer.zero_grad(set_to_none=True)
+    backward(loss)
+    optimizer.step()
 
-    The penalty is on the gradient of each image's score by that image; batch norm makes a score depend on the others.
-    """
+
+def critic_networks(settings: Settings) -> NetworkSettings:
+    """The settings of a discriminator: under WGAN-GP without batch norm, because its penalty is image by image."""
     networks = settings.networks
     if settings.training.adversarial == "wgan-gp" and networks.discriminator_norm == "batch":
         return networks.model_copy(update={"discriminator_norm": "none"})
@@ -47,25 +51,23 @@ def train_discriminator(
 
     Every `r1_every` steps + r1_every gamma/2 |grad_x D(x)|^2: the lazy R1 of StyleGAN2.
 
-    Returns what is worth logging and the loss of whoever made the fakes, softplus(-D(fake)) with D as it was before
-    its step, to call `backward` on: one look at the fakes serves both sides, a twelfth of a DCGAN's step.
+    Returns what is worth logging, and the loss of whoever made the fakes, softplus(-D(fake)) with D as it was before
+    its step, to call `backward` on: D is computed once for both sides, which saves a twelfth of a DCGAN's step.
     """
     penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
     images = images.detach().requires_grad_(penalise)
-    shown = fakes.detach().requires_grad_(True)
-    real_logits, fake_logits = d(images).logits, d(shown).logits
+    leaf = fakes.detach().requires_grad_(True)
+    real_logits, fake_logits = d(images).logits, d(leaf).logits
     loss_g = generator_loss(fake_logits)
-    (pull,) = torch.autograd.grad(loss_g, shown, retain_graph=True)  # (B, C, S, S), before D's weights move
+    (slope,) = torch.autograd.grad(loss_g, leaf, retain_graph=True)  # (B, C, S, S), before D's weights change
     loss = discriminator_loss(real_logits, fake_logits)
     logged = {"loss_d": loss.detach(), "logit_gap": (real_logits.mean() - fake_logits.mean()).detach()}
     if penalise:
         penalty = r1_penalty(real_logits, images)
         loss = loss + settings.r1_every * settings.r1_gamma / 2 * penalty
         logged["r1"] = penalty.detach()
-    optimizer.zero_grad(set_to_none=True)
-    backward(loss)
-    optimizer.step()
-    return logged, loss_g.detach() + ((fakes - shown.detach()) * pull).sum()  # + 0, whose gradient is the pull
+    optimise(optimizer, loss, backward)
+    return logged, loss_g.detach() + ((fakes - leaf.detach()) * slope).sum()  # + 0, whose gradient is the slope
 
 
 def train_critic(
@@ -78,15 +80,12 @@ def train_critic(
 ) -> dict[str, torch.Tensor]:
     """One step of a WGAN-GP critic, images and fakes (B, C, S, S): min D(fake) - D(x) + lambda (|grad D(y)| - 1)^2.
 
-    y lies on the line between an image and a fake, at a place of its own for each (`rng`).
+    y lies at a random place (`rng`) between an image and a fake.
     """
     share = torch.rand(len(images), 1, 1, 1, generator=rng).to(images.device)
     between = torch.lerp(images, fakes.detach(), share).requires_grad_(True)
     real_scores, fake_scores = d(images).logits, d(fakes.detach()).logits
     penalty = gradient_penalty(d(between).logits, between)
-    loss = critic_loss(real_scores, fake_scores)
-    optimizer.zero_grad(set_to_none=True)
-    backward(loss + PENALTY_WEIGHT * penalty)
-    optimizer.step()
-    gap = (real_scores.mean() - fake_scores.mean()).detach()
-    return {"loss_d": loss.detach(), "logit_gap": gap, "gradient_penalty": penalty.detach()}
+    loss = fake_scores.mean() - real_scores.mean()  # minus the estimated Wasserstein distance
+    optimise(optimizer, loss + PENALTY_WEIGHT * penalty, backward)
+    return {"loss_d": loss.detach(), "logit_gap": -loss.detach(), "gradient_penalty": penalty.detach()}

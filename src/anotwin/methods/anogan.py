@@ -9,12 +9,12 @@ networks to guide marker discovery", IPMI 2017 (1703.05921). Written from the pa
 
 Deviations, each measured in docs/results.md or a plain repair:
 - G is the exponential moving average of the trained generator: smoother samples at no cost;
-- G and D move at once, each against the other as it stood, on one set of fakes: a step costs a sixth less;
-- R1, spectral norm and no norm at all can be had for D (training.r1_gamma, networks.discriminator_norm);
+- G and D step at once, each against the other as it was before, on the same fakes: a step costs a sixth less;
+- D may have R1, spectral norm or no norm at all (training.r1_gamma, networks.discriminator_norm);
 - training.adversarial = "wgan-gp" trains the pair as f-AnoGAN does (Gulrajani et al. 2017), for comparison;
 - the prior on z is a standard normal (networks.latent_prior = "uniform" is the paper's);
-- the search returns the best z seen, not the last; a search's start depends on the image alone, not on its batch;
-- by default it is the engine's (search/engine.py); search.preset = "paper" is the paper's: Adam from a random z, alone.
+- the search returns the best z seen, not the last; its start depends on the image alone, not on its batch;
+- the search is search/engine.py's by default; search.preset = "paper" is the paper's: plain Adam from a random z.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.methods.adversary import CRITIC_STEPS, adam, critic_networks, train_critic, train_discriminator
-from anotwin.methods.losses import wasserstein_loss
-from anotwin.methods.networks import Discriminator, Generator, judge
+from anotwin.methods.adversary import CRITIC_STEPS, adam, critic_networks, optimise, train_critic, train_discriminator
+from anotwin.methods.networks import Critique, Discriminator, Generator, critique_of
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.scoring import anogan_comparison
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.engine import find_counterparts
 from anotwin.seeding import draw_latents, generator, search_starts
-from anotwin.settings import NetworkSettings, Settings
+from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 
@@ -43,6 +42,7 @@ class AnoGAN:
     """See the module. `networks` holds "generator" and "discriminator"."""
 
     name: ClassVar[str] = "anogan"
+    searching: ClassVar[bool] = True
 
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
         self.spec = spec
@@ -58,46 +58,41 @@ class AnoGAN:
     def trainer(self) -> AnoGANTrainer:
         return AnoGANTrainer(self)
 
-    searching: ClassVar[bool] = True
-
     def counterpart(self, batch: Batch) -> Counterpart:
         return self.search(batch)
 
     def search(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        search, networks, device = self.settings.search, self.settings.networks, device_of(self.networks)
-        starts = search_starts(
-            batch.fingerprints, networks.latent_dim, networks.latent_prior, search.seed, search.restarts
-        )
-        return find_counterparts(
-            self.networks["generator"],
-            self.networks["discriminator"],
-            batch.images.to(device),
-            starts.to(device),
-            search,
-            networks.latent_prior,
-            trace_at,
-        )
+        return search_counterparts(self, batch, trace_at)
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         return anogan_comparison(self.networks, queries, counterpart.images, self.settings)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).features
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).logits
+    def critique(self, images: torch.Tensor) -> Critique:
+        return critique_of(self.networks, images)
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        return draw_images(self.networks, self.settings.networks, count, seed)
+        return sample_prior(self, count, seed)
 
 
-def draw_images(networks: nn.ModuleDict, settings: NetworkSettings, count: int, seed: int) -> torch.Tensor:
+def search_counterparts(
+    method: Method, batch: Batch, trace_at: Sequence[int], warm: torch.Tensor | None = None
+) -> Counterpart:
+    """The search of any method with a "generator" and a "discriminator"; `warm` (B, Z) are starts, on the CPU."""
+    search, networks, device = method.settings.search, method.settings.networks, device_of(method.networks)
+    prior, dim = networks.latent_prior, networks.latent_dim
+    starts = search_starts(batch.fingerprints, dim, prior, search.seed, search.restarts, warm)
+    generate, critic = method.networks["generator"], method.networks["discriminator"]
+    return find_counterparts(generate, critic, batch.images.to(device), starts.to(device), search, prior, trace_at)
+
+
+def sample_prior(method: Method, count: int, seed: int) -> torch.Tensor:
     """Images (count, C, S, S) of the "generator" for latents from its prior."""
+    settings = method.settings.networks
     latents = draw_latents(count, settings.latent_dim, settings.latent_prior, generator(seed, "sample"))
-    return paint(networks["generator"], latents)
+    return generate_images(method.networks["generator"], latents)
 
 
-def paint(generate: nn.Module, latents: torch.Tensor) -> torch.Tensor:
+def generate_images(generate: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     """G(z) for many latents (N, Z): images (N, C, S, S), on the generator's device."""
     device = next(generate.parameters()).device
     with torch.no_grad():
@@ -105,15 +100,11 @@ def paint(generate: nn.Module, latents: torch.Tensor) -> torch.Tensor:
 
 
 class AnoGANTrainer:
-    """DCGAN training: D then G, on logits, non-saturating, with lazy R1 and a moving average of G.
-
-    It trains the "generator" and the "discriminator" of any method, and leaves its other networks alone.
-    """
+    """DCGAN training of any method's "generator" and "discriminator", with lazy R1 and a moving average of G."""
 
     def __init__(self, method: Method) -> None:
-        settings = method.settings.training
         self.method = method
-        self.settings = settings
+        self.settings = settings = method.settings.training
         average, discriminator = method.networks["generator"], method.networks["discriminator"]
         self.networks = nn.ModuleDict(
             {
@@ -129,16 +120,15 @@ class AnoGANTrainer:
         return draw_latents(count, networks.latent_dim, networks.latent_prior, rng).to(device_of(self.networks))
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
-        images, settings = batch.images, self.settings
-        g, d = self.networks["generator"], self.networks["discriminator"]
-        if settings.adversarial == "wgan-gp":
+        images, g, d = batch.images, self.networks["generator"], self.networks["discriminator"]
+        if self.settings.adversarial == "wgan-gp":
             return self._wasserstein_step(images, step, rng, backward)
 
         # D: min softplus(-D(x)) + softplus(D(G(z))), lazily + gamma/2 |grad_x D(x)|^2
         fakes, adam_d = g(self._latents(len(images), rng)), self.optimizers["discriminator"]
-        logged, loss_g = train_discriminator(d, adam_d, images, fakes, step, settings, backward)
+        logged, loss_g = train_discriminator(d, adam_d, images, fakes, step, self.settings, backward)
 
-        # G: min softplus(-D(G(z))), of the same z and the D that saw them
+        # G: min softplus(-D(G(z))), of the same z and D as it was before its step
         return logged | self._train_generator(loss_g, step, backward)
 
     def _wasserstein_step(
@@ -155,17 +145,14 @@ class AnoGANTrainer:
         if (step + 1) % CRITIC_STEPS:
             return logged
         d.requires_grad_(False)
-        logged |= self._train_generator(
-            wasserstein_loss(d(g(self._latents(len(images), rng))).logits), step // CRITIC_STEPS, backward
-        )
+        loss_g = -d(g(self._latents(len(images), rng))).logits.mean()
+        logged |= self._train_generator(loss_g, step // CRITIC_STEPS, backward)
         d.requires_grad_(True)
         return logged
 
     def _train_generator(self, loss_g: torch.Tensor, step: int, backward: Backward) -> dict[str, torch.Tensor]:
         """One step of G, its `step`-th for the moving average."""
-        self.optimizers["generator"].zero_grad(set_to_none=True)
-        backward(loss_g)
-        self.optimizers["generator"].step()
+        optimise(self.optimizers["generator"], loss_g, backward)
         update_average(self.networks["average"], self.networks["generator"], self.settings.ema, step)
         return {"loss_g": loss_g.detach()}
 

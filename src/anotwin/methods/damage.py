@@ -1,14 +1,13 @@
 """Planted damage: normal images made abnormal in known ways, so that a discriminator learns what abnormal means.
 
-Nobody gives abnormal images to a detector that learns from normal ones alone, but they can be made: what is locally as
-normal as ever and wrong as a whole (turned, warped, stretched, shuffled, joined of two halves), and what is wrong in
-one place (pasted, erased, blended). None of it knows what is in the pictures. Sources: rotations as labels, Gidaris et
-al. 2018 (1803.07728) and Golan, El-Yaniv 2018 (1805.10917); pasted patches, Li et al. 2021 (CutPaste, 2104.04015);
-smooth random masks as in Zavrtanik et al. 2021 (DRAEM, 2108.07610).
+A detector that learns from normal images alone is given no abnormal ones, but they can be made: images that are normal
+in every place and wrong as a whole (turned, warped, stretched, shuffled, joined of two halves), and images that are
+wrong in one place (pasted, erased) or everywhere (blended). None of it depends on what the images show. Sources:
+rotations as labels, Gidaris et al. 2018 (1803.07728) and Golan, El-Yaniv 2018 (1805.10917); pasted patches, Li et al.
+2021 (CutPaste, 2104.04015); smooth random masks as in Zavrtanik et al. 2021 (DRAEM, 2108.07610).
 
-Images are (B, C, S, S) in [-1, 1] and stay in it; everything random comes from a CPU generator. Whatever moves pixels
-moves them by one bilinear sampling, and normal images are sampled likewise (`jitter`): interpolation must not be what
-tells damage from normality.
+Images are (B, C, S, S) in [-1, 1] and stay in it; everything random comes from a CPU generator. Pixels are moved by one
+bilinear sampling, in normal images too (`jitter`): interpolation must not be what tells damage from normality.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 
 SHARE = 0.08, 0.5  # of an image that a mask covers
 EDGE = 8.0  # steepness of a mask's rim, in standard deviations of the noise that it is cut from
-SHIFT = 0.05  # everyday shift, in halves of the side
+SHIFT = 0.05  # of normal images, in halves of the side
 
 Rng = torch.Generator
 Maker = Callable[[torch.Tensor, Rng], torch.Tensor]
@@ -29,13 +28,11 @@ Maker = Callable[[torch.Tensor, Rng], torch.Tensor]
 
 def jitter(images: torch.Tensor, rng: Rng) -> torch.Tensor:
     """Images as they might have been taken again: shifted, turned and scaled a little; four in ten stay as they are."""
-    return _sample(images, _grid(_everyday(len(images), rng), images))
+    return _sample(images, _grid(_small_motion(len(images), rng), images))
 
 
 def damage(images: torch.Tensor, rng: Rng, kinds: Sequence[str] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each image damaged in one way, the ways in equal shares: (B, C, S, S), and which way (B,) int64 in 1..len(kinds).
-
-    `kinds` are names of `KINDS`, all of them if not given.
+    """Each image damaged in one of `kinds` (None: all), in equal shares: (B, C, S, S), and which (B,) in 1..len(kinds).
 
     >>> damaged, kinds = damage(torch.zeros(16, 1, 16, 16), torch.Generator().manual_seed(0))
     >>> damaged.shape, sorted(set(kinds.tolist()))
@@ -52,13 +49,10 @@ def damage(images: torch.Tensor, rng: Rng, kinds: Sequence[str] | None = None) -
     return damaged, (chosen + 1).to(images.device)
 
 
-def spoil(images: torch.Tensor, rng: Rng) -> torch.Tensor:
-    """One place of each image pasted over or erased, and all else as it was: there is a right answer to restore."""
+def corrupt(images: torch.Tensor, rng: Rng) -> torch.Tensor:
+    """One place of each image pasted over or erased, all else unchanged: what a restoring network has to undo."""
     pasted = torch.rand(len(images), 1, 1, 1, generator=rng).to(images.device) < 0.5
     return torch.where(pasted, _paste(images, rng), _erase(images, rng))
-
-
-# -- as a whole --------------------------------------------------------------------------------------------------------
 
 
 def _turned(images: torch.Tensor, rng: Rng) -> torch.Tensor:
@@ -70,7 +64,7 @@ def _warped(images: torch.Tensor, rng: Rng) -> torch.Tensor:
     """By a smooth field of displacements, r.m.s. 15 to 35 % of half the side."""
     field = F.interpolate(torch.randn(len(images), 2, 4, 4, generator=rng), images.shape[-1], mode="bicubic")
     field = field / field.flatten(1).std(1)[:, None, None, None] * _uniform(len(images), rng, 0.15, 0.35, (1, 1, 1))
-    grid = _grid(_everyday(len(images), rng), images)
+    grid = _grid(_small_motion(len(images), rng), images)
     return _sample(images, grid + field.permute(0, 2, 3, 1).to(images.device))
 
 
@@ -107,26 +101,23 @@ def _joined(images: torch.Tensor, rng: Rng) -> torch.Tensor:
     places = torch.linspace(-1, 1, size)
     side = places[None, :] * angle.cos() + places[:, None] * angle.sin() - offset  # (B, S, S)
     mask = torch.sigmoid(size * side)[:, None].to(images.device)  # the seam is about a pixel wide
-    return torch.lerp(jitter(images, rng), _stranger(images, rng, 0.85, 0.15), mask)
+    return torch.lerp(jitter(images, rng), _other_image(images, rng, 0.85, 0.15), mask)
 
 
 def _blended(images: torch.Tensor, rng: Rng) -> torch.Tensor:
     """Maximum, minimum or mean of two images."""
-    ours, other = jitter(images, rng), _stranger(images, rng, 0.8, 0.2)
+    ours, other = jitter(images, rng), _other_image(images, rng, 0.8, 0.2)
     how = torch.randint(0, 3, (len(images), 1, 1, 1), generator=rng).to(images.device)
     extreme = torch.where(how == 0, torch.maximum(ours, other), torch.minimum(ours, other))
     return torch.where(how == 2, (ours + other) / 2, extreme)
 
 
-# -- in one place ------------------------------------------------------------------------------------------------------
-
-
 def _paste(images: torch.Tensor, rng: Rng) -> torch.Tensor:
-    return torch.lerp(images, _stranger(images, rng, 0.8, 0.3), _mask(images, rng))
+    return torch.lerp(images, _other_image(images, rng, 0.8, 0.3), _mask(images, rng))
 
 
 def _erase(images: torch.Tensor, rng: Rng) -> torch.Tensor:
-    """With the value of a random pixel: often the ground, sometimes the figure."""
+    """With the value of a random pixel of the image."""
     pixels = images.flatten(2)
     chosen = torch.randint(0, pixels.shape[2], (len(images), 1, 1), generator=rng).to(images.device)
     value = pixels.gather(2, chosen.expand(-1, pixels.shape[1], -1))[..., None]  # (B, C, 1, 1)
@@ -143,9 +134,6 @@ KINDS: dict[str, Maker] = {
     "pasted": lambda images, rng: _paste(jitter(images, rng), rng),
     "erased": lambda images, rng: _erase(jitter(images, rng), rng),
 }
-
-
-# -- the pieces --------------------------------------------------------------------------------------------------------
 
 
 def _uniform(count: int, rng: Rng, low: float, high: float, shape: tuple[int, ...] = ()) -> torch.Tensor:
@@ -165,25 +153,25 @@ def _affine(
     return torch.cat([rotation @ zoom, _uniform(count, rng, -shift, shift, (2, 1))], 2)
 
 
-def _everyday(count: int, rng: Rng) -> torch.Tensor:
+def _small_motion(count: int, rng: Rng) -> torch.Tensor:
     moved = _affine(count, rng, turn=(0, 0.12))
     return torch.where(torch.rand(count, 1, 1, generator=rng) < 0.4, torch.eye(2, 3), moved)
 
 
-def _stranger(images: torch.Tensor, rng: Rng, scale: float, shift: float) -> torch.Tensor:
-    """For each image another one of the batch (or itself, if chance will have it), turned and moved."""
+def _other_image(images: torch.Tensor, rng: Rng, scale: float, shift: float) -> torch.Tensor:
+    """For each image a random one of the batch, seldom itself, turned and moved."""
     others = images[torch.randperm(len(images), generator=rng).to(images.device)]
     return _sample(others, _grid(_affine(len(images), rng, (0, math.pi), scale, 0.5, shift), images))
 
 
 def _mask(images: torch.Tensor, rng: Rng) -> torch.Tensor:
-    """Smooth blots (B, 1, S, S) in [0, 1] that cover a random share of each image."""
+    """Smooth masks (B, 1, S, S) in [0, 1] that cover a random share of each image."""
     count, size = len(images), images.shape[-1]
     noise = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size, mode="bicubic").flatten(1)
     rank = ((1 - _uniform(count, rng, *SHARE)) * (noise.shape[1] - 1)).long()
     level = noise.sort(1).values.gather(1, rank[:, None])
-    blots = torch.sigmoid(EDGE * (noise - level) / noise.std(1, keepdim=True))
-    return blots.view(count, 1, size, size).to(images.device)
+    masks = torch.sigmoid(EDGE * (noise - level) / noise.std(1, keepdim=True))
+    return masks.view(count, 1, size, size).to(images.device)
 
 
 def _grid(maps: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

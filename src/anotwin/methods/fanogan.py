@@ -11,17 +11,16 @@ generative adversarial networks", Medical Image Analysis 54, 2019. Written from 
     score      A(x) = A_R(x) + kappa A_D(x), the two terms of izi_f for the query     section 2.3
 
 One run trains both stages: the GAN first, then, for the last `training.encoder_share` of the steps, E with all else
-frozen. Which stage a step belongs to follows from its number alone, so that a run resumes exactly in either (and one
-that is given more steps after its end goes on with the GAN first, then with E).
+frozen. Which stage a step belongs to follows from its number alone, so that a run resumes exactly in either (one that
+is given more steps after its end trains the GAN again first, then E).
 
 Deviations:
-- the GAN is the house DCGAN of `anogan`; training.adversarial = "wgan-gp" is the paper's loss, on the same networks and
-  without its residual blocks;
-- G is the moving average of the trained generator, and E is trained against that one: it is what E will be used with;
-- D judges with its running statistics while E is trained, as it does in scoring: E learns the score that it is held to;
-- codes are squashed to where the prior has its mass: 3 tanh(u / 3) for a normal prior, tanh(u) for a uniform one. G was
-  never trained beyond. (The authors' code offers such bounds as options, tanh among them);
-- search.warm has AnoGAN's search go on from E(x): closer counterparts, which need not separate better;
+- the GAN is the DCGAN of `anogan`; training.adversarial = "wgan-gp" is the paper's loss, without its residual blocks;
+- G is the moving average of the trained generator, and E is trained against that one, which also scores;
+- D uses its running statistics while E is trained, as in scoring: E minimises the very score;
+- codes are squashed to where the prior has its mass and G was trained: 3 tanh(u / 3) for a normal prior, tanh(u) for a
+  uniform one (an option of the authors' code);
+- search.warm starts AnoGAN's search at E(x): closer counterparts, which need not separate better;
 - E is trained by the same Adam as the GAN, not by RMSProp: one optimiser to tune.
 """
 
@@ -33,19 +32,17 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from anotwin.compare.features import mean_square_features
-from anotwin.compare.residual import difference, mean_square_residual
-from anotwin.compare.score import comparison, fanogan_score
-from anotwin.methods.adversary import adam, critic_networks
-from anotwin.methods.anogan import AnoGANTrainer, draw_images
-from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, judge, judge_pairs
+from anotwin.compare.score import comparison
+from anotwin.compare.terms import mean_square_features, mean_square_residual
+from anotwin.methods.adversary import adam, critic_networks, optimise
+from anotwin.methods.anogan import AnoGANTrainer, sample_prior, search_counterparts
+from anotwin.methods.networks import Critique, Discriminator, Encoder, Generator, critique_of
 from anotwin.methods.protocol import Method, device_of, folded, freeze
 from anotwin.methods.scoring import one_pass
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
-from anotwin.search.engine import find_counterparts
 from anotwin.search.objective import Terms
-from anotwin.seeding import Prior, draw_latents, search_starts
-from anotwin.settings import Settings, TrainingSettings
+from anotwin.seeding import Prior, draw_latents
+from anotwin.settings import Settings
 from anotwin.training.protocol import Backward
 
 KAPPA = 1.0  # section 3.3 of the paper
@@ -86,7 +83,7 @@ class FAnoGAN:
         return self.settings.search.warm
 
     def for_inference(self) -> Method:
-        """Folded; with a search this method as it is, for the search makes networks of its own."""
+        """Folded; with a search this method itself, because the search folds networks on its own."""
         return self if self.searching else folded(self)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
@@ -96,45 +93,30 @@ class FAnoGAN:
     def counterpart(self, batch: Batch) -> Counterpart:
         if self.searching:
             return self.search(batch)
-        queries = batch.images.to(device_of(self.networks))
-        with torch.no_grad():
-            codes = self.encode(queries)
-            images = self.networks["generator"](codes)
-        return one_pass(images, codes, mean_square_residual(difference(queries, images)))
+        return one_pass(batch.images.to(device_of(self.networks)), self.encode, self.networks["generator"])
 
     def search(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
-        """AnoGAN's search, the first of its restarts from E(x): the loss searched is AnoGAN's, the score stays A(x)."""
-        search, networks, device = self.settings.search, self.settings.networks, device_of(self.networks)
-        prior, dim, queries = networks.latent_prior, networks.latent_dim, batch.images.to(device)
+        """AnoGAN's search and loss, the first of its restarts from E(x); the score is A(x) all the same."""
         with torch.no_grad():
-            codes = self.encode(queries)
-        starts = search_starts(batch.fingerprints, dim, prior, search.seed, search.restarts, warm=codes.cpu())
-        generate, critic = self.networks["generator"], self.networks["discriminator"]
-        return find_counterparts(generate, critic, queries, starts.to(device), search, prior, trace_at)
+            codes = self.encode(batch.images.to(device_of(self.networks)))
+        return search_counterparts(self, batch, trace_at, warm=codes.cpu())
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, images = queries.to(counterpart.images.device), counterpart.images
-        query, twin = judge_pairs(self.networks, queries, images)
-        terms = _terms(queries, images, query, twin)
+        logits, features = critique_of(self.networks, torch.cat([queries, images]))
+        query, critique = map(Critique, logits.chunk(2), features.chunk(2))
+        terms = _terms(queries, images, query, critique)
         return comparison(queries, images, **terms._asdict(), query_logits=query.logits, settings=self.settings.compare)
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).features
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        return judge(self.networks, images).logits
+    def critique(self, images: torch.Tensor) -> Critique:
+        return critique_of(self.networks, images)
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        return draw_images(self.networks, self.settings.networks, count, seed)
-
-
-def encoder_start(settings: TrainingSettings) -> int:
-    """The first step that trains the encoder."""
-    return int(settings.steps * (1 - settings.encoder_share))
+        return sample_prior(self, count, seed)
 
 
 class FAnoGANTrainer:
-    """AnoGAN's training up to `encoder_start`, then the encoder's."""
+    """AnoGAN's training for the first steps, then the encoder's."""
 
     def __init__(self, method: FAnoGAN) -> None:
         self.method = method
@@ -143,7 +125,7 @@ class FAnoGANTrainer:
         encoder = method.networks["encoder"].train().requires_grad_(True)
         self.networks = nn.ModuleDict({**self.gan.networks, "encoder": encoder})
         self.optimizers = {**self.gan.optimizers, "encoder": adam(encoder, settings)}
-        self.start = encoder_start(settings)
+        self.start = int(settings.steps * (1 - settings.encoder_share))  # the first step that trains the encoder
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         if step < self.start:
@@ -152,9 +134,7 @@ class FAnoGANTrainer:
         # E: min izi_f, izi or ziz; G and D frozen and in the mode in which they will score
         self.networks["discriminator"].eval().requires_grad_(False)
         logged = self._objective(batch.images, rng)
-        self.optimizers["encoder"].zero_grad(set_to_none=True)
-        backward(logged["loss_e"])
-        self.optimizers["encoder"].step()
+        optimise(self.optimizers["encoder"], logged["loss_e"], backward)
         return {name: value.detach() for name, value in logged.items()}
 
     def _objective(self, images: torch.Tensor, rng: torch.Generator) -> dict[str, torch.Tensor]:
@@ -164,10 +144,10 @@ class FAnoGANTrainer:
             latents = draw_latents(len(images), networks.latent_dim, networks.latent_prior, rng).to(images.device)
             codes = self.method.encode(generate(latents))
             return {"loss_e": (latents - codes).square().mean()}
-        twins = generate(self.method.encode(images))
+        counterparts = generate(self.method.encode(images))
         if objective == "izi":
-            return {"loss_e": mean_square_residual(difference(images, twins)).mean()}
-        terms = _terms(images, twins, d(images), d(twins))
+            return {"loss_e": mean_square_residual(images - counterparts).mean()}
+        terms = _terms(images, counterparts, d(images), d(counterparts))
         return {
             "loss_e": terms.total.mean(),
             "residual": terms.residual.mean(),
@@ -178,8 +158,8 @@ class FAnoGANTrainer:
         return self.gan.preview(batch)
 
 
-def _terms(queries: torch.Tensor, images: torch.Tensor, query: Critique, twin: Critique) -> Terms:
+def _terms(queries: torch.Tensor, counterparts: torch.Tensor, query: Critique, counterpart: Critique) -> Terms:
     """izi_f and A(x), (B,) each: what E is trained to make small is what a query is scored by."""
-    residual = mean_square_residual(difference(queries, images))
-    features = mean_square_features(query.features, twin.features)
-    return Terms(fanogan_score(residual, features, KAPPA), residual, features)
+    residual = mean_square_residual(queries - counterparts)
+    features = mean_square_features(query.features, counterpart.features)
+    return Terms(residual + KAPPA * features, residual, features)

@@ -1,4 +1,4 @@
-"""The adversarial losses, on logits (a critic's scores for WGAN). Each returns a scalar, the mean over the batch."""
+"""The adversarial losses, on logits. Each returns a scalar, the mean over the batch."""
 
 from __future__ import annotations
 
@@ -27,16 +27,6 @@ def hinge_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Te
 def generator_loss(fake_logits: torch.Tensor) -> torch.Tensor:
     """-log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3); logits (B,)."""
     return F.softplus(-fake_logits).mean()
-
-
-def critic_loss(real_scores: torch.Tensor, fake_scores: torch.Tensor) -> torch.Tensor:
-    """D(G(z)) - D(x), minus the estimated Wasserstein distance (Arjovsky et al. 2017); scores (B,) of any sign."""
-    return fake_scores.mean() - real_scores.mean()
-
-
-def wasserstein_loss(fake_scores: torch.Tensor) -> torch.Tensor:
-    """-D(G(z)), the generator's side of it; scores (B,)."""
-    return -fake_scores.mean()
 
 
 def gradient_penalty(scores: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

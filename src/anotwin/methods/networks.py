@@ -3,10 +3,10 @@
 Paper: Radford, Metz, Chintala, "Unsupervised representation learning with deep convolutional GANs", 2016 (1511.06434).
 Kept: strided 4 x 4 convolutions, batch norm in the generator, ReLU / LeakyReLU(0.2), tanh, N(0, 0.02) weights.
 Changed:
-- the discriminator gives logits, and its features beside them;
-- its batch norm can be taken away or replaced by spectral norm (`networks.discriminator_norm`): R1 differentiates D(x)
-  by x image by image, and batch norm ties the images of a batch together. Without batch norm N(0, 0.02) would let the
-  signal die out, so PyTorch's own initialisation is used there;
+- the discriminator returns logits, and its features beside them;
+- its batch norm can be left out or replaced by spectral norm (`networks.discriminator_norm`): R1 differentiates D(x)
+  by x image by image, and batch norm ties the images of a batch together. Without batch norm the signal vanishes under
+  N(0, 0.02) weights, so PyTorch's own initialisation is used there;
 - its last layer is a product and a sum: a CPU's matrix product adds in another order for 1 row than for 4, and a score
   must not depend on the rest of its batch;
 - on a CPU the layers at the image are matrix products over patches (`ImageConv`, `ImageConvTranspose`): the same sums,
@@ -29,7 +29,7 @@ from anotwin.settings import NetworkSettings
 
 
 class Critique(NamedTuple):
-    """What the discriminator says of images."""
+    """What a discriminator returns of images."""
 
     logits: torch.Tensor  # (B,) higher: more like a training image
     features: torch.Tensor  # (B, F) f(x), the activations of an intermediate block, flattened
@@ -45,7 +45,7 @@ def widths(size: int, base: int) -> list[int]:
 
 
 class ImageConv(nn.Conv2d):
-    """The 4 x 4 convolution of stride 2 that reads images (B, C, S, S): (B, W, S/2, S/2), channels last."""
+    """The 4 x 4 convolution of stride 2 that takes images (B, C, S, S): (B, W, S/2, S/2), channels last."""
 
     def __init__(self, channels: int, width: int, bias: bool = True) -> None:
         super().__init__(channels, width, 4, 2, 1, bias=bias)
@@ -60,7 +60,7 @@ class ImageConv(nn.Conv2d):
 
 
 class ImageConvTranspose(nn.ConvTranspose2d):
-    """The transposed 4 x 4 convolution of stride 2 that paints images: (B, W, S/2, S/2) -> (B, C, S, S)."""
+    """The transposed 4 x 4 convolution of stride 2 that returns images: (B, W, S/2, S/2) -> (B, C, S, S)."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__(width, channels, 4, 2, 1)
@@ -73,6 +73,19 @@ class ImageConvTranspose(nn.ConvTranspose2d):
         images = F.fold(patches, (2 * input.shape[2], 2 * input.shape[3]), 4, padding=1, stride=2)
         images = images if self.bias is None else images + self.bias[:, None, None]
         return images.to(self.weight.dtype)
+
+
+class SmallConv(nn.Conv2d):
+    """The 3 x 3 convolution that keeps the side: (B, W, s, s) -> (B, W, s, s)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, 1, 1, bias=False)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if len(input) > 1 or input.is_cuda:
+            return super().forward(input)
+        # PyTorch has another CPU kernel for one small image, which adds in another order: so there are always two
+        return super().forward(torch.cat([input, input]))[:1]
 
 
 class Generator(nn.Module):
@@ -94,8 +107,7 @@ class Generator(nn.Module):
         self.apply(_dcgan_weights)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        images: torch.Tensor = self.layers(latents)
-        return images
+        return self.layers(latents)  # type: ignore[no-any-return]
 
 
 class Discriminator(nn.Module):
@@ -104,20 +116,16 @@ class Discriminator(nn.Module):
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
         norm = settings.discriminator_norm
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
+        channels = _channels(spec, settings)
         self.blocks = nn.ModuleList()
         for level, (now, then) in enumerate(pairwise(channels)):
-            normed = norm == "batch" and level > 0
-            convolution: nn.Module = (
-                ImageConv(now, then) if level == 0 else nn.Conv2d(now, then, 4, 2, 1, bias=not normed)
-            )
+            layers = _halving(level, now, then, batch_norm=norm == "batch")
             if norm == "spectral":
-                convolution = nn.utils.parametrizations.spectral_norm(convolution)
-            middle = [nn.BatchNorm2d(then)] if normed else []
-            self.blocks.append(nn.Sequential(convolution, *middle, nn.LeakyReLU(0.2)))
+                nn.utils.parametrizations.spectral_norm(layers[0])  # in place
+            self.blocks.append(nn.Sequential(*layers))
         self.head = nn.Linear(channels[-1] * 16, 1)
         if norm == "spectral":
-            nn.utils.parametrizations.spectral_norm(self.head)  # in place
+            nn.utils.parametrizations.spectral_norm(self.head)
         self.feature_block = feature_block(len(self.blocks), settings.feature_layer)
         if norm == "batch":
             self.apply(_dcgan_weights)
@@ -135,25 +143,22 @@ class Discriminator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """images (B, C, S, S) -> codes (B, Z): the discriminator's body, batch norm always, onto the latents."""
+    """images (B, C, S, S) -> codes (B, Z): the discriminator's body, always with batch norm, onto the latents."""
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings) -> None:
         super().__init__()
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
+        channels = _channels(spec, settings)
         layers: list[nn.Module] = []
         for level, (now, then) in enumerate(pairwise(channels)):
-            norm = [nn.BatchNorm2d(then)] if level > 0 else []
-            convolution = ImageConv(now, then) if level == 0 else nn.Conv2d(now, then, 4, 2, 1, bias=not norm)
-            layers += [convolution, *norm, nn.LeakyReLU(0.2)]
+            layers += _halving(level, now, then, batch_norm=True)
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], settings.latent_dim, 4), nn.Flatten())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        codes: torch.Tensor = self.layers(images)
-        return codes
+        return self.layers(images)  # type: ignore[no-any-return]
 
 
-class Inspection(NamedTuple):
-    """What an `Inspector` sees in images."""
+class DamageCritique(NamedTuple):
+    """What a `DamageDiscriminator` returns of images."""
 
     logits: torch.Tensor  # (B,) higher: more like a training image
     kinds: torch.Tensor  # (B, K) logits of the kinds of damage, the first: none
@@ -161,21 +166,18 @@ class Inspection(NamedTuple):
     maps: tuple[torch.Tensor, ...]  # (B, W, s, s) the activations of every block
 
 
-class Inspector(nn.Module):
-    """images (B, C, S, S) -> `Inspection`: the discriminator's body with a 3 x 3 convolution more at 8 x 8 and 4 x 4.
-
-    Naming a kind of damage takes more looking than telling real from drawn: the two layers were worth it.
-    """
+class DamageDiscriminator(nn.Module):
+    """Names the damage in images (B, C, S, S) besides; the 3 x 3 convolutions at 8 x 8 and 4 x 4 help with that."""
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings, kinds: int) -> None:
         super().__init__()
-        channels = [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
-        blocks: list[nn.Module] = [nn.Sequential(ImageConv(channels[0], channels[1]), nn.LeakyReLU(0.2))]
-        for level, (now, then) in enumerate(pairwise(channels[1:]), start=1):
-            strided = nn.Conv2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.LeakyReLU(0.2)
-            look = _look(now) if level == len(channels) - 2 else ()  # at 8 x 8
-            blocks.append(nn.Sequential(*look, *strided))
-        blocks.append(nn.Sequential(*_look(channels[-1])))
+        channels = _channels(spec, settings)
+        blocks: list[nn.Module] = []
+        for level, (now, then) in enumerate(pairwise(channels)):
+            halving = _halving(level, now, then, batch_norm=True)  # first: the order decides the initial weights
+            added = _same_side(now) if level == len(channels) - 2 else []  # at 8 x 8
+            blocks.append(nn.Sequential(*added, *halving))
+        blocks.append(nn.Sequential(*_same_side(channels[-1])))
         self.blocks = nn.ModuleList(blocks)
         self.real = nn.Conv2d(channels[-1], 1, 4)
         self.kinds = nn.Conv2d(channels[-1], kinds, 4)
@@ -185,52 +187,26 @@ class Inspector(nn.Module):
 
     def forward(self, images: torch.Tensor) -> Critique:
         """As a `Discriminator`."""
-        view = self.inspect(images)
-        return Critique(view.logits, view.features)
+        critique = self.critique(images)
+        return Critique(critique.logits, critique.features)
 
-    def inspect(self, images: torch.Tensor, kept: torch.Tensor | None = None) -> Inspection:
-        """Everything; `kept` (B, W, 4, 4) is multiplied with the activations that the kinds are read from: dropout."""
+    def critique(self, images: torch.Tensor, kept: torch.Tensor | None = None) -> DamageCritique:
+        """Everything; `kept` (B, W, 4, 4) multiplies the activations that the kinds are computed from: dropout."""
         maps: list[torch.Tensor] = []
         for block in self.blocks:
             maps.append(block(maps[-1] if maps else images))
         last = maps[-1]
         kinds = self.kinds(last if kept is None else last * kept).flatten(1).float()
         features = F.normalize(maps[self.feature_block].float().mean((2, 3)), dim=1)
-        return Inspection(self.real(last).flatten().float(), kinds, features, tuple(maps))
+        return DamageCritique(self.real(last).flatten().float(), kinds, features, tuple(maps))
 
 
-class LookConv(nn.Conv2d):
-    """The 3 x 3 convolution that keeps the side: (B, W, s, s) -> (B, W, s, s)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, width, 3, 1, 1, bias=False)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if len(input) > 1 or input.is_cuda:
-            return super().forward(input)
-        # PyTorch has another CPU kernel for one small image, which adds in another order: never let it be alone
-        return super().forward(torch.cat([input, input]))[:1]
-
-
-def _look(width: int) -> tuple[nn.Module, ...]:
-    return LookConv(width), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
-
-
-def judge(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:
-    """What the "discriminator" of a method's networks says of images (B, C, S, S), wherever they are; no gradients."""
+def critique_of(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:
+    """What the "discriminator" of a method returns of images (B, C, S, S) on any device; no gradients."""
     discriminator = networks["discriminator"]
     with torch.no_grad():
         critique: Critique = discriminator(images.to(next(discriminator.parameters()).device))
     return critique
-
-
-def judge_pairs(
-    networks: nn.ModuleDict, queries: torch.Tensor, counterparts: torch.Tensor
-) -> tuple[Critique, Critique]:
-    """`judge` of both (B, C, S, S), in one batch."""
-    logits, features = judge(networks, torch.cat([queries, counterparts]))
-    size = len(queries)
-    return Critique(logits[:size], features[:size]), Critique(logits[size:], features[size:])
 
 
 def feature_block(blocks: int, layer: int) -> int:
@@ -238,6 +214,23 @@ def feature_block(blocks: int, layer: int) -> int:
     if not -blocks <= layer < blocks:
         raise SettingsError(f"networks.feature_layer={layer}: this discriminator has blocks {-blocks}..{blocks - 1}")
     return layer % blocks
+
+
+def _channels(spec: ImageSpec, settings: NetworkSettings) -> list[int]:
+    """Of the image, then after each halving of its side."""
+    return [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
+
+
+def _halving(level: int, now: int, then: int, batch_norm: bool) -> list[nn.Module]:
+    """The layers that halve the side, `level` counted from the image, where there is never a norm."""
+    if level == 0:
+        return [ImageConv(now, then), nn.LeakyReLU(0.2)]
+    norm = [nn.BatchNorm2d(then)] if batch_norm else []
+    return [nn.Conv2d(now, then, 4, 2, 1, bias=not batch_norm), *norm, nn.LeakyReLU(0.2)]
+
+
+def _same_side(width: int) -> list[nn.Module]:
+    return [SmallConv(width), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
 
 
 def _dcgan_weights(module: nn.Module) -> None:

@@ -3,13 +3,8 @@
 A `Method` scores: its networks are frozen and in evaluation mode, and they are all that a bundle stores. Its `Trainer`
 (training/protocol.py) holds what only training needs and does one optimisation step at a time.
 
-What only some methods can do is a protocol of its own below. A method has such a capability by having its members; who
-needs one asks with ``isinstance``:
-
-    Searches           the counterpart is searched for: the search can be shown and cut short
-    Samples            new normal images can be drawn
-    RemembersNormals   finished networks look at the training normals once more
-    Folds              a faster form for inference
+What only some methods can do is a protocol of its own (Searches, Samples, RemembersNormals, Folds): a method has such a
+capability by having its members, and ``isinstance`` tells.
 """
 
 from __future__ import annotations
@@ -21,6 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from anotwin.methods.networks import Critique
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
@@ -39,37 +35,27 @@ class Method(Protocol):
 
     def trainer(self) -> Trainer:
         """Begin training this method's networks in place."""
-        ...
 
     def counterpart(self, batch: Batch) -> Counterpart:
         """The normal images that the batch ought to have been; each depends on its own image and the settings alone."""
-        ...
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         """Queries (B, C, S, S) in [-1, 1] beside their own counterpart: the method's terms and its score."""
-        ...
 
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """f(x), what the discriminator sees in images (B, C, S, S) in [-1, 1]: (B, F)."""
-        ...
-
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """The discriminator's verdict: (B, C, S, S) -> (B,), higher: more normal."""
-        ...
+    def critique(self, images: torch.Tensor) -> Critique:
+        """The discriminator's logits (B,) and features (B, F) of images (B, C, S, S) in [-1, 1], on any device."""
 
 
 @runtime_checkable
 class Searches(Protocol):
-    """A method whose counterpart is searched for, step by step."""
+    """A method whose counterpart is searched for, step by step: the search can be shown and cut short."""
 
     @property
     def searching(self) -> bool:
         """Whether these settings search, or take one pass."""
-        ...
 
     def search(self, batch: Batch, trace_at: Sequence[int] = ()) -> Counterpart:
         """`counterpart` with its trace: the best so far after the steps named."""
-        ...
 
 
 @runtime_checkable
@@ -77,22 +63,19 @@ class Samples(Protocol):
     """A method that can draw new normal images."""
 
     def sample(self, count: int, seed: int) -> torch.Tensor:
-        """New normal images (count, C, S, S) in [-1, 1]; more of them leave the first as they are."""
-        ...
+        """New normal images (count, C, S, S) in [-1, 1], the same for the same count and seed."""
 
 
 @runtime_checkable
 class RemembersNormals(Protocol):
-    """A method whose comparison needs training normals."""
+    """A method whose comparison needs training normals, stored after training."""
 
     @property
     def most_remembered(self) -> int:
         """How many it has room for."""
-        ...
 
     def remember_normals(self, images: torch.Tensor) -> None:
-        """Learn from training normals (N, C, S, S) what takes finished networks; called once, after training."""
-        ...
+        """Store what the comparison needs of training normals (N, C, S, S); called once, after training."""
 
 
 @runtime_checkable
@@ -100,8 +83,7 @@ class Folds(Protocol):
     """A method with a form that scores many images in less time."""
 
     def for_inference(self) -> Method:
-        """A copy for scoring alone, the same up to the rounding of `search.precision`; this one stays as it is."""
-        ...
+        """A copy for scoring alone, the same up to the rounding of `search.precision`; this one is not changed."""
 
 
 def device_of(networks: nn.ModuleDict) -> torch.device:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 
-from anotwin.errors import SettingsError
+from anotwin.errors import SettingsError, did_you_mean
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
 from anotwin.methods.fanogan import FAnoGAN
@@ -23,9 +21,7 @@ DEFAULT_METHOD = "twin"
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
     """An untrained method, its weights drawn from the seed of training; raises SettingsError for an unknown name."""
     if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{hint}")
+        raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{did_you_mean(name, METHODS)}")
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
         torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
         return METHODS[name](spec, settings)

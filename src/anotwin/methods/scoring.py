@@ -1,42 +1,40 @@
-"""AnoGAN's R, D and A for every method whose networks hold a "discriminator"; counterparts that took one pass."""
+"""AnoGAN's score for every method whose networks hold a "discriminator"; counterparts that took one pass."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from anotwin.compare.features import discrimination_score, reference_score
-from anotwin.compare.residual import difference, residual_score
-from anotwin.compare.score import anomaly_score, comparison
-from anotwin.methods.networks import Critique, judge
+from anotwin.compare.score import comparison
+from anotwin.methods.networks import critique_of
 from anotwin.records import Comparison, Counterpart, Status
-from anotwin.search.objective import Terms
-from anotwin.settings import SearchSettings, Settings
+from anotwin.search.objective import anogan_terms
+from anotwin.settings import Settings
 
-
-def anogan_terms(
-    queries: torch.Tensor, counterparts: torch.Tensor, query: Critique, twin: Critique, search: SearchSettings
-) -> Terms:
-    """L, R and D of the search at its end, (B,) each: the score is the loss that was searched with, A(x) = L(z*)."""
-    residual = residual_score(difference(queries, counterparts))
-    if search.discrimination == "sigmoid":
-        discrimination = reference_score(twin.logits)
-    else:
-        discrimination = discrimination_score(query.features, twin.features)
-    return Terms(anomaly_score(residual, discrimination, search.discrimination_weight), residual, discrimination)
+Transform = Callable[[torch.Tensor], torch.Tensor]
 
 
 def anogan_comparison(
     networks: nn.ModuleDict, queries: torch.Tensor, counterparts: torch.Tensor, settings: Settings
 ) -> Comparison:
-    """Queries (B, C, S, S) beside their counterparts by AnoGAN's score; the queries may be on another device."""
-    queries = queries.to(counterparts.device)
-    query, twin = judge(networks, queries), judge(networks, counterparts)
-    terms = anogan_terms(queries, counterparts, query, twin, settings.search)
+    """Queries (B, C, S, S) beside their counterparts: the score is the loss that was searched with, A(x) = L(z*).
+
+    The queries may be on another device.
+    """
+    queries, search = queries.to(counterparts.device), settings.search
+    query, critique = critique_of(networks, queries), critique_of(networks, counterparts)
+    weight, discrimination = search.discrimination_weight, search.discrimination
+    terms = anogan_terms(queries, query.features, counterparts, critique, weight, discrimination)
     return comparison(queries, counterparts, **terms._asdict(), query_logits=query.logits, settings=settings.compare)
 
 
-def one_pass(images: torch.Tensor, codes: torch.Tensor, residual: torch.Tensor) -> Counterpart:
-    """Counterparts (B, C, S, S) of codes (B, Z), found where the `residual` (B,) of the pair is a number."""
-    status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in residual.isfinite().tolist())
+def one_pass(queries: torch.Tensor, encode: Transform, decode: Transform) -> Counterpart:
+    """decode(encode(x)) of queries (B, C, S, S) on the networks' device, found where the difference is finite."""
+    with torch.no_grad():
+        codes = encode(queries)
+        images = decode(codes)
+    finite = (queries - images).flatten(1).isfinite().all(1)
+    status = tuple(Status.CONVERGED if ok else Status.NOT_FOUND for ok in finite.tolist())
     return Counterpart(images, codes, torch.zeros(len(images), dtype=torch.int64), status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,13 +36,9 @@ class PreparedImages:
         """The images `rows` alone; nothing is copied."""
         return ImageSubset(self, rows)
 
-    def tensor(self, rows: npt.NDArray[np.int64]) -> torch.Tensor:
-        """The images `rows` (B,) of the array as (B, C, S, S) float32 in [-1, 1]."""
-        return torch.from_numpy(self._values[self.array[rows]])
-
     @cached_property
-    def _values(self) -> npt.NDArray[np.float32]:
-        """What each of the 256 or 65536 levels stands for, computed once in double precision: a batch only looks up."""
+    def values(self) -> npt.NDArray[np.float32]:
+        """The value of each of the 256 or 65536 levels, computed once in double precision."""
         full = np.iinfo(self.array.dtype).max
         return (np.arange(full + 1, dtype=np.float64) * (2 / full) - 1).astype(np.float32)
 
@@ -64,7 +61,7 @@ class ImageSubset:
 
     def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
         """The images of these numbers (B,) in 0 .. n - 1: (B, C, S, S) float32 in [-1, 1]."""
-        return Batch(self.images.tensor(self.rows[numbers]))
+        return Batch(torch.from_numpy(self.images.values[self.images.array[self.rows[numbers]]]))
 
 
 def prepare_images(
@@ -82,7 +79,7 @@ def prepare_images(
     training needs [-1, 1]. 8-bit images of the model's size are kept exactly.
 
     Args:
-        source, indices, spec: which images, and what the model eats.
+        source, indices, spec: which images, and what the model takes.
         memory_mb: MiB above which the array goes to a file.
         folder: where that file lies; None: the system's temporary folder.
         workers: decoding processes, see `stream`.
@@ -92,18 +89,15 @@ def prepare_images(
         DataError: no image or less than half of them can be read (quotes the first failure), or the disk is full.
     """
     dtype = np.dtype(np.uint8 if spec.pixel_type == "uint8" else np.uint16)
-    size = len(indices) * spec.channels * spec.size**2 * dtype.itemsize
-    store = (
-        _Memory((len(indices), spec.channels, spec.size, spec.size), dtype)
-        if size <= memory_mb * 2**20
-        else _File.create(folder, size)
-    )
+    shape = (len(indices), spec.channels, spec.size, spec.size)
+    size = math.prod(shape) * dtype.itemsize
+    store = _Memory(np.empty(shape, dtype)) if size <= memory_mb * 2**20 else _File.create(folder, size, shape, dtype)
     try:
-        return _fill(store, source, indices, spec, dtype, workers, progress)
+        return _fill(store, source, indices, spec, workers, progress)
     except BaseException as error:
         store.discard()
         if isinstance(error, OSError):
-            raise _no_space(store.name, size, error) from None
+            raise _no_space(str(store.path or "memory"), size, error) from None
         raise
 
 
@@ -112,19 +106,18 @@ def _fill(
     source: ImageSource,
     indices: Sequence[int] | npt.NDArray[np.int64],
     spec: ImageSpec,
-    dtype: np.dtype[Any],
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> PreparedImages:
     total = len(indices)
-    prints: list[int] = []
+    fingerprints: list[int] = []
     kept: list[int] = []
     failures: list[tuple[int, str]] = []
-    full = float(np.iinfo(dtype).max)
+    full = float(np.iinfo(store.dtype).max)
     for batch in stream(source, indices, spec, _BATCH, workers, keep_pixels=False):
         unit = (batch.images.numpy().astype(np.float64) + 1) / 2
-        store.append(np.rint(np.clip(unit, 0, 1) * full).astype(dtype))
-        prints += batch.fingerprints
+        store.append(np.rint(np.clip(unit, 0, 1) * full).astype(store.dtype))
+        fingerprints += batch.fingerprints
         kept += batch.indices
         failures += batch.failures
         if 2 * len(failures) > total:
@@ -137,8 +130,8 @@ def _fill(
             f"{source.root}: {len(failures)} of the {len(kept) + len(failures)} images read so far ({total} in all) "
             f"cannot be used{first}"
         )
-    array = store.finish((len(kept), spec.channels, spec.size, spec.size), dtype)
-    return PreparedImages(array, np.array(prints, np.int64), np.array(kept, np.int64), tuple(failures), store.path)
+    found, places = np.array(fingerprints, np.int64), np.array(kept, np.int64)
+    return PreparedImages(store.finish(len(kept)), found, places, tuple(failures), store.path)
 
 
 def _no_space(where: str, size: int, error: OSError) -> DataError:
@@ -149,19 +142,18 @@ def _no_space(where: str, size: int, error: OSError) -> DataError:
 
 
 class _Memory:
-    name = "memory"
     path = None
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.array = np.empty(shape, dtype)
+    def __init__(self, array: Array) -> None:
+        self.array, self.dtype = array, array.dtype
         self.count = 0
 
     def append(self, images: Array) -> None:
         self.array[self.count : self.count + len(images)] = images
         self.count += len(images)
 
-    def finish(self, shape: tuple[int, ...], _dtype: np.dtype[Any]) -> Array:
-        return self.array[: shape[0]]
+    def finish(self, count: int) -> Array:
+        return self.array[:count]
 
     def discard(self) -> None:
         pass
@@ -173,9 +165,11 @@ class _File:
 
     path: Path
     file: IO[bytes]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     @classmethod
-    def create(cls, folder: Path | None, size: int) -> _File:
+    def create(cls, folder: Path | None, size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _File:
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -184,18 +178,14 @@ class _File:
             )
         except OSError as error:
             raise _no_space(str(folder or tempfile.gettempdir()), size, error) from None
-        return cls(Path(file.name), file)
-
-    @property
-    def name(self) -> str:
-        return str(self.path)
+        return cls(Path(file.name), file, shape, dtype)
 
     def append(self, images: Array) -> None:
         self.file.write(np.ascontiguousarray(images).data)
 
-    def finish(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    def finish(self, count: int) -> Array:
         self.file.close()
-        return np.memmap(self.path, dtype, "r", shape=shape)
+        return np.memmap(self.path, self.dtype, "r", shape=(count, *self.shape[1:]))
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):  # closing flushes, which fails again on a full disk

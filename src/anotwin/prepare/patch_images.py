@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from anotwin.prepare.patch_index import PatchIndex
 from anotwin.records import Batch
 
-EACH = 2**20  # patches of a set of images: more than any training sees, so that it seldom sees one twice
+EACH = 2**20  # patches of a set of images: more than any training takes, so that few are drawn twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +27,9 @@ class PatchImages:
     seed: int  # of the places of patches
 
     def subset(self, rows: npt.NDArray[np.int64]) -> PatchSubset:
-        """2^20 patches of the images `rows` alone."""
-        return PatchSubset(
-            _Some(self.pixels, rows), PatchIndex([self.valid[row] for row in rows], self.size, EACH, self.seed)
-        )
+        """2^20 patches of the images `rows` alone; no image is copied."""
+        index = PatchIndex([self.valid[row] for row in rows], self.size, EACH, self.seed)
+        return PatchSubset([self.pixels[row] for row in rows], index)
 
     def close(self) -> None:
         """Nothing lies on disk."""
@@ -41,7 +39,7 @@ class PatchImages:
 class PatchSubset:
     """Patches of some images, by number."""
 
-    images: Sequence[npt.NDArray[np.uint8]]
+    images: list[npt.NDArray[np.uint8]]
     index: PatchIndex
 
     def __len__(self) -> int:
@@ -50,20 +48,5 @@ class PatchSubset:
     def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
         """The patches of these numbers (B,) in 0 .. 2^20 - 1: (B, 1, S, S) float32 in [-1, 1]."""
         found = self.index.patches(self.images, numbers)
-        # rows of pixels whatever the order in memory of the images: sums over an image add in the order in memory
+        # C order whatever the order of the images' memory: a sum over an image adds its pixels in memory order
         return Batch(torch.from_numpy(found[:, None].astype(np.float32, order="C") / 127.5 - 1))
-
-
-@dataclass(frozen=True, eq=False)
-class _Some(Sequence[npt.NDArray[np.uint8]]):
-    """The images at `rows`, none of them copied."""
-
-    images: tuple[npt.NDArray[np.uint8], ...]
-    rows: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, place: int) -> npt.NDArray[np.uint8]:  # type: ignore[override]  # no slices are asked for
-        image: npt.NDArray[np.uint8] = self.images[self.rows[place]]
-        return image

@@ -1,4 +1,4 @@
-"""A million random patches of many images, none of them stored."""
+"""Where a million random patches of many images lie."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.prepare.patches import MIN_VALID, Mask, allowed_places, wanted
+from anotwin.prepare.patches import MIN_VALID, Mask, valid_share
 from anotwin.records import Array
 from anotwin.seeding import derive
 
 
 @dataclass(frozen=True)
 class _Places:
-    """The places of one image that are allowed, as a bit each; `ends` None: all of them."""
+    """The places of one image where a patch may lie."""
 
-    shape: tuple[int, int]  # of the grid of places
+    shape: tuple[int, ...]  # of the image
     count: int
-    ends: npt.NDArray[np.int64] | None = None  # (rows,) how many places lie in this row and those above
-    bits: npt.NDArray[np.uint8] | None = None  # (rows, columns / 8)
+    ends: npt.NDArray[np.int64]  # (rows,) how many places lie in this row and those above
+    bits: npt.NDArray[np.uint8] | None  # (rows, columns / 8) a bit a place; None: a patch may lie at all of them
 
     @classmethod
-    def of(cls, image: Mask | tuple[int, int], size: int, share: float) -> _Places:
-        shape = image if isinstance(image, tuple) else image.shape
-        grid = (max(shape[0] - size + 1, 0), max(shape[1] - size + 1, 0))
-        if isinstance(image, tuple) or 0 in grid:
-            return cls(grid, grid[0] * grid[1])
-        allowed = allowed_places(image, size, share)
+    def of(cls, valid: Mask, size: int) -> _Places:
+        fits = min(valid.shape) >= size
+        allowed = valid_share(valid, size) >= MIN_VALID if fits else np.zeros((1, 1), bool)
         ends = allowed.sum(axis=1).cumsum()
-        if ends[-1] == allowed.size:
-            return cls(grid, allowed.size)
-        return cls(grid, int(ends[-1]), ends, np.packbits(allowed, axis=1))
+        return cls(valid.shape, int(ends[-1]), ends, None if allowed.all() else np.packbits(allowed, axis=1))
 
     def position(self, number: int) -> tuple[int, int]:
         """The corner of place `number`, counted row by row."""
-        if self.ends is None or self.bits is None:
-            return divmod(number, self.shape[1])
+        if self.bits is None:
+            return divmod(number, self.count // len(self.ends))
         row = int(np.searchsorted(self.ends, number, side="right"))
-        columns = np.flatnonzero(np.unpackbits(self.bits[row], count=self.shape[1]))
+        columns = np.flatnonzero(np.unpackbits(self.bits[row]))
         return row, int(columns[number - self.ends[row]])  # from the end of the row: an index below zero
 
 
@@ -50,37 +45,37 @@ class PatchIndex:
 
     Patches come in rounds, in each round one of every image in an order of its own: images give equally many, whatever
     their width, and a batch of consecutive patches shows many of them. Within an image all allowed places are equally
-    likely. Images without an allowed place take no part. Costs a bit a place, for images with a mask.
+    likely: those where at least 90 % of the patch is valid. Images without such a place give none.
 
-    >>> index = PatchIndex([(100, 300), (100, 200)], size=64, total=1_000_000, seed=0)
+    >>> index = PatchIndex([np.ones((100, 300), bool), np.ones((100, 200), bool)], size=64, total=1_000_000, seed=0)
     >>> image, row, column = index[123_456]
     >>> len(index), index[123_456] == (image, row, column)
     (1000000, True)
     """
 
-    def __init__(
-        self, images: Sequence[Mask | tuple[int, int]], size: int, total: int, seed: int, share: float = MIN_VALID
-    ) -> None:
+    def __init__(self, masks: Sequence[Mask], size: int, total: int, seed: int) -> None:
         """Count the places of each image.
 
         Args:
-            images: of each its mask (h, w), True where valid, or its shape (h, w) where all is.
+            masks: of each image, (h, w) True where valid.
             size: side of a patch in pixels.
-            total: patches in the set; they are drawn by themselves, so more of them leave the first as they are.
+            total: patches in the set; the first do not change with it.
             seed: of all draws.
-            share: the least valid share of a patch, in [0, 1].
 
         Raises:
             DataError: no image has an allowed place.
-            SettingsError: a size, a total or a share that cannot be.
+            SettingsError: a size or a total below 1.
         """
         if size < 1 or total < 1:
             raise SettingsError(f"{total} patches of side {size}: expected at least one patch of at least one pixel")
         self.size, self.total, self.seed = size, total, seed
-        self._places = [_Places.of(image, size, share) for image in images]
+        self._places = [_Places.of(mask, size) for mask in masks]
         self._used = np.array([i for i, places in enumerate(self._places) if places.count], dtype=np.int64)
         if not self._used.size:
-            raise DataError(f"none of {len(images)} images has a {wanted(size, share)}")
+            raise DataError(
+                f"none of {len(masks)} images has a patch of side {size} with {MIN_VALID:.0%} of its pixels valid; "
+                "use smaller patches or check the masks"
+            )
         self._key = derive(seed, "patches", "places")
 
     def __len__(self) -> int:
@@ -96,22 +91,15 @@ class PatchIndex:
         return image, *self._places[image].position(draw * self._places[image].count >> 64)
 
     def patches(self, images: Sequence[Array], numbers: Sequence[int] | npt.NDArray[np.int64]) -> Array:
-        """Patches `numbers` (n,) cut from `images`: (n, size, size) of their type. Each image is asked for once.
-
-        `images` may read on demand: all that it needs is ``images[i]``, in the shape that was given for it.
-        """
-        where = np.array([self[int(k)] for k in numbers], dtype=np.int64).reshape(-1, 3)
-        if not len(where):
+        """Patches `numbers` (n,) cut from `images`, which have the shapes of their masks: (n, size, size)."""
+        if not len(numbers):
             raise ValueError("no patches asked for; expected at least one number")
-        found: list[Array] = [np.empty(0)] * len(where)
-        for image in np.unique(where[:, 0]):
+        found = []
+        for image, row, column in (self[int(k)] for k in numbers):
             pixels = images[image]
-            wanted_shape = tuple(side + self.size - 1 for side in self._places[image].shape)
-            if pixels.shape[:2] != wanted_shape:
-                raise ValueError(f"image {image} of {pixels.shape}, expected {wanted_shape} as when it was indexed")
-            for k in np.flatnonzero(where[:, 0] == image):
-                row, column = where[k, 1:]
-                found[k] = pixels[row : row + self.size, column : column + self.size]
+            if pixels.shape[:2] != (shape := self._places[image].shape):
+                raise ValueError(f"image {image} of {pixels.shape}, expected {shape}, that of its mask")
+            found.append(pixels[row : row + self.size, column : column + self.size])
         return np.stack(found)
 
 

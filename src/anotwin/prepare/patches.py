@@ -1,8 +1,7 @@
 """Square patches of an image: where they lie, how they are cut, and how maps and scores of patches become one.
 
 Training draws patches at random places (the paper cuts 64 x 64 out of each scan, a million in all); scoring lays a
-dense grid of overlapping ones over the image and blends what was found. Nothing here knows what the images show: a
-flattened retina and a tile of a large surface are the same to it.
+dense grid of overlapping ones over the image and stitches their maps. Nothing here depends on what the images show.
 
 A position is the upper left corner of a patch, (row, column); P positions are (P, 2) int64. Images are (h, w).
 """
@@ -22,8 +21,8 @@ from anotwin.records import Array
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
-MIN_VALID = 0.9  # share of a patch that must be image; the rest may be border, where a model would learn the border
-SHOWN = 0.5  # the same when scoring, which must leave nothing out
+MIN_VALID = 0.9  # share of a training patch that must be valid: with more border a model would learn the border
+SHOWN = 0.5  # the same when scoring, which must cover the whole image
 TOP_SHARE = 0.05  # of the patches of an image (the images of a volume, ...): their mean is its score
 
 
@@ -60,8 +59,8 @@ def grid_positions(shape: tuple[int, int], size: int, stride: int) -> Positions:
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def shown_positions(valid: Mask, size: int, stride: int, share: float = SHOWN) -> Positions:
-    """`grid_positions` of an image (h, w) without patches that show too little: (P, 2), none if it is smaller than one.
+def shown_positions(valid: Mask, size: int, stride: int) -> Positions:
+    """The `grid_positions` (P, 2) of an image (h, w) where at least half of a patch is valid; none in a smaller image.
 
     >>> shown_positions(np.ones((4, 6), bool), 4, 2).tolist(), len(shown_positions(np.ones((3, 6), bool), 4, 2))
     ([[0, 0], [0, 2]], 0)
@@ -69,7 +68,7 @@ def shown_positions(valid: Mask, size: int, stride: int, share: float = SHOWN) -
     if min(valid.shape) < size:
         return np.empty((0, 2), np.int64)
     positions = grid_positions((valid.shape[0], valid.shape[1]), size, stride)
-    return positions[valid_share(valid, size)[positions[:, 0], positions[:, 1]] >= share]
+    return positions[valid_share(valid, size)[positions[:, 0], positions[:, 1]] >= SHOWN]
 
 
 def cut(image: Array, positions: Positions, size: int) -> Array:
@@ -90,23 +89,19 @@ def hann(size: int) -> npt.NDArray[np.float64]:
     return window
 
 
-def blend(
-    patches: Array, positions: Positions, shape: tuple[int, int], window: npt.NDArray[np.float64] | None = None
-) -> Array:
-    """Maps of patches as one map of the image (h, w): the mean of all that cover a pixel, weighted by the window.
+def stitch(patches: Array, positions: Positions, shape: tuple[int, int]) -> Array:
+    """Maps of patches as one map of the image (h, w): the mean of all that cover a pixel, weighted by `hann`.
 
-    Patches cut from one map give that map again, to rounding; no value lies outside those of the patches. For one
-    number a patch, pass ``np.broadcast_to(scores[:, None, None], (P, s, s))``.
+    Patches cut from one map give that map again, to rounding; no value lies outside those of the patches.
 
     >>> positions = grid_positions((5, 7), 4, 2)
-    >>> blend(np.ones((len(positions), 4, 4)), positions, (5, 7))[-1].tolist()
+    >>> stitch(np.ones((len(positions), 4, 4)), positions, (5, 7))[-1].tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
     Args:
-        patches: (P, s, s); NaN where a patch has nothing to say.
+        patches: (P, s, s); NaN where a patch has no value.
         positions: (P, 2) their corners.
         shape: (h, w) of the image.
-        window: (s, s) weights above 0; None: `hann(s)`.
 
     Returns:
         (h, w) in the type of the patches, at least float32; NaN where no patch has a value.
@@ -115,9 +110,7 @@ def blend(
         raise ValueError(f"patches {patches.shape} at {len(positions)} positions: expected (P, s, s) and (P, 2)")
     size = patches.shape[1]
     _check_positions(positions, shape, size)
-    weights = hann(size) if window is None else window
-    if weights.shape != (size, size) or not (weights > 0).all():
-        raise ValueError(f"window {weights.shape}: expected weights above 0 of shape {(size, size)}")
+    weights = hann(size)
     total, weight = np.zeros(shape), np.zeros(shape)
     gaps = bool(np.isnan(patches).any())
     for patch, (row, column) in zip(patches, positions.tolist(), strict=True):
@@ -126,16 +119,16 @@ def blend(
         total[place] += known * (np.nan_to_num(patch) if gaps else patch)
         weight[place] += known
     mean = np.divide(total, weight, out=np.full(shape, np.nan), where=weight > 0)
-    if np.isfinite(mean).any():  # rounding must not carry it out of what the patches say: a constant stays one
+    if np.isfinite(mean).any():  # rounding must not carry it beyond the values of the patches: a constant stays one
         np.clip(mean, np.nanmin(patches), np.nanmax(patches), out=mean)
-    blended: Array = mean.astype(np.result_type(patches.dtype, np.float32), copy=False)
-    return blended
+    stitched: Array = mean.astype(np.result_type(patches.dtype, np.float32), copy=False)
+    return stitched
 
 
 def pool(scores: Sequence[float] | npt.NDArray[Any], share: float = TOP_SHARE) -> float:
     """One score of many (n,): the mean of the highest `share` of them, at least one; NaN scores are left out.
 
-    A maximum would be the score of the noisiest patch, and grow with the number of patches; a mean would drown a small
+    A maximum would be the score of the noisiest patch, and grow with the number of patches; a mean would hide a small
     lesion. The number taken may be a fraction: of 50 scores 5 % are the two highest and half of the third. Never below
     the lowest or above the highest score, the same in any order, and no lower when a score rises. NaN if none is left.
 
@@ -156,25 +149,10 @@ def pool(scores: Sequence[float] | npt.NDArray[Any], share: float = TOP_SHARE) -
     return float(np.clip(weights @ top / weights.sum(), top[-1], top[0]))
 
 
-def allowed_places(valid: Mask, size: int, share: float) -> Mask:
-    """Where a corner may lie so that at least `share` of the patch is valid: (h - size + 1, w - size + 1)."""
-    if not 0 <= share <= 1:
-        raise SettingsError(f"share {share} of a patch that must be valid: expected 0 to 1")
-    return valid_share(valid, size) >= share
-
-
 def _spread(last: int, stride: int) -> npt.NDArray[np.int64]:
     """Whole numbers from 0 to `last`, evenly, at most `stride` apart."""
     steps = -(-last // stride)
     return np.arange(steps + 1) * last // max(steps, 1)
-
-
-def wanted(size: int, share: float) -> str:
-    """What an error says of a place that could not be found."""
-    return (
-        f"patch of side {size} with {share:.0%} of its pixels valid; "
-        "expected at least one place: use smaller patches or check the masks"
-    )
 
 
 def _check_size(shape: tuple[int, ...], size: int) -> None:

@@ -7,7 +7,6 @@ all training images stays so: values are limited to [-3, 3] and not to [-1, 1], 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def to_model(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
-    """A native image as the model eats it; bit-exact values where no resizing is needed.
+    """A native image (H, W) or (H, W, 3) as the model takes it; bit-exact values where no resizing is needed.
 
     uint8 is always divided by 255; uint16 goes by black and white of a uint16 spec, else by 65535; float32 by black
     and white of a float32 spec, else it must lie in [0, 1]. Grey is repeated to 3 channels, colour reduced to luma.
@@ -31,10 +30,6 @@ def to_model(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
     >>> spec = ImageSpec(channels=1, size=16)
     >>> to_model(np.full((40, 30), 255, np.uint8), spec)[0].shape
     torch.Size([1, 16, 16])
-
-    Args:
-        pixels: (H, W) or (H, W, 3); uint8, uint16 or float32.
-        spec: what the model eats.
 
     Returns:
         Tensor (C, S, S) float32 in [-1, 1] for values in the learnt range, at most [-3, 3]; and the geometry.
@@ -62,19 +57,20 @@ def to_models(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
     return images.contiguous(), geometry  # (N, C, S, S)
 
 
-def map_to_native(heat: torch.Tensor | npt.NDArray[Any], geometry: Geometry) -> npt.NDArray[np.float32]:
-    """A map over the model's square (S, S), laid back over the native image: (H, W) float32, bilinear, same range."""
-    values = torch.as_tensor(heat).detach().to("cpu", torch.float32)
-    if values.shape != (geometry.size, geometry.size):
-        raise ValueError(f"map of shape {tuple(values.shape)}, expected {(geometry.size, geometry.size)}")
-    native: npt.NDArray[np.float32] = _back(values[None, None], geometry)[0, 0].numpy()
+def map_to_native(heat: torch.Tensor, geometry: Geometry) -> npt.NDArray[np.float32]:
+    """A map over the model's square (S, S), resized to the native image: (H, W) float32, bilinear, same range."""
+    if heat.shape != (geometry.size, geometry.size):
+        raise ValueError(f"map of shape {tuple(heat.shape)}, expected {(geometry.size, geometry.size)}")
+    top, left, height, width = _inner(geometry)
+    inner = heat.detach().to("cpu", torch.float32)[None, None, top : top + height, left : left + width]
+    native: npt.NDArray[np.float32] = _resample(inner, geometry.height, geometry.width)[0, 0].numpy()
     return native
 
 
 def difference_to_native(difference: torch.Tensor, geometry: Geometry) -> npt.NDArray[np.float32]:
     """A signed difference (S, S) in the native image: (H, W) float32; query minus `image_to_native` of its counterpart.
 
-    Where the model is coarser than the image, that holds for what the model sees of it.
+    Where the model is coarser than the image, that holds for the query at the model's size.
     """
     native: npt.NDArray[np.float32] = _invert(difference.detach().to("cpu", torch.float32)[None], geometry)[0].numpy()
     return native
@@ -166,7 +162,7 @@ def _invert(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
 def _inverse(native: int, inner: int) -> torch.Tensor:
     """(native, inner): least-squares inverse of enlarging `native` pixels to `inner`; interpolation if `inner` is less.
 
-    Bilinear enlarging loses nothing and its inverse is tame (condition number about 2), so it can be undone exactly.
+    Bilinear enlarging loses nothing and is well conditioned (condition number about 2), so it can be undone exactly.
     """
     if native == inner:
         return torch.eye(native)
@@ -175,8 +171,3 @@ def _inverse(native: int, inner: int) -> torch.Tensor:
         inverse: torch.Tensor = torch.linalg.pinv(enlarge.double()).float()
         return inverse
     return _resample(torch.eye(inner)[None, None], native, inner)[0, 0]
-
-
-def _back(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
-    top, left, height, width = _inner(geometry)
-    return _resample(image[..., top : top + height, left : left + width], geometry.height, geometry.width)

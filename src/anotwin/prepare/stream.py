@@ -1,6 +1,6 @@
-"""Images read, prepared and counted into batches, in order, in the main process or in workers.
+"""Images read and prepared in batches, in order, in the main process or in workers.
 
-A bad image becomes a failure with its message and never ends the run. At most a few batches are in memory.
+An image that cannot be used becomes a failure with its message. At most a few batches are in memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +27,7 @@ from anotwin.seeding import fingerprint
 PREFETCH = 2  # batches that each worker prepares ahead
 AT_ONCE = 2**18  # native values that are prepared together: many small images, or one large one
 T = TypeVar("T")
-UNUSABLE = DataError, OSError, ValueError, MemoryError  # what one bad image raises
+UNUSABLE = DataError, OSError, ValueError, MemoryError  # what an image that cannot be used raises
 
 
 class Parts(Dataset[T], Generic[T]):
@@ -63,7 +63,7 @@ def stream(
     threads can hang; a script that uses them therefore needs ``if __name__ == "__main__":``.
 
     Args:
-        source, indices, spec: which images in which order, and what the model eats.
+        source, indices, spec: which images in which order, and what the model takes.
         batch_size: images a batch, failures included; the last batch may be smaller.
         workers: decoding processes, at most one a core and a batch; 0 decodes in this one.
         keep_pixels: hand out the native pixels too.
@@ -93,7 +93,7 @@ def in_processes(parts: Parts[T], workers: int, root: str) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A batch as it comes from a worker: numpy, since tensors would need shared memory, which containers keep small."""
+    """A batch as a worker returns it: numpy, since tensors would need shared memory, which containers limit."""
 
     indices: list[int] = field(default_factory=list)
     images: list[npt.NDArray[np.float32]] = field(default_factory=list)  # (n, C, S, S) each
@@ -103,19 +103,7 @@ class _Decoded:
     failures: list[tuple[int, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Alike:
-    """Images as read, one after another and of one kind, that can be prepared together."""
-
-    indices: list[int] = field(default_factory=list)
-    pixels: list[Array] = field(default_factory=list)
-
-    def takes(self, pixels: Array) -> bool:
-        if not self.pixels:
-            return True
-        last = self.pixels[-1]
-        alike = last.shape == pixels.shape and last.dtype == pixels.dtype
-        return alike and (len(self.pixels) + 1) * pixels.size <= AT_ONCE
+_Read = list[tuple[int, Array]]  # images in order: index in the source, native pixels
 
 
 @dataclass(frozen=True)
@@ -130,42 +118,50 @@ class _Batches(Parts[_Decoded]):
         return math.ceil(len(self.indices) / self.batch_size)
 
     def __getitem__(self, number: int) -> _Decoded:
-        decoded, alike = _Decoded(), _Alike()
+        decoded = _Decoded()
         begin = number * self.batch_size
-        for index in map(int, self.indices[begin : begin + self.batch_size]):
+        for group in self._groups(map(int, self.indices[begin : begin + self.batch_size]), decoded):
+            if group:
+                self._prepare(group, decoded)
+        return decoded
+
+    def _groups(self, indices: Iterable[int], decoded: _Decoded) -> Iterator[_Read]:
+        """Neighbours of one shape and type, which are prepared together; some are empty. `decoded` takes failures."""
+        group: _Read = []
+        for index in indices:
             try:
                 pixels = self.source.read(index)
             except UNUSABLE as error:
-                alike = self._prepare(alike, decoded)  # first: results are in order
+                yield group  # before the failure: results are in order
+                group = []
                 self._fail(index, error, decoded)
                 continue
-            if not alike.takes(pixels):
-                alike = self._prepare(alike, decoded)
-            alike.indices.append(index)
-            alike.pixels.append(pixels)
-        self._prepare(alike, decoded)
-        return decoded
+            last = group[-1][1] if group else pixels
+            same = last.shape == pixels.shape and last.dtype == pixels.dtype
+            if not same or (len(group) + 1) * pixels.size > AT_ONCE:
+                yield group
+                group = []
+            group.append((index, pixels))
+        yield group
 
-    def _prepare(self, alike: _Alike, decoded: _Decoded) -> _Alike:
-        """Add what was read to `decoded`, all at once; where that fails one by one. A new, empty collection."""
-        if not alike.indices:
-            return alike
+    def _prepare(self, group: _Read, decoded: _Decoded) -> None:
+        """Add images to `decoded`, all at once or, where that fails, one by one."""
+        indices, pixels = [index for index, _ in group], [each for _, each in group]
         try:
-            images, geometry = to_models(np.stack(alike.pixels), self.spec)
+            images, geometry = to_models(np.stack(pixels), self.spec)
         except UNUSABLE as error:
-            if len(alike.indices) == 1:
-                self._fail(alike.indices[0], error, decoded)
+            if len(group) == 1:
+                self._fail(indices[0], error, decoded)
             else:
-                for index, pixels in zip(alike.indices, alike.pixels, strict=True):
-                    self._prepare(_Alike([index], [pixels]), decoded)
-            return _Alike()
-        decoded.indices.extend(alike.indices)
+                for each in group:
+                    self._prepare([each], decoded)
+            return
+        decoded.indices.extend(indices)
         decoded.images.append(images.numpy())
-        decoded.fingerprints.extend(map(fingerprint, alike.pixels))
-        decoded.geometries.extend([geometry] * len(alike.indices))
+        decoded.fingerprints.extend(map(fingerprint, pixels))
+        decoded.geometries.extend([geometry] * len(group))
         if self.keep_pixels:
-            decoded.pixels.extend(alike.pixels)
-        return _Alike()
+            decoded.pixels.extend(pixels)
 
     def _fail(self, index: int, error: BaseException, decoded: _Decoded) -> None:
         name, message = self.source.items[index].id, one_line(error)

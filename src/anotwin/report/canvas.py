@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib without its global state, colours, and text that is safe to draw.
+"""What all figures share: matplotlib without its global state, places in inches, colours, and text safe to draw.
 
 Colours are those of Okabe and Ito (2008), told apart with every common colour blindness.
 """
@@ -13,17 +13,18 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from anotwin.errors import SettingsError
-from anotwin.report.files import atomic
+from anotwin.files import atomic_path
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
 BLUE, VERMILLION = OKABE_ITO[:2]
-RED, YELLOW = "#DC143C", "#FFC20A"  # the paper's marks: residual and discrimination
 INK, FAINT = "#222222", "#888888"
 DPI = 200
+UPRIGHT = {"rotation": 90, "ha": "left", "va": "center", "multialignment": "center"}  # text beside a colour bar
 FONT = FontProperties(family="DejaVu Sans")  # comes with matplotlib: figures look the same on every machine
 _FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
@@ -47,12 +48,27 @@ def write(figure: Figure, left: float, top: float, text: str, size: float = 7.0,
     style = {"color": INK, "ha": "center", "va": "top"} | style
     drawn = figure.text(left / across, 1 - top / down, plain(text), parse_math=False, **style)
     drawn.set_fontproperties(font(size, style.get("weight", "normal")))
-    drawn.set_rotation(style.get("rotation", 0))
 
 
 def font(size: float, weight: str = "normal") -> FontProperties:
     """The font of all figures at so many points."""
     return FontProperties(family="DejaVu Sans", size=size, weight=weight)
+
+
+def frame(axes: Axes, width: float = 0.4, colour: str = FAINT) -> None:
+    """A thin line around a picture, and no ticks."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(linewidth=width, color=colour)
+
+
+def colour_bar(figure: Figure, axes: Axes, scale: ScalarMappable, ticks: dict[float, str], size: float = 6.0) -> None:
+    """Fill narrow axes with the colours of a scale, and label ticks."""
+    bar = figure.colorbar(scale, cax=axes)
+    bar.set_ticks(list(ticks), labels=list(ticks.values()))
+    axes.tick_params(labelsize=size, length=2, pad=1.5, labelcolor=INK, width=0.4)
+    bar.outline.set_linewidth(0.4)
 
 
 def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", size: float = 8.0) -> None:
@@ -73,7 +89,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     # svg ids are random without a salt, and there is no way to pass one
     salt = matplotlib.rc_context({"svg.hashsalt": "anotwin"}) if kind == "svg" else nullcontext()
-    with atomic(path) as temporary, salt:
+    with atomic_path(path) as temporary, salt:
         figure.savefig(temporary, format=kind, metadata=metadata, dpi=DPI)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -14,58 +14,89 @@ if TYPE_CHECKING:
     from anotwin.records import Finding
 
 
+class _Best:
+    """The findings of a stream with the smallest keys, at most `count`, in that order."""
+
+    def __init__(self, count: int, key: Callable[[Finding], Any]) -> None:
+        self.findings: list[Finding] = []
+        self._count, self._key = count, key
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether `add` would keep it now."""
+        if len(self.findings) < self._count:
+            return True
+        return self._count > 0 and bool(self._key(finding) < self._key(self.findings[-1]))
+
+    def add(self, finding: Finding) -> None:
+        if self.wants(finding):
+            insort(self.findings, finding, key=self._key)
+            del self.findings[self._count :]
+
+
+class Extremes:
+    """The findings with the highest and those with the lowest scores: so many of each, with their pictures.
+
+    Among equal scores the highest are chosen from the first id on and the lowest from the last, as `table.extremes`
+    does. Findings without a score or a picture are left out.
+    """
+
+    def __init__(self, highest: int, lowest: int = 0) -> None:
+        self._highest = _Best(highest, _from_highest)
+        self._lowest = _Best(lowest, lambda finding: (finding.score, _Reversed(finding.id)))
+
+    def wants(self, finding: Finding) -> bool:
+        """Whether `add` would keep it now, if it has its picture."""
+        return not math.isnan(finding.score) and (self._highest.wants(finding) or self._lowest.wants(finding))
+
+    def add(self, finding: Finding) -> None:
+        """Keep it if it is among the highest or the lowest so far."""
+        if finding.query is not None and not math.isnan(finding.score):
+            self._highest.add(finding)
+            self._lowest.add(finding)
+
+    @property
+    def kept(self) -> dict[str, Finding]:
+        """By id."""
+        return {finding.id: finding for finding in (*self._highest.findings, *self._lowest.findings)}
+
+
 class Chooser:
     """The findings worth a figure: at most `count`, whatever order they come in, holding at most ``4 * count``.
 
     Where both normal and abnormal images are labelled, half of each, drawn by a hash of their ids: a fair sample, with
-    the method's mistakes in it. Without labels, the most anomalous half and the most normal-looking half. Findings
-    without a score or a picture are passed over.
+    the method's mistakes in it. Without labels, the half with the highest and the half with the lowest scores. Findings
+    without a score or a picture are left out.
     """
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise SettingsError(f"{count} images to show: expected at least 1")
         self._count = count
-        self._loudest: list[Finding] = []
-        self._quietest: list[Finding] = []
-        self._normal: list[Finding] = []
-        self._abnormal: list[Finding] = []
+        self._highest, self._abnormal = _Best(count, _from_highest), _Best(count, _draw)
+        self._lowest, self._normal = _Best(count, lambda finding: (finding.score, finding.id)), _Best(count, _draw)
 
     def add(self, finding: Finding) -> None:
-        """Look at one more finding, and keep it as long as nothing better came."""
+        """Keep it as long as nothing better comes."""
         if finding.query is None or math.isnan(finding.score):
             return
-        self._keep(self._loudest, finding, _loud)
-        self._keep(self._quietest, finding, lambda f: (f.score, f.id))
+        self._highest.add(finding)
+        self._lowest.add(finding)
         if finding.normal is not None:
-            self._keep(self._normal if finding.normal else self._abnormal, finding, _lot)
-
-    def _keep(self, best: list[Finding], finding: Finding, key: Callable[[Finding], Any]) -> None:
-        best.append(finding)
-        best.sort(key=key)
-        del best[self._count :]
+            (self._normal if finding.normal else self._abnormal).add(finding)
 
     @property
     def chosen(self) -> list[Finding]:
-        """The choice so far: abnormal (or loudest) first, each half from the highest score to the lowest."""
-        labelled = bool(self._normal and self._abnormal)
-        first, second = (self._abnormal, self._normal) if labelled else (self._loudest, self._quietest)
-        half = max(self._count - self._count // 2, self._count - len(second))
-        upper = first[:half]
+        """The choice so far: abnormal (or highest) first, each half from the highest score to the lowest."""
+        labelled = self._normal.findings and self._abnormal.findings
+        first, second = (self._abnormal, self._normal) if labelled else (self._highest, self._lowest)
+        half = max(self._count - self._count // 2, self._count - len(second.findings))
+        upper = first.findings[:half]
         taken = {id(finding) for finding in upper}
-        lower = [finding for finding in second if id(finding) not in taken][: self._count - len(upper)]
-        return sorted(upper, key=_loud) + sorted(lower, key=_loud)
+        lower = [finding for finding in second.findings if id(finding) not in taken][: self._count - len(upper)]
+        return sorted(upper, key=_from_highest) + sorted(lower, key=_from_highest)
 
 
-def choose(findings: Iterable[Finding], count: int) -> list[Finding]:
-    """What a `Chooser` keeps of a stream of findings."""
-    chooser = Chooser(count)
-    for finding in findings:
-        chooser.add(finding)
-    return chooser.chosen
-
-
-def _loud(finding: Finding) -> tuple[float, str]:
+def _from_highest(finding: Finding) -> tuple[float, str]:
     return -finding.score, finding.id
 
 
@@ -76,48 +107,6 @@ class _Reversed(str):
         return str.__gt__(self, other)
 
 
-def _from_below(finding: Finding) -> tuple[float, _Reversed]:
-    """The reverse of `_loud`, ids too."""
-    return finding.score, _Reversed(finding.id)
-
-
-def _lot(finding: Finding) -> tuple[bytes, str]:
-    """A draw that depends on the id alone, so that neither the order nor the machine changes it."""
+def _draw(finding: Finding) -> tuple[bytes, str]:
+    """A random order that depends on the id alone: neither the order of the stream nor the machine changes it."""
     return blake2b(finding.id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), finding.id
-
-
-class Extremes:
-    """The findings of a stream with the highest and the lowest scores, with their pictures: so many of each."""
-
-    def __init__(self, highest: int, lowest: int = 0) -> None:
-        self._most_highest, self._most_lowest = highest, lowest
-        self._highest: list[Finding] = []  # from the highest score on
-        self._lowest: list[Finding] = []  # from the lowest
-
-    def wants(self, finding: Finding) -> bool:
-        """Whether `add` would keep it now."""
-        return not math.isnan(finding.score) and (self._is_high(finding) or self._is_low(finding))
-
-    def add(self, finding: Finding) -> None:
-        """Keep it, and let go of those that no longer count."""
-        if finding.query is None or not self.wants(finding):
-            return
-        if self._is_high(finding):
-            insort(self._highest, finding, key=_loud)
-            del self._highest[self._most_highest :]
-        if self._is_low(finding):
-            insort(self._lowest, finding, key=_from_below)
-            del self._lowest[self._most_lowest :]
-
-    @property
-    def kept(self) -> dict[str, Finding]:
-        """By id."""
-        return {finding.id: finding for finding in (*self._highest, *self._lowest)}
-
-    def _is_high(self, finding: Finding) -> bool:
-        full = len(self._highest) == self._most_highest
-        return self._most_highest > 0 and (not full or _loud(finding) < _loud(self._highest[-1]))
-
-    def _is_low(self, finding: Finding) -> bool:
-        full = len(self._lowest) == self._most_lowest
-        return self._most_lowest > 0 and (not full or _from_below(finding) < _from_below(self._lowest[-1]))

@@ -1,4 +1,4 @@
-"""How well scores tell abnormal from normal: the ROC curve and the two histograms (AnoGAN, Fig. 4)."""
+"""How well scores separate abnormal from normal: the ROC curve and the two histograms (AnoGAN, Fig. 4)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anotwin.errors import DataError
 from anotwin.report.canvas import BLUE, FAINT, INK, VERMILLION, font, new_figure, plain, save_figure, tidy
 
 Floats = npt.NDArray[np.float64]
-_LONG_TAIL = 8.0  # the largest score so many times the median: linear bins would put nearly all into one
+_LONG_TAIL = 8.0  # from this ratio of largest score to median on, linear bins would hold nearly all scores in one
 
 
 def roc_figure(
@@ -71,7 +71,7 @@ def histogram_figure(
     """Draw the scores of normal and abnormal images in shared bins, each as shares of its own kind.
 
     Positive scores with a long tail get a logarithmic axis. Other outliers (farther from the
-    central 98 % than these are wide) are counted in the outermost bins, and the axis says so.
+    central 98 % than these are wide) are counted in the outermost bins, as the label of the axis says.
 
     Args:
         normal_scores: (n,) finite; may be empty.

@@ -1,4 +1,4 @@
-"""A map of what the discriminator sees: its features in two dimensions (AnoGAN, Fig. 2b)."""
+"""A map of the discriminator's features in two dimensions (AnoGAN, Fig. 2b)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 2000
 _MARKERS = "o^sDvP*X"
+_SEED = 0  # of the sample of points and of t-SNE: the same features give the same map
 _TSNE_INPUT = 50  # principal components that t-SNE starts from, as van der Maaten and Hinton (2008) did
 
 
 def feature_figure(
-    features: Array,
-    groups: Sequence[str],
-    path: str | Path,
-    how: Literal["pca", "tsne"] = "pca",
-    seed: int = 0,
+    features: Array, groups: Sequence[str], path: str | Path, how: Literal["pca", "tsne"] = "pca"
 ) -> None:
     """Draw features as points in two dimensions, one colour and one marker a group.
 
@@ -39,7 +36,6 @@ def feature_figure(
         groups: (N,) name of each point's group; the legend is in order of first appearance.
         path: ``.png``, ``.pdf`` or ``.svg``.
         how: principal components, with the variance that they explain, or t-SNE.
-        seed: of the sample and of t-SNE.
 
     Raises:
         DataError: fewer than three points, non-finite features, or the disk refuses.
@@ -52,8 +48,8 @@ def feature_figure(
         )
     names = list(dict.fromkeys(groups))
     member = np.array([names.index(group) for group in groups])
-    chosen = sample(member, MOST_POINTS, seed)
-    points, labels = embed(values[chosen], how, seed)
+    chosen = sample(member, MOST_POINTS)
+    points, labels = embed(values[chosen], how)
     figure = new_figure(5.6, 3.8)
     axes = figure.add_axes((0.11, 0.13, 0.6, 0.83))
     _draw_points(axes, points, member[chosen], names, np.bincount(member))
@@ -68,13 +64,13 @@ def feature_figure(
     save_figure(figure, path)
 
 
-def sample(member: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[np.int64]:
+def sample(member: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     """Ascending indices of at most `most` points: small groups whole, large ones equal shares of what is left.
 
-    >>> np.bincount(np.array([0] * 90 + [1] * 10)[sample(np.array([0] * 90 + [1] * 10), 30, 0)]).tolist()
+    >>> np.bincount(np.array([0] * 90 + [1] * 10)[sample(np.array([0] * 90 + [1] * 10), 30)]).tolist()
     [20, 10]
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     left, kept = most, []
     sizes = np.bincount(member)
     order = sorted(np.flatnonzero(sizes), key=lambda group: (sizes[group], group))
@@ -85,19 +81,19 @@ def sample(member: npt.NDArray[np.int64], most: int, seed: int) -> npt.NDArray[n
     return np.sort(np.concatenate(kept))
 
 
-def embed(values: npt.NDArray[np.float64], how: str, seed: int) -> tuple[npt.NDArray[np.float64], tuple[str, str]]:
+def embed(values: npt.NDArray[np.float64], how: str) -> tuple[npt.NDArray[np.float64], tuple[str, str]]:
     """Points (N, 2) and the names of the two axes."""
     values = values - values.mean(axis=0)
     components = min(_TSNE_INPUT, *values.shape)
     spread = values.var(axis=0).sum()
-    if spread == 0:  # all alike: one point, and no directions to speak of
+    if spread == 0:  # all alike: there are no directions
         return np.zeros((len(values), 2)), ("no variance", "no variance")
-    pca = PCA(components, svd_solver="full" if min(values.shape) <= 500 else "randomized", random_state=seed)
+    pca = PCA(components, svd_solver="full" if min(values.shape) <= 500 else "randomized", random_state=_SEED)
     projected = pca.fit_transform(values)  # (N, components)
     if how == "tsne":
         perplexity = min(30.0, (len(values) - 1) / 3)
-        tsne = TSNE(2, perplexity=perplexity, init="pca" if components > 1 else "random", random_state=seed)
-        with threadpool_limits(1):  # quicker than many threads on a busy machine, and the same numbers everywhere
+        tsne = TSNE(2, perplexity=perplexity, init="pca" if components > 1 else "random", random_state=_SEED)
+        with threadpool_limits(1):  # faster than many threads on a busy machine, and the same numbers everywhere
             return tsne.fit_transform(projected), ("t-SNE 1", "t-SNE 2")
     points = np.zeros((len(values), 2))
     points[:, : min(2, components)] = projected[:, :2]
@@ -111,7 +107,7 @@ def _draw_points(axes: Axes, points: npt.NDArray[np.float64], member: Array, nam
     handles, texts = [], []
     for index, name in enumerate(names):
         mine = points[member == index]
-        turn = index + index // len(OKABE_ITO)  # with more groups than colours, marker and colour fall out of step
+        turn = index + index // len(OKABE_ITO)  # beyond 8 groups, colours come again with other markers
         style: dict[str, Any] = {
             "s": size,
             "color": OKABE_ITO[index % len(OKABE_ITO)],

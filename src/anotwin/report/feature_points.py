@@ -1,8 +1,8 @@
-"""What the discriminator sees in queries, gathered from a stream with bounded memory, for the map of features."""
+"""The discriminator's features of queries, gathered from a stream with bounded memory, for the map of features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +20,13 @@ AT_ONCE = 256  # squares through the discriminator
 @dataclass
 class _Group:
     points: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (F,)
-    squares: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (C, S, S), not looked at yet
+    squares: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (C, S, S), features not computed yet
 
 
 class FeaturePoints:
-    """The first images of each group, in the order of their indices: f(x) of each, (F,).
+    """f(x) of the first `MAPPED` images of each group, by index, whatever the order in which they come.
 
-    `features` is the model's: squares (B, C, S, S) in [-1, 1] -> (B, F).
+    `features` is the model's: squares (B, C, S, S) in [-1, 1], at most `AT_ONCE`, -> (B, F).
     """
 
     def __init__(self, features: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -34,14 +34,16 @@ class FeaturePoints:
         self._groups: dict[str, _Group] = {}
 
     def add(self, index: int, group: str, square: torch.Tensor) -> None:
-        """The square (C, S, S) of image `index`, passed over where its group has enough images before it."""
+        """The square (C, S, S) of image `index`, left out where its group has enough images before it."""
         own = self._groups.setdefault(group, _Group())
-        known = own.points.keys() | own.squares.keys()
-        if len(known) >= MAPPED and index > max(known):
-            return
+        if len(own.points) + len(own.squares) == MAPPED:
+            last = max(own.points.keys() | own.squares.keys())
+            if index > last:
+                return
+            (own.points if last in own.points else own.squares).pop(last)
         own.squares[index] = square
         if len(own.squares) == AT_ONCE:
-            self._look([own])
+            self._compute([own])
 
     def __contains__(self, index: int) -> bool:
         return any(index in group.points or index in group.squares for group in self._groups.values())
@@ -49,13 +51,12 @@ class FeaturePoints:
     def draw(self, paths: Mapping[Literal["pca", "tsne"], Path], sample: Callable[[int], torch.Tensor]) -> list[Path]:
         """A map of each kind, beside images that `sample` draws; the paths written, none for fewer than three points.
 
-        `sample` may raise SettingsError: there are none then.
+        `sample` may raise SettingsError: then the map has queries only.
         """
         names = sorted(self._groups, reverse=True)  # normal before abnormal: a group's colour is its place
-        self._look([self._groups[name] for name in names])
-        chosen = {name: sorted(self._groups[name].points.items())[:MAPPED] for name in names}
-        labels = [name for name, points in chosen.items() for _ in points]
-        found = [point for points in chosen.values() for _, point in points]
+        self._compute(self._groups[name] for name in names)
+        labels = [name for name in names for _ in self._groups[name].points]
+        found = [point for name in names for _, point in sorted(self._groups[name].points.items())]
         with suppress(SettingsError):  # an autoencoder draws no samples
             samples = self._features(sample(min(MAPPED, max(len(labels), 32))))
             labels, found = ["generated normal"] * len(samples) + labels, [*samples, *found]
@@ -65,12 +66,11 @@ class FeaturePoints:
             feature_figure(torch.stack(found).numpy(), labels, path, how)
         return list(paths.values())
 
-    def _look(self, groups: list[_Group]) -> None:
-        waiting = [(group, index, group.squares[index]) for group in groups for index in sorted(group.squares)]
+    def _compute(self, groups: Iterable[_Group]) -> None:
+        """The features of the squares that wait for them."""
+        waiting = [(group, index, group.squares.pop(index)) for group in groups for index in sorted(group.squares)]
         for begin in range(0, len(waiting), AT_ONCE):
             part = waiting[begin : begin + AT_ONCE]
             points = self._features(torch.stack([square for _, _, square in part]))
             for (group, index, _), point in zip(part, points, strict=True):
                 group.points[index] = point
-        for group in groups:
-            group.squares.clear()

@@ -19,22 +19,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.report.canvas import FAINT, INK, RED, YELLOW, box, font, new_figure, save_figure, shorten, write
-from anotwin.report.choose import Chooser, choose
-from anotwin.report.overlay import HEAT_FULL, Window, display_window, overlay, overlay_map, to_display
+from anotwin.report.canvas import FAINT, UPRIGHT, box, colour_bar, font, frame, new_figure, save_figure, shorten, write
+from anotwin.report.overlay import HEAT_FULL, HEAT_TICKS, Window, display_window, overlay, overlay_map, to_display
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
 
-__all__ = ["Chooser", "choose", "counterpart_figure"]
-
+RED, YELLOW = "#DC143C", "#FFC20A"  # the paper's marks: residual and discrimination
 ROWS = ("query", "counterpart", "difference", "heatmap")
 DIFFERENCE_MAP = "RdBu_r"  # diverging, white at none, safe for the colour-blind
 DIFFERENCE_FULL = 0.5  # half the pixel range: the scale is the same in every figure, so figures can be compared
+_COLUMNS = 10  # images side by side
 _MOST_IMAGES = 400  # above this the picture is too tall for any viewer
 
 _LEFT, _RIGHT, _GAP, _CAPTION, _TOP, _LEGEND = 0.95, 0.95, 0.18, 0.52, 0.12, 0.22  # inches
-_STROKE = 2.2  # points: how broad a mark is
+_STROKE = 2.2  # points
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,6 @@ class _Layout:
     columns: int
     cell_width: float
     cell_height: float
-    top: float
 
     @property
     def block_height(self) -> float:
@@ -58,23 +56,15 @@ class _Layout:
         return _LEFT + column * (self.cell_width + _GAP)
 
     def row_top(self, block: int, row: int) -> float:
-        return self.top + block * self.block_height + row * (self.cell_height + _GAP)
+        return _TOP + block * self.block_height + row * (self.cell_height + _GAP)
 
 
-def counterpart_figure(
-    findings: Sequence[Finding],
-    path: str | Path,
-    title: str | None = None,
-    columns: int = 10,
-    window: Window | None = None,
-) -> None:
+def counterpart_figure(findings: Sequence[Finding], path: str | Path, window: Window | None = None) -> None:
     """Draw findings as columns of query, counterpart, signed difference and heatmap, and save the figure.
 
     Args:
-        findings: in the order to show them; more than `columns` go on in further blocks below.
+        findings: in the order to show them, ten side by side and the others in blocks below.
         path: ``.png``, ``.pdf`` or ``.svg``.
-        title: one line above the figure.
-        columns: images side by side.
         window: native values to show black and white, the same in all columns; None: from the images themselves.
 
     Raises:
@@ -83,23 +73,18 @@ def counterpart_figure(
     """
     if not findings:
         raise DataError(f"{path}: no images to draw; expected at least one finding")
-    if len(findings) > _MOST_IMAGES or columns < 1:
-        raise SettingsError(
-            f"{path}: {len(findings)} images in {columns} columns; expected up to {_MOST_IMAGES} images and a column"
-        )
-    layout = _plan(findings, min(columns, len(findings)), title)
+    if len(findings) > _MOST_IMAGES:
+        raise SettingsError(f"{path}: {len(findings)} images for one figure; expected up to {_MOST_IMAGES}")
+    layout = _plan(findings)
     blocks = math.ceil(len(findings) / layout.columns)
-    figure = new_figure(max(layout.right + _RIGHT, 4.8), layout.top + blocks * layout.block_height + _LEGEND)
-    if title:
-        room = int((figure.get_size_inches()[0] - _LEFT) * 72 / (10 * 0.7))
-        write(figure, _LEFT, 0.1, shorten(title, room), size=10, ha="left", weight="bold")
+    figure = new_figure(max(layout.right + _RIGHT, 4.8), _TOP + blocks * layout.block_height + _LEGEND)
     for block in range(blocks):
         _draw_sides(figure, layout, block)
     shown = _windows(findings)
     for index, finding in enumerate(findings):
         limits = window or shown.get(_kind(finding), (0.0, 255.0))
         _draw_column(figure, layout, *divmod(index, layout.columns), finding, limits)
-    _draw_legend(figure, layout.top + blocks * layout.block_height - 0.08)
+    _draw_legend(figure, _TOP + blocks * layout.block_height - 0.08)
     save_figure(figure, path)
 
 
@@ -116,12 +101,12 @@ def _windows(findings: Sequence[Finding]) -> dict[str, Window]:
     return {kind: display_window(*images) for kind, images in kinds.items() if images}
 
 
-def _plan(findings: Sequence[Finding], columns: int, title: str | None) -> _Layout:
+def _plan(findings: Sequence[Finding]) -> _Layout:
     shapes = [finding.query.shape for finding in findings if finding.query is not None] or [(28, 28)]
     aspect = float(np.median([shape[0] / shape[1] for shape in shapes]))
     side = 1.05 if max(max(shape[:2]) for shape in shapes) <= 64 else 1.5
     width, height = (side, side * aspect) if aspect <= 1 else (side / aspect, side)
-    return _Layout(columns, max(width, 0.9), max(height, 0.5), _TOP + (0.32 if title else 0.0))
+    return _Layout(min(_COLUMNS, len(findings)), max(width, 0.9), max(height, 0.5))
 
 
 def _draw_column(figure: Figure, layout: _Layout, block: int, column: int, finding: Finding, window: Window) -> None:
@@ -142,7 +127,7 @@ def _draw_column(figure: Figure, layout: _Layout, block: int, column: int, findi
 
 
 def _inside(layout: _Layout, left: float, top: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """The largest place (left, top, width, height) for an image in its cell that keeps its aspect ratio."""
+    """The largest place (left, top, width, height) in a cell with the aspect ratio of an image."""
     scale = min(layout.cell_width / shape[1], layout.cell_height / shape[0])
     width, height = shape[1] * scale, shape[0] * scale
     return left + (layout.cell_width - width) / 2, top + (layout.cell_height - height) / 2, width, height
@@ -159,10 +144,7 @@ def _draw_picture(
         axes = box(figure, *_inside(layout, left, top, picture.shape))
         signed: dict[str, Any] = {"cmap": DIFFERENCE_MAP, "vmin": -DIFFERENCE_FULL, "vmax": DIFFERENCE_FULL}
         axes.imshow(picture, aspect="auto", **(signed if picture.ndim == 2 else {}))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.4, color=FAINT)
+    frame(axes)
 
 
 def _draw_marks(figure: Figure, left: float, top: float, width: float, height: float, flagged_by: str) -> None:
@@ -200,34 +182,16 @@ def _draw_sides(figure: Figure, layout: _Layout, block: int) -> None:
     for row, name in enumerate(ROWS):
         middle = layout.row_top(block, row) + layout.cell_height / 2
         write(figure, _LEFT - 0.12, middle, name, size=8, ha="right", va="center")
-    _draw_bar(
-        figure,
-        layout,
-        layout.row_top(block, 2),
-        ScalarMappable(Normalize(-DIFFERENCE_FULL, DIFFERENCE_FULL), matplotlib.colormaps[DIFFERENCE_MAP]),
-        {-DIFFERENCE_FULL: f"≤ −{DIFFERENCE_FULL}", 0.0: "0", DIFFERENCE_FULL: f"≥ {DIFFERENCE_FULL}"},
-        "query − counterpart\n(1 = pixel range)",
-    )
-    _draw_bar(
-        figure,
-        layout,
-        layout.row_top(block, 3),
-        ScalarMappable(Normalize(0.0, HEAT_FULL), overlay_map()),
-        {0.0: "0", 1.0: "1", HEAT_FULL: f"≥ {HEAT_FULL:g}"},
-        "heat (1 = loudest\n0.5 % of normal pixels)",
-    )
-
-
-def _draw_bar(
-    figure: Figure, layout: _Layout, top: float, scale: ScalarMappable, ticks: dict[float, str], label: str
-) -> None:
-    axes = box(figure, layout.right + 0.12, top, 0.09, layout.cell_height)
-    bar = figure.colorbar(scale, cax=axes)
-    bar.set_ticks(list(ticks), labels=list(ticks.values()))
-    axes.tick_params(labelsize=6, length=2, pad=1.5, labelcolor=INK, width=0.4)
-    bar.outline.set_linewidth(0.4)
-    style = {"rotation": 90, "ha": "left", "va": "center", "multialignment": "center"}
-    write(figure, layout.right + 0.58, top + layout.cell_height / 2, label, size=5.5, **style)
+    signed = ScalarMappable(Normalize(-DIFFERENCE_FULL, DIFFERENCE_FULL), matplotlib.colormaps[DIFFERENCE_MAP])
+    ends = {-DIFFERENCE_FULL: f"≤ −{DIFFERENCE_FULL}", 0.0: "0", DIFFERENCE_FULL: f"≥ {DIFFERENCE_FULL}"}
+    hot = ScalarMappable(Normalize(0.0, HEAT_FULL), overlay_map())
+    for row, scale, ticks, label in (
+        (2, signed, ends, "query − counterpart\n(1 = pixel range)"),
+        (3, hot, HEAT_TICKS, "heat (1 = loudest\n0.5 % of normal pixels)"),
+    ):
+        top = layout.row_top(block, row)
+        colour_bar(figure, box(figure, layout.right + 0.12, top, 0.09, layout.cell_height), scale, ticks)
+        write(figure, layout.right + 0.58, top + layout.cell_height / 2, label, size=5.5, **UPRIGHT)
 
 
 def _draw_legend(figure: Figure, top: float) -> None:

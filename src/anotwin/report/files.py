@@ -1,12 +1,11 @@
-"""Writing to disk: whole or not at all, and a failing disk is one line, not a traceback."""
+"""Names of pictures from ids of images, and errors of the disk as one line."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -28,31 +27,11 @@ def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
         raise DataError(f"{path}: cannot {doing} ({reason}); {advice}") from None
 
 
-@contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what was written to it replaces `path` when the block ends without an error.
-
-    Parent folders are made. The temporary file keeps the suffix, because writers choose the format by it.
-    Raises DataError where the disk refuses.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp{path.suffix}")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
 def picture_name(image_id: str) -> str:
     """The posix path of an image's picture below an output folder: always inside it, one name for one id.
 
     The suffix becomes ``.png``; one that was not ``.png`` stays readable behind a ``~``, so that ``a.jpg`` and
-    ``a.png`` do not meet. Characters that a file system or a shell could take amiss, and parts like ``..``, are
-    percent-encoded.
+    ``a.png`` do not meet. Characters that are special in paths or shells, and parts like ``..``, are percent-encoded.
 
     >>> picture_name("bad/a.png"), picture_name("bad/a.jpg"), picture_name("test-00042")
     ('bad/a.png', 'bad/a~jpg.png', 'test-00042.png')
@@ -71,8 +50,7 @@ def picture_name(image_id: str) -> str:
 
 
 def picture_names(image_ids: Sequence[str]) -> dict[str, str]:
-    """`picture_name` for a whole source, with the plainest names that keep them apart: ``a.jpg`` has ``a.png``, unless
-    another image would have that too.
+    """`picture_name` for a whole source, with ``a.png`` for ``a.jpg`` unless another image has that name too.
 
     >>> picture_names(["good/a.jpg", "good/b.jpg", "good/b.png"])
     {'good/a.jpg': 'good/a.png', 'good/b.jpg': 'good/b~jpg.png', 'good/b.png': 'good/b.png'}

@@ -20,7 +20,7 @@ _PAPER = 255
 
 
 def model_to_uint8(images: Array) -> npt.NDArray[np.uint8]:
-    """Images as a model knows them, (..., C, S, S) in [-1, 1], as uint8 (..., S, S) for C = 1 or (..., S, S, 3)."""
+    """Model images (..., C, S, S) in [-1, 1] as uint8, (..., S, S) for C = 1 or (..., S, S, 3)."""
     if images.ndim < 3 or images.shape[-3] not in (1, 3):
         raise DataError(f"images of shape {images.shape}: expected (..., C, S, S) with 1 or 3 channels")
     values = np.nan_to_num(images.astype(np.float64), nan=-1.0, posinf=1.0, neginf=-1.0)
@@ -28,10 +28,10 @@ def model_to_uint8(images: Array) -> npt.NDArray[np.uint8]:
     return pixels[..., 0, :, :] if pixels.shape[-3] == 1 else np.moveaxis(pixels, -3, -1)
 
 
-def image_grid(images: Array, columns: int | None = None) -> npt.NDArray[np.uint8]:
+def image_grid(images: Array) -> npt.NDArray[np.uint8]:
     """Images (N, C, S, S) in [-1, 1] row by row in one uint8 picture, (H, W) or (H, W, 3), white between them.
 
-    `columns` None: as near to a square as N allows.
+    There are as many columns as rows, or one more.
 
     >>> image_grid(np.zeros((5, 1, 8, 8))).shape
     (18, 28)
@@ -39,7 +39,7 @@ def image_grid(images: Array, columns: int | None = None) -> npt.NDArray[np.uint
     if images.ndim != 4 or not len(images):
         raise DataError(f"images of shape {images.shape}: expected (N, C, S, S) with at least one image")
     count, _, height, width = images.shape
-    columns = min(count, math.ceil(math.sqrt(count)) if columns is None else max(1, columns))
+    columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     pixels = model_to_uint8(images)
     shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, *pixels.shape[3:])
@@ -50,6 +50,6 @@ def image_grid(images: Array, columns: int | None = None) -> npt.NDArray[np.uint
     return picture
 
 
-def save_grid(images: Array, path: str | Path, columns: int | None = None) -> None:
-    """Save `image_grid(images, columns)` as a PNG, one pixel a pixel, atomically."""
-    save_png(image_grid(images, columns), path)
+def save_grid(images: Array, path: str | Path) -> None:
+    """Save `image_grid(images)` as a PNG, one pixel a pixel, atomically."""
+    save_png(image_grid(images), path)

@@ -17,9 +17,9 @@ class Listing:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    total: int  # how many rows there are in all
-    words: frozenset[str]  # columns of text, at the left and folded where it is long; others are numbers, at the right
-    style: str = ""  # of rich, for example "yellow"
+    total: int  # rows in all, of which `rows` are the first
+    words: frozenset[str]  # columns of text: left-aligned and folded where it is long; others are right-aligned numbers
+    styles: tuple[str, ...] = ()  # of rich, one a row; (): none
 
 
 def print_listing(listing: Listing, console: Console) -> None:
@@ -28,8 +28,9 @@ def print_listing(listing: Listing, console: Console) -> None:
     for name in listing.columns:
         words = name in listing.words
         table.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=not words)
-    for row in listing.rows:
-        table.add_row(*(Text(printable(cell), style=listing.style) for cell in row))
+    for number, row in enumerate(listing.rows):
+        style = listing.styles[number] if listing.styles else ""
+        table.add_row(*(Text(printable(cell), style=style) for cell in row))
     console.print(table)
     if listing.total > len(listing.rows):
         console.print(Text(f"... and {listing.total - len(listing.rows)} more"))

@@ -1,4 +1,4 @@
-"""Native pixels and heat as pictures: what a display can show, and what is saved beside the scores."""
+"""Native pixels and heat as 8-bit colours, and the pictures that are saved beside the scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from PIL import Image
 
 from anotwin.errors import DataError
-from anotwin.report.files import atomic, picture_name
+from anotwin.files import atomic_path
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 UInt8 = npt.NDArray[np.uint8]
 Window = tuple[float, float]  # the native values shown black and white
 
-# Heat is 1 at the loudest 0.5 % of normal pixels. The map ends at twice that: what normal images do now and then is
-# halfway up, what they never do is bright, and the bulk of a good image (heat around 0.2) stays almost black.
+# Heat is 1 where 0.5 % of normal pixels exceed it. The map ends at twice that: the highest heat of normal images is
+# halfway up, what they never reach is bright, and the bulk of a normal image (heat around 0.2) stays almost black.
 HEAT_FULL = 2.0
+HEAT_TICKS = {0.0: "0", 1.0: "1", HEAT_FULL: f"≥ {HEAT_FULL:g}"}
 HEAT_MAP = "inferno"  # perceptually uniform, monotone in lightness, safe for the colour-blind and in grey print
 _MAP_TOP = 0.87  # of inferno: its last part fades to a pale yellow that would be lost on a white background
 _CLEAR, _OPAQUE = 0.5, 1.5  # heat below which the overlay shows nothing, and from which it covers most
@@ -61,28 +62,25 @@ def to_display(pixels: Array, black: float = 0.0, white: float = 255.0) -> UInt8
     return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
 
 
-def heat_rgb(heat: Array, scale: float = 1.0) -> UInt8:
-    """Heat (H, W) as uint8 RGB (H, W, 3) in inferno, black at 0 and bright orange from ``HEAT_FULL * scale`` on.
-
-    `scale` is the heat of the loudest 0.5 % of normal pixels: 1 for the heatmap of a Finding, which is in these units.
+def heat_rgb(heat: Array) -> UInt8:
+    """Heat (H, W) as uint8 RGB (H, W, 3) in inferno, black at 0 and bright orange from `HEAT_FULL` on.
 
     >>> heat_rgb(np.zeros((4, 6))).shape
     (4, 6, 3)
     """
-    share = _finite(heat) / (HEAT_FULL * scale)
-    colours = matplotlib.colormaps[HEAT_MAP](np.clip(share, 0.0, 1.0) * _MAP_TOP, bytes=True)  # (H, W, 4)
+    share = np.clip(_finite(heat) / HEAT_FULL, 0.0, 1.0)
+    colours = matplotlib.colormaps[HEAT_MAP](share * _MAP_TOP, bytes=True)  # (H, W, 4)
     return np.ascontiguousarray(colours[..., :3])
 
 
 def overlay(pixels: Array, heat: Array, window: Window | None = None) -> UInt8:
-    """The image in grey with its heat laid over it, uint8 RGB (H, W, 3).
+    """The image in grey with its heat over it, uint8 RGB (H, W, 3).
 
-    Nothing is laid where the heat is below 0.5, so that a good image looks like itself; from 1.5 on the heat covers
-    the image by 80 %.
+    Heat below 0.5 is transparent, so that a normal image looks like itself; from 1.5 on it covers the image by 80 %.
 
     Args:
         pixels: (H, W) or (H, W, 3) native.
-        heat: (H, W), 1 = the loudest 0.5 % of normal pixels.
+        heat: (H, W), 1 = the heat that 0.5 % of normal pixels exceed.
         window: the native values shown black and white; None: `display_window(pixels)`.
     """
     if heat.shape != pixels.shape[:2]:
@@ -101,7 +99,7 @@ def heat_alpha(heat: Array) -> npt.NDArray[np.float64]:
 
 
 def overlay_map() -> Colormap:
-    """What the overlay makes of heat on a mid-grey image, so that the scale shows the colours that one sees."""
+    """The colours of heat over a mid-grey image, so that a colour bar shows those of the overlay."""
     heat = np.linspace(0.0, HEAT_FULL, 256)[None]
     alpha = heat_alpha(heat)[..., None]
     return ListedColormap(((1 - alpha) * 0.5 + alpha * heat_rgb(heat) / 255.0)[0])
@@ -123,24 +121,23 @@ def save_png(array: npt.NDArray[Any], path: str | Path) -> Path:
     if kind not in (np.uint8, np.uint16, np.float32):
         raise DataError(f"{path}: cannot save pixels of type {kind}; expected uint8, uint16 or float32")
     array = np.ascontiguousarray(array)
-    if kind == np.uint8 or (kind == np.uint16 and len(shape) == 2):
-        with atomic(path) as temporary:
+    as_png = kind == np.uint8 or (kind == np.uint16 and len(shape) == 2)
+    path = path if as_png else path.with_suffix(".tif")
+    with atomic_path(path, sync=False) as temporary:
+        if as_png:
             Image.fromarray(array).save(temporary, format="PNG")
-        return path
-    path = path.with_suffix(".tif")
-    with atomic(path) as temporary:
-        photometric = "rgb" if len(shape) == 3 else "minisblack"
-        tifffile.imwrite(temporary, array, photometric=photometric, metadata=None)
+        else:
+            photometric = "rgb" if len(shape) == 3 else "minisblack"
+            tifffile.imwrite(temporary, array, photometric=photometric, metadata=None)
     return path
 
 
-def save_pictures(finding: Finding, out_dir: str | Path, name: str | None = None, window: Window | None = None) -> None:
+def save_pictures(finding: Finding, out_dir: str | Path, name: str, window: Window | None = None) -> None:
     """Save what a finding shows: ``counterparts/<name>`` in native depth, and the overlay as ``heatmaps/<name>``.
 
-    `name` comes from `picture_names`; None: `picture_name` of the id. A finding without pictures (an error) leaves no
-    files. `window` is the pair of native values to show black and white; None: chosen for each image by itself.
+    `name` comes from `picture_names`. A finding without pictures (an error) leaves no files. `window` is the pair of
+    native values to show black and white; None: chosen for each image by itself.
     """
-    name = name or picture_name(finding.id)
     if finding.counterpart is not None:
         save_png(finding.counterpart, Path(out_dir, "counterparts", name))
     if finding.query is not None and finding.heatmap is not None:

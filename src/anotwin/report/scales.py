@@ -1,4 +1,4 @@
-"""What colours, lines and lengths of a picture mean: the bar of heat, bars of length, keys of lines."""
+"""Pictures in their places, and their scales: the colour bar of heat, bars of length, keys of lines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from anotwin.report.canvas import FAINT, INK, box, font, plain, shorten, write
-from anotwin.report.overlay import HEAT_FULL, UInt8, heat_rgb
+from anotwin.report.canvas import UPRIGHT, box, colour_bar, font, frame, plain, shorten, write
+from anotwin.report.overlay import HEAT_FULL, HEAT_TICKS, UInt8, heat_rgb
 
 Style = tuple[str, Literal["-", "--"]]  # colour, dashes
 
@@ -60,10 +60,7 @@ def draw_picture(figure: Figure, place: Place, picture: UInt8, name: str, interp
     """An RGB picture (H, W, 3) in its place with its name above; data coordinates are columns and rows."""
     axes = box(figure, place.left, place.top, place.width, place.height)
     axes.imshow(picture, aspect="auto", interpolation=interpolation)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(linewidth=0.4, color=FAINT)
+    frame(axes)
     write(figure, place.left, place.top - 0.05, name, size=7.5, ha="left", va="bottom")
     return axes
 
@@ -71,14 +68,9 @@ def draw_picture(figure: Figure, place: Place, picture: UInt8, name: str, interp
 def draw_heat_bar(figure: Figure, beside: Place, colours: Colormap) -> None:
     """The bar of heat at the right of a picture, with its unit."""
     axes = box(figure, beside.right + 0.1, beside.top, 0.09, beside.height)
-    bar = figure.colorbar(ScalarMappable(Normalize(0.0, HEAT_FULL), colours), cax=axes)
-    bar.set_ticks([0.0, 1.0, HEAT_FULL], labels=["0", "1", f"≥ {HEAT_FULL:g}"])
-    axes.tick_params(labelsize=6.5, length=2, pad=1.5, labelcolor=INK, width=0.4)
-    bar.outline.set_linewidth(0.4)
-    # a low picture has no room for words that stand upright: they take two lines more
-    words = _HEAT_WORDS if beside.height > 1.2 else "heat"
-    style = {"rotation": 90, "ha": "left", "va": "center", "multialignment": "center"}
-    write(figure, beside.right + 0.52, beside.top + beside.height / 2, words, size=6, **style)
+    colour_bar(figure, axes, ScalarMappable(Normalize(0.0, HEAT_FULL), colours), HEAT_TICKS, size=6.5)
+    words = _HEAT_WORDS if beside.height > 1.2 else "heat"  # a low picture has no room for all of them upright
+    write(figure, beside.right + 0.52, beside.top + beside.height / 2, words, size=6, **UPRIGHT)
 
 
 def heat_map() -> Colormap:

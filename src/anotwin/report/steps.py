@@ -1,4 +1,4 @@
-"""How a counterpart comes about: the search from a random latent to the normal image (AnoGAN, section 2.2)."""
+"""How a counterpart is found: the search from a random latent to the normal image (AnoGAN, section 2.2)."""
 
 from __future__ import annotations
 
@@ -12,48 +12,40 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from anotwin.errors import DataError
-from anotwin.report.canvas import BLUE, FAINT, VERMILLION, box, new_figure, save_figure, tidy, write
+from anotwin.report.canvas import BLUE, FAINT, VERMILLION, box, frame, new_figure, save_figure, tidy, write
 from anotwin.report.grid import model_to_uint8
 
 if TYPE_CHECKING:
     from anotwin.records import Array
 
-_MOST_COLUMNS = 10
+_MOST_COLUMNS = 10  # counterparts in a row
 _LEFT, _TOP, _GAP, _BOTTOM, _CURVE = 0.15, 0.3, 0.1, 0.4, 2.1  # inches
 _AXIS_ROOM = 0.65  # inches for the numbers at the left of a loss curve
 
 
-def search_figure(
-    trace_images: Array,
-    queries: Array,
-    steps: Sequence[int] | Array,
-    losses: Array,
-    path: str | Path,
-    most_columns: int = _MOST_COLUMNS,
-) -> None:
+def search_figure(trace: Array, queries: Array, steps: Sequence[int], losses: Array, path: str | Path) -> None:
     """Draw a row an image: the query, its counterpart at steps of the search, and the loss over the steps.
 
+    Of a longer trace 10 counterparts are drawn, evenly chosen in log(step + 1), because most of the change is early;
+    the loss curve shows all steps, with a point at each counterpart drawn.
+
     Args:
-        trace_images: (T, B, C, S, S), or (T, C, S, S) for one query, in [-1, 1].
+        trace: (T, B, C, S, S) in [-1, 1].
         queries: (B, C, S, S) in [-1, 1].
         steps: (T,) ascending.
-        losses: (T, B), or (T,) for one query: L(z) at these steps.
+        losses: (T, B), L(z) at these steps.
         path: ``.png``, ``.pdf`` or ``.svg``.
-        most_columns: with a longer trace only so many counterparts are drawn, evenly chosen in log(step + 1), because
-            most of the change is early; the loss curve shows all steps, with a point at each counterpart drawn.
 
     Raises:
         DataError: shapes that do not belong together, or the disk refuses.
     """
-    trace = trace_images[:, None] if trace_images.ndim == 4 else trace_images
-    curve = np.asarray(losses, dtype=np.float64).reshape(len(losses), -1)  # (T, B)
-    when = np.asarray(steps, dtype=np.int64)
-    if not (len(when) and len(queries)) or trace.shape != (len(when), *queries.shape) or curve.shape != trace.shape[:2]:
+    curve, when = losses.astype(np.float64), np.asarray(steps, dtype=np.int64)
+    if 0 in trace.shape or trace.shape != (len(when), *queries.shape) or curve.shape != trace.shape[:2]:
         raise DataError(
-            f"{path}: trace {trace_images.shape}, queries {queries.shape}, {len(when)} steps and losses {curve.shape} "
+            f"{path}: trace {trace.shape}, queries {queries.shape}, {len(when)} steps and losses {curve.shape} "
             "do not belong together; expected (T, B, C, S, S), (B, C, S, S), (T,) and (T, B)"
         )
-    shown = _spread(when, most_columns)
+    shown = _spread(when, _MOST_COLUMNS)
     side = 0.8 if queries.shape[-1] <= 64 else 1.1
     width = _LEFT + (len(shown) + 1) * (side + _GAP) + _GAP + _AXIS_ROOM + _CURVE + 0.15
     figure = new_figure(width, _TOP + len(queries) * (side + _GAP) + _BOTTOM)
@@ -91,10 +83,7 @@ def _draw_row(figure: Figure, row: int, side: float, images: list[Array]) -> Non
     for index, image in enumerate(images):
         axes = box(figure, _column(index, side), _TOP + row * (side + _GAP), side, side)
         axes.imshow(model_to_uint8(image), cmap="gray", vmin=0, vmax=255, aspect="auto")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set(linewidth=0.4 if index else 1.2, color=FAINT if index else "black")
+        frame(axes, 0.4 if index else 1.2, FAINT if index else "black")
 
 
 def _draw_loss(axes: Axes, steps: Array, losses: Array, shown: Array, last: bool) -> None:

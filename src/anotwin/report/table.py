@@ -1,7 +1,7 @@
-"""Scores as CSV, one row an image, written so that a kill costs nothing that was already scored.
+"""Scores as CSV, one row an image, written so that a stopped run keeps what it has scored.
 
 Rows go to ``scores.csv.partial``; ``scores.csv.partial.json`` holds the key of the run (model, data, settings). A run
-with the same key goes on where the last one stopped; `ScoresWriter.finish` renames the partial to its final name.
+with the same key continues after the last row; `ScoresWriter.finish` renames the partial to its final name.
 """
 
 from __future__ import annotations
@@ -13,31 +13,18 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from anotwin.errors import DataError
-from anotwin.report.files import atomic, disk_errors
-from anotwin.report.text import TRUTH, encode, printable, short
+from anotwin.files import write_bytes_atomic, write_text_atomic
+from anotwin.report.files import disk_errors
+from anotwin.report.listing import Listing, print_listing
+from anotwin.report.text import TRUTH, encode, short
 
-if TYPE_CHECKING:  # records imports torch; whoever reads a table need not wait for it
+if TYPE_CHECKING:
     from anotwin.records import Finding
-
-COLUMNS = (
-    "image",
-    "score",
-    "residual",
-    "discrimination",
-    "p_value",
-    "anomalous",
-    "flagged_by",
-    "status",
-    "error",
-)
 
 
 class Row(TypedDict):
@@ -52,6 +39,9 @@ class Row(TypedDict):
     flagged_by: str
     status: str
     error: str
+
+
+COLUMNS = tuple(Row.__annotations__)
 
 
 def row(finding: Finding) -> Row:
@@ -73,8 +63,8 @@ class ScoresWriter:
     """Rows of a scoring run, appended as they come and put under their final name by `finish`.
 
     `key` names what the scores depend on: with the key of an interrupted run its complete rows are kept and `done`
-    holds their ids; with any other key the run starts afresh. Ids already done are not written twice.
-    Raises DataError where the disk refuses.
+    holds their ids; with any other key the table starts empty. Ids already done are not written twice.
+    Raises DataError where the files cannot be written.
     """
 
     def __init__(self, path: str | Path, key: str) -> None:
@@ -110,10 +100,8 @@ class ScoresWriter:
     def _start(self, key: str) -> None:
         # in this order, no kill can leave another run's rows beside this run's key
         self.partial.unlink(missing_ok=True)
-        with atomic(self._sidecar) as temporary:
-            temporary.write_text(json.dumps({"key": key, "columns": list(COLUMNS)}), encoding="utf-8")
-        with atomic(self.partial) as temporary:
-            temporary.write_bytes(encode([COLUMNS]))
+        write_text_atomic(self._sidecar, json.dumps({"key": key, "columns": list(COLUMNS)}))
+        write_bytes_atomic(self.partial, encode([COLUMNS]))
 
     def write(self, findings: Iterable[Finding]) -> None:
         """Append the rows of a batch of findings."""
@@ -121,7 +109,7 @@ class ScoresWriter:
         for finding in findings:
             if finding.id not in self.done:
                 self.done.add(finding.id)
-                rows.append(_cells(row(finding)))
+                rows.append(row(finding).values())
         left = memoryview(encode(rows))
         with disk_errors(self.partial):
             while left:
@@ -143,19 +131,12 @@ class ScoresWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def read_scores(path: str | Path) -> list[Row]:
-    """The rows of a table that `ScoresWriter` finished, typed; raises DataError naming the line that is wrong."""
-    return list(scan_scores(path))
-
-
 def scan_scores(path: str | Path) -> Iterator[Row]:
-    """The rows of `read_scores` one by one: a table of a million images need not fit into memory."""
+    """The rows of a table one by one, so that it need not fit into memory; raises DataError naming a wrong line."""
     path = Path(path)
     with disk_errors(path, doing="read"):
         file = path.open(encoding="utf-8", errors="surrogateescape", newline="")
@@ -170,7 +151,7 @@ def scan_scores(path: str | Path) -> Iterator[Row]:
 
 
 def badness(entry: Row) -> tuple[bool, float, str]:
-    """Sorts rows from the most to the least anomalous, those that could not be scored behind them."""
+    """A key that sorts rows from the most to the least anomalous, and behind them those that could not be scored."""
     unscored = math.isnan(entry["score"])
     return unscored, 0.0 if unscored else -entry["score"], entry["image"]
 
@@ -201,38 +182,16 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
     """Print rows, worst images first, images that could not be scored last; `total`: of how many, if not all."""
     shown = sorted(rows, key=badness)
     calibrated = any(entry["anomalous"] is not None for entry in shown)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("image", overflow="fold")
-    for name in ("score", "p", "verdict", "flagged by") if calibrated else ("score",):
-        table.add_column(name, justify="right" if name in ("score", "p") else "left", no_wrap=True)
-    table.add_column("status")
+    columns = ("image", "score", *(("p", "verdict", "flagged by") if calibrated else ()), "status")
+    cells, styles = [], []
     for entry in shown:
-        style = "bold red" if entry["anomalous"] else "yellow" if entry["error"] else ""
-        cells = [printable(entry["image"]), short(entry["score"])]
-        if calibrated:
-            verdict = {True: "ANOMALOUS", False: "normal", None: ""}[entry["anomalous"]]
-            p_value = "" if entry["p_value"] is None else f"{entry['p_value']:.4f}"
-            cells += [p_value, verdict, printable(entry["flagged_by"])]
-        cells.append(printable(entry["error"] or entry["status"]))
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    console.print(table)
-    if total is not None and total > len(shown):
-        console.print(Text(f"... and {total - len(shown)} more"))
-
-
-def _cells(entry: Row) -> list[str]:
-    p_value = entry["p_value"]
-    return [
-        entry["image"],
-        repr(entry["score"]),
-        repr(entry["residual"]),
-        repr(entry["discrimination"]),
-        "" if p_value is None else repr(p_value),
-        TRUTH[entry["anomalous"]],
-        entry["flagged_by"],
-        entry["status"],
-        entry["error"],
-    ]
+        styles.append("bold red" if entry["anomalous"] else "yellow" if entry["error"] else "")
+        verdict = {True: "ANOMALOUS", False: "normal", None: ""}[entry["anomalous"]]
+        p_value = "" if entry["p_value"] is None else f"{entry['p_value']:.4f}"
+        decided = (p_value, verdict, entry["flagged_by"]) if calibrated else ()
+        cells.append((entry["image"], short(entry["score"]), *decided, entry["error"] or entry["status"]))
+    words = frozenset({"image", "verdict", "flagged by", "status"})
+    print_listing(Listing(columns, tuple(cells), total or len(cells), words, tuple(styles)), console)
 
 
 def _end_of_last_record(content: bytes) -> int:

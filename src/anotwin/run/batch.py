@@ -1,9 +1,8 @@
-"""A batch through a method, so that no row depends on the others.
+"""A batch through a method, so that no row's result depends on the others.
 
-A score depends on (bundle, image, seed) alone. Two things see to that beyond seeding and frozen networks: batches are
-filled up to a power of two, because a CPU's kernels may add in another order for odd batch sizes (with two threads a
-batch of 37 and a batch of 1 differed in the last bits, and 500 steps of descent turn last bits into digits), and the
-rows that fill it up are thrown away.
+A score depends on (bundle, image, seed) alone. Beyond seeding and frozen networks, that takes batches filled up to a
+power of two: a CPU's kernels add in another order for odd batch sizes (with two threads a batch of 37 and a batch of 1
+differed in the last bits, and 500 steps of descent turn last bits into digits). The rows that fill up are dropped.
 """
 
 from __future__ import annotations
@@ -15,20 +14,45 @@ import torch
 from anotwin.methods.protocol import Method, Searches
 from anotwin.records import Batch, Comparison, Counterpart, Trace
 
+Result = tuple[Counterpart, Comparison]  # of a batch (B, ...), or of some of its rows
 
-def score_batch(method: Method, batch: Batch) -> tuple[Counterpart, Comparison]:
+
+def score_batch(method: Method, batch: Batch) -> Result:
     """Counterparts of a batch (B, C, S, S) and how it compares with them; no row depends on the others."""
-    size, full = len(batch), _filled(batch)
+    full = _filled(batch)
     counterpart = method.counterpart(full)
-    comparison = method.compare(full.images, counterpart)
-    return _first_counterparts(counterpart, size), _first_comparisons(comparison, size)
+    return result_rows((counterpart, method.compare(full.images, counterpart)), slice(len(batch)))
 
 
 def trace_batch(method: Searches, batch: Batch, trace_at: Sequence[int]) -> Trace | None:
     """The search for a batch once more, with its trace at the steps named."""
-    size = len(batch)
-    trace = method.search(_filled(batch), trace_at).trace
+    size, trace = len(batch), method.search(_filled(batch), trace_at).trace
     return None if trace is None else Trace(trace.steps, trace.losses[:, :size], trace.images[:, :size])
+
+
+def batch_rows(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch."""
+    return Batch(batch.images[rows], batch.fingerprints[rows], None if batch.context is None else batch.context[rows])
+
+
+def result_rows(result: Result, rows: slice) -> Result:
+    """Some rows of a result, without its trace."""
+    counterpart, comparison = result
+    latents = None if counterpart.latents is None else counterpart.latents[rows]
+    scores = comparison.scores.map(lambda term: term[rows])
+    return (
+        Counterpart(counterpart.images[rows], latents, counterpart.steps[rows], counterpart.status[rows]),
+        Comparison(scores, comparison.difference[rows], comparison.heatmap[rows]),
+    )
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """One batch of several."""
+    contexts = [batch.context for batch in batches if batch.context is not None]
+    fingerprints = tuple(fingerprint for batch in batches for fingerprint in batch.fingerprints)
+    return Batch(
+        torch.cat([batch.images for batch in batches]), fingerprints, torch.cat(contexts) if contexts else None
+    )
 
 
 def _filled(batch: Batch) -> Batch:
@@ -40,12 +64,3 @@ def _filled(batch: Batch) -> Batch:
     rows = torch.cat([torch.arange(size), torch.full((missing,), size - 1)])
     context = None if batch.context is None else batch.context[rows]
     return Batch(batch.images[rows], batch.fingerprints + batch.fingerprints[-1:] * missing, context)
-
-
-def _first_counterparts(found: Counterpart, size: int) -> Counterpart:
-    latents = None if found.latents is None else found.latents[:size]
-    return Counterpart(found.images[:size], latents, found.steps[:size], found.status[:size])
-
-
-def _first_comparisons(found: Comparison, size: int) -> Comparison:
-    return Comparison(found.scores.map(lambda term: term[:size]), found.difference[:size], found.heatmap[:size])

@@ -1,7 +1,7 @@
-"""Is the generator any good? Said in plain words, from normals that it never saw.
+"""Is the generator any good? Measured on normals that it never saw.
 
-Three questions, each by nearest neighbours among pixels of equally many samples S, held-out normals H and training
-normals T, and each beside the answer that real images would get, so that no absolute number has to be believed:
+Three numbers, each by nearest neighbours among pixels of equally many samples S, held-out normals H and training
+normals T, and each divided by what real images would get, so that 1 is as good as real:
 
     diversity   mean distance between two samples / the same between two held-out normals        collapse: near 0
     coverage    share of H that has a sample inside its 5-nearest-neighbour ball (Naeem et al. 2020, "Reliable
@@ -11,8 +11,8 @@ normals T, and each beside the answer that real images would get, so that no abs
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,66 +22,50 @@ from anotwin.methods.protocol import Method, Samples
 from anotwin.training.protocol import TrainingSet
 
 NEIGHBOURS = 5
-MOST = 1000  # images of each kind: enough to know, and quick
+MOST = 1000  # images of each kind: enough for an estimate, and fast
 FEWEST = 20  # held-out normals below which neighbours mean nothing
+ADVICE = {
+    "collapsed": "the generator has collapsed: its samples differ from each other only {diversity:.0%} as much as "
+    "normal images do, so many normals will find no counterpart; train again with another training.seed or a larger "
+    "training.r1_gamma",
+    "gaps": "the generator covers only {coverage:.0%} of what real images cover of the held-out normals: rarer kinds "
+    "of normal will look anomalous; train longer (training.steps) or wider (networks.base_channels), or add images",
+    "copies": "the generator repeats training images (a sample is {copying:.0%} as far from them as an unseen normal "
+    "is): add images or train for fewer steps",
+    "good": "the generator is healthy: diversity {diversity:.0%} and coverage {coverage:.0%} of what real images reach",
+}
 
 Matrix = npt.NDArray[np.float32]
+Verdict = Literal["good", "collapsed", "gaps", "copies", "unknown"]
 
 
 @dataclass(frozen=True)
 class Health:
-    """A verdict and what it rests on."""
+    """A verdict and the numbers that it follows from."""
 
-    verdict: Literal["good", "collapsed", "gaps", "copies", "unknown"]
+    verdict: Verdict
     diversity: float | None
     coverage: float | None
     copying: float | None
     advice: str
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def examine(samples: Matrix, heldout: Matrix, training: Matrix) -> Health:
-    """Judge samples (n, P) beside held-out (n, P) and training normals (n, P): flattened images, any common scale.
+    """The health of samples, given held-out and training normals: flattened images (n, P) each, on any one scale.
 
-    More rows than the shortest of the three are left out. Fewer than 20 rows: the verdict is "unknown".
+    As many rows as the shortest has are used. Fewer than 20 rows: the verdict is "unknown".
     """
     count = min(len(samples), len(heldout), len(training))
     if count < FEWEST:
-        advice = (
-            f"only {count} held-out normals: too few to judge the generator (20 are needed); look at the sample grids"
-        )
-        return Health("unknown", None, None, None, advice)
+        why = f"only {count} held-out normals: too few to judge the generator (20 are needed); look at the sample grids"
+        return Health("unknown", None, None, None, why)
     samples, heldout, training = samples[:count], heldout[:count], training[:count]
     diversity = _spread(samples) / max(_spread(heldout), 1e-12)
     coverage = min(1.0, _covered(heldout, samples) / max(_covered(heldout, training), 1e-12))
     copying = _nearest(samples, training) / max(_nearest(heldout, training), 1e-12)
-    if diversity < 0.5:
-        verdict: Literal["good", "collapsed", "gaps", "copies"] = "collapsed"
-        advice = (
-            f"the generator has collapsed: its samples differ from each other only {diversity:.0%} as much as normal "
-            "images do, so many normals will find no counterpart; train again with another training.seed or a larger "
-            "training.r1_gamma"
-        )
-    elif coverage < 0.6:
-        verdict = "gaps"
-        advice = (
-            f"the generator covers only {coverage:.0%} of what real images cover of the held-out normals: rarer kinds "
-            "of normal will look anomalous; train longer (training.steps) or wider (networks.base_channels), or add "
-            "images"
-        )
-    elif copying < 0.5:
-        verdict = "copies"
-        advice = (
-            f"the generator repeats training images (a sample is {copying:.0%} as far from them as an unseen normal "
-            "is): add images or train for fewer steps"
-        )
-    else:
-        verdict = "good"
-        advice = (
-            f"the generator is healthy: diversity {diversity:.0%} and coverage {coverage:.0%} of what real images reach"
-        )
+    verdict: Verdict
+    verdict = "collapsed" if diversity < 0.5 else "gaps" if coverage < 0.6 else "copies" if copying < 0.5 else "good"
+    advice = ADVICE[verdict].format(diversity=diversity, coverage=coverage, copying=copying)
     return Health(verdict, diversity, coverage, copying, advice)
 
 
@@ -96,7 +80,7 @@ def examine_method(method: Method, heldout: TrainingSet, training: TrainingSet) 
 
 
 def _spread(images: Matrix) -> float:
-    """Mean distance between two of them, in disjoint pairs along a few shifts: cheap and unbiased."""
+    """Mean distance between two of them, estimated from ten shifts: cheap and unbiased."""
     shifts = range(1, min(len(images), 11))
     return float(np.mean([np.linalg.norm(images - np.roll(images, shift, axis=0), axis=1).mean() for shift in shifts]))
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from anotwin.data.split import split_holdout
 from anotwin.domains.open import notes_of
-from anotwin.domains.protocol import View
 from anotwin.domains.registry import domain_for
 from anotwin.errors import DataError, TrainingDiverged
 from anotwin.methods.protocol import Method, RemembersNormals, freeze
@@ -38,85 +36,73 @@ class Trained:
 
     method: Method
     fingerprints: dict[str, torch.Tensor]  # "train" and "holdout"
-    layout: dict[str, str | None]
+    layout: dict[str, str | None]  # its name and normal label
     history: dict[str, Any]
-    heldout: list[int] = field(default_factory=list)  # in the source
+    heldout: list[int]  # indices in the source
 
 
-@dataclass(eq=False)
 class TrainingSession:
-    """A method, its device and the source that it is to learn from; `run` does the rest."""
+    """Samples the source and creates the method: what cannot work raises here, before any image is prepared."""
 
-    source: ImageSource
-    indices: list[int]  # the normals in the source
-    folder: Path  # of the runs
-    settings: Settings
-    watch: Watch
-    view: View
-    method: Method
-    fabric: Fabric
-    notes: list[str]
-
-    @classmethod
-    def begin(
-        cls, source: ImageSource, folder: Path, name: str, settings: Settings, device: str, watch: Watch
-    ) -> TrainingSession:
-        """Look at the source and make the method; what cannot be fails here, before any image is prepared."""
-        indices = normals_of(source)
-        if len(indices) < 2:
+    def __init__(
+        self, source: ImageSource, folder: Path, method: str, settings: Settings, device: str, watch: Watch
+    ) -> None:
+        self.source, self.folder, self.settings, self.watch = source, folder, settings, watch
+        self.indices = normals_of(source)
+        if len(self.indices) < 2:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
-        view = domain_for(settings.data.view, settings.data.layout, source.layout).view()
-        spec, notes = view.spec(source, indices, settings.data, settings.training.seed)
-        fabric = fabric_for(device, settings.training.precision)
-        method = create(name, spec, settings)
-        return cls(source, indices, folder, settings, watch, view, method, fabric, [*notes_of(source), *notes])
+        self.view = domain_for(settings.data.view, settings.data.layout, source.layout).view()
+        spec, notes = self.view.spec(source, self.indices, settings)
+        self.notes = [*notes_of(source), *notes]
+        self.fabric = fabric_for(device, settings.training.precision)
+        self.method = create(method, spec, settings)
 
     def run(self, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         """Train to the end; `keep` saves the method as soon as it is finished, also that of a diverged training.
 
         Raises DataError, SettingsError, and TrainingDiverged after the last good snapshot was kept.
         """
-        images = self.view.training(
-            self.source,
-            self.indices,
-            self.method.spec,
-            self.settings.data,
-            self.settings.training.seed,
-            self.folder,
-            lambda done, total: self.watch(Update("preparing", done, total)),
-        )
+        spec = self.method.spec
+        images = self.view.training(self.source, self.indices, spec, self.settings, self.folder, self.watch)
         try:
             return self._learn(images, resume, keep)
         finally:
             images.close()
 
     def _learn(self, images: TrainingImages, resume: bool, keep: Callable[[Trained], None]) -> Trained:
-        training, heldout = self._split(images)
-        run = open_run(self.folder, self.method.name, self._description(images.fingerprints[training]), resume)
+        method, (training, heldout) = self.method, self._split(images)
+        run = open_run(self.folder, method.name, self._description(images.fingerprints[training]), resume)
+        to_learn, to_judge = images.subset(training), images.subset(heldout)  # raises before training, not after it
+        diverged, seconds = self._train(to_learn, run)
+        steps = run.last_step()
+        if diverged is not None and steps == 0:
+            raise diverged
+        freeze(method.networks)
+        if isinstance(method, RemembersNormals):
+            most = min(method.most_remembered, len(to_learn))
+            method.remember_normals(to_learn.batch(np.arange(most)).images)
+        health = examine_method(method, to_judge, to_learn)
+        self.watch(Update("note", detail=health.advice))
         trained = Trained(
-            self.method,
+            method,
             {
                 part: torch.from_numpy(images.fingerprints[rows].astype(np.int64))
                 for part, rows in (("train", training), ("holdout", heldout))
             },
             {"name": self.source.layout, "normal": self.settings.data.normal},
-            {"notes": self.notes, "seed": self.settings.training.seed, "run": run.path.name},
+            {
+                "notes": self.notes,
+                "seed": self.settings.training.seed,
+                "run": run.path.name,
+                "steps": steps,
+                "seconds": round(seconds, 1),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "health": asdict(health),
+            },
             [int(images.indices[row]) for row in heldout],
         )
-        to_learn, to_judge = images.subset(training), images.subset(heldout)  # what cannot be fails before training
-        diverged, seconds = self._train(to_learn, run)
-        freeze(self.method.networks)
-        steps = run.last_step()
-        trained.history |= {"steps": steps, "seconds": round(seconds, 1)}
-        trained.history |= {"torch": torch.__version__, "python": platform.python_version()}
-        if diverged is None or steps > 0:
-            if isinstance(self.method, RemembersNormals):
-                most = min(self.method.most_remembered, len(to_learn))
-                self.method.remember_normals(to_learn.batch(np.arange(most)).images)
-            health = examine_method(self.method, to_judge, to_learn)
-            trained.history["health"] = health.as_dict()
-            self.watch(Update("note", detail=health.advice))
-            keep(trained)
+        keep(trained)
         if diverged is not None:
             raise diverged
         return trained
@@ -127,8 +113,10 @@ class TrainingSession:
             items, data.holdout, data.holdout_most, self.settings.training.seed, list(images.fingerprints)
         )
         counts = f"{len(training)} to train on, {len(heldout)} held out for health and calibration"
-        note = f"{len(training) + len(heldout)} normal images: {counts}"
-        tell(self.watch, [note, *self.notes, *_failure_note(images.failures)])
+        notes, failed = [f"{len(training) + len(heldout)} normal images: {counts}", *self.notes], images.failures
+        if failed:
+            notes.append(f"{len(failed)} image{'s' if len(failed) > 1 else ''} left out, the first: {failed[0][1]}")
+        tell(self.watch, notes)
         return training, heldout
 
     def _description(self, fingerprints: Rows) -> dict[str, Any]:
@@ -161,9 +149,3 @@ class TrainingSession:
 def normals_of(source: ImageSource) -> list[int]:
     """All images but those known to be abnormal: a source in memory may hold both."""
     return [index for index, item in enumerate(source.items) if item.normal is not False]
-
-
-def _failure_note(failures: Sequence[tuple[int, str]]) -> list[str]:
-    if not failures:
-        return []
-    return [f"{len(failures)} image{'s' if len(failures) > 1 else ''} left out, the first: {failures[0][1]}"]

@@ -1,1 +1,1 @@
-"""From a query to its latents: the objective and the descent."""
+"""From a query to its latents: the loss and the descent."""

@@ -1,9 +1,7 @@
-"""Adam over latents, written so that each row carries its own history: a row can leave the batch with it.
+"""Adam over latents with moments for each row: a row can leave the batch and take them along.
 
 Paper: Kingma, Ba, "Adam: a method for stochastic optimization", 2015 (1412.6980), algorithm 1, in the order of
-operations of `torch.optim.Adam`: the same bits.
-
-L-BFGS and Gauss-Newton were tried in its place and lost to it in the generator's own axes (docs/research.md).
+operations of `torch.optim.Adam`: the same bits. L-BFGS and Gauss-Newton were no better (docs/research.md).
 """
 
 from __future__ import annotations
@@ -13,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-State = tuple[torch.Tensor, ...]  # (N, ...) each: what a row takes along
+State = tuple[torch.Tensor, ...]  # (N, ...) each: the moments
 
 
 @dataclass(frozen=True)
 class Adam:
-    """The rate of step t of T is `learning_rate`, or with `decay_over` = T it falls to nothing along half a cosine."""
+    """The rate of step t of T is `learning_rate`, or with `decay_over` = T it falls to zero along half a cosine."""
 
     learning_rate: float = 0.01
     beta1: float = 0.9

@@ -1,8 +1,8 @@
-"""From milliseconds an image to steps: measured once, so that nothing in a run depends on the clock.
+"""From milliseconds an image to steps: measured once, so that no score in a run depends on the clock.
 
-The steps that a budget allows are found before the first image is scored, on made-up images of the model's shape, and
-then hold for the whole run: the same image has the same score in any company, and a run that was stopped goes on with
-the steps that it began with only if it is given them. A threshold holds for the steps that it was calibrated with.
+The steps that a budget allows are measured before the first image is scored, on synthetic images of the model's shape,
+and hold for the whole run: scores do not depend on the batch. A resumed run has the same steps only if it is given
+them, and a threshold holds for the steps that it was calibrated with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from anotwin.errors import SettingsError
 
 Search = Callable[[int], object]  # searches one full batch with so many steps
 
-SHORT, LONG = 2, 6  # steps; their difference leaves out what a batch costs once
+SHORT, LONG = 2, 6  # steps; their difference leaves out the cost of a batch that does not grow with steps
 REPEATS = 3
 
 
@@ -24,8 +24,7 @@ def steps_within(
 ) -> tuple[int, float]:
     """The steps that `milliseconds` an image allow for `search`, which takes `images` at once, and what a step costs.
 
-    Returns (steps >= 1, milliseconds an image-step). The medians of a few short and long searches are compared, after
-    one that is not counted. Raises SettingsError for a budget that does not even allow one step.
+    Returns (steps >= 1, milliseconds an image-step); raises SettingsError for a budget that does not allow one step.
 
     >>> now = iter([0.0, 0.3, 0.0, 0.7] * REPEATS)  # 0.1 s a step and as much besides
     >>> steps_within(lambda steps: None, 10, 200.0, lambda: next(now))
@@ -39,7 +38,7 @@ def steps_within(
         search(steps)
         return clock() - began
 
-    search(SHORT)  # kernels are chosen, memory is found
+    search(SHORT)  # not counted: kernels are chosen, memory is allocated
     pairs = [(seconds(SHORT), seconds(LONG)) for _ in range(REPEATS)]
     short, long = (statistics.median(times) for times in zip(*pairs, strict=True))
     step = max(long - short, 1e-9) / (LONG - SHORT)

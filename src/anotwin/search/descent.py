@@ -1,12 +1,12 @@
-"""The search: from where to start and what to lower to the best that was seen, for many images and restarts at once.
+"""The search: gradient descent on latents from given starts to the best seen, for many images and restarts at once.
 
 Paper: Schlegl et al. 2017, section 2.2: z_1 is drawn from the prior and moved for Gamma = 500 steps. Deviations: the
-result is the best point seen, not the last one; each search ends with a named status; an image may have several starts
-and gives back the best of them; a row whose loss has stopped falling leaves the batch, so that the cost follows the
-number still moving.
+result is the best point seen, not the last one; each search ends with a status; an image may have several starts and
+returns the best of them; a row whose loss has stopped falling leaves the batch, so that the cost follows the number
+still moving.
 
-Which rows are left says nothing about any of them: Adam and the objective look at one row at a time, and the
-networks always see a power of two of rows (a CPU's kernels add in another order for other numbers).
+A row's result does not depend on the other rows: Adam and the objective are computed row by row, and the networks
+always get a power of two of rows (a CPU's kernels add in another order for other numbers).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anotwin.search.adam import Adam
 from anotwin.search.objective import Objective, Terms
 
 LEAST_ROWS = 2  # through the networks: channels last, the gradient of a single row is added in another order
-SETTLED = 0.01  # converged: the last tenth of the steps lowered the best loss by less than this share
+FLAT = 0.01  # converged: the last tenth of the steps lowered the best loss by less than this share
 PAPER = Adam(0.01)  # the paper does not say at which rate
 
 
@@ -33,7 +33,7 @@ class Plan:
     optimizer: Adam = PAPER
     keep_in: Callable[[torch.Tensor], torch.Tensor] | None = None  # latents (N, Z) -> the nearest that are allowed
     tolerance: float = 0.01  # a row leaves when its best loss fell by less than this share ...
-    patience: int = 0  # ... over so many steps; looked at every so many steps, because each look waits for the device
+    patience: int = 0  # ... over so many steps; checked every so many steps, because a check waits for the device
     rows_at_once: int = 64  # through the networks, a power of two: memory does not grow with images x restarts
 
 
@@ -57,7 +57,7 @@ class _Best:
         self.terms = Terms(*(torch.full_like(latents[:, 0], torch.inf) for _ in range(3)))
         self.restarts = restarts
 
-    def see(self, alive: torch.Tensor, latents: torch.Tensor, terms: Terms) -> None:
+    def update(self, alive: torch.Tensor, latents: torch.Tensor, terms: Terms) -> None:
         better = terms.total < self.terms.total[alive]  # False for NaN
         for known, new in zip(self.terms, terms, strict=True):
             known[alive] = torch.where(better, new, known[alive])
@@ -72,33 +72,31 @@ class _Best:
 def descend(
     starts: torch.Tensor, objective: Objective, plan: Plan | None = None, trace_at: Sequence[int] = ()
 ) -> SearchResult:
-    """Lower `objective` from `starts` (B, R, Z), R restarts an image; return the best latents seen of each image.
+    """Minimise `objective` from `starts` (B, R, Z), R restarts an image; return the best latents seen of each image.
 
     The objective is called with latents (N, Z) and, for each, the image 0..B-1 it belongs to (N,). `trace_at` names
-    steps (0 = before the first) at which the best so far is kept; after a row has left, its trace is flat. An image
-    whose loss was never finite comes back at its start, with infinite losses and the status NOT_FOUND; it does not
-    disturb its neighbours.
+    steps (0 = before the first) at which the best so far is kept; after a row has left, its trace is constant. An image
+    whose loss was never finite is returned at its start, with infinite losses and the status NOT_FOUND.
 
     >>> bowl = lambda z, rows: Terms(*(1 + z.square().sum(1),) * 3)
     >>> result = descend(torch.ones(2, 1, 3), bowl, Plan(steps=200, optimizer=Adam(0.1)))
     >>> bool((result.terms.total < 1.001).all()), result.status[0].value
     (True, 'converged')
     """
-    plan = plan or Plan()
+    plan, restarts = plan or Plan(), starts.shape[1]
     keep_in = plan.keep_in or (lambda latents: latents)
-    restarts = starts.shape[1]
     latents = keep_in(starts.detach().flatten(0, 1))  # (N, Z), N = B R: the rows still moving
     alive = torch.arange(len(latents), device=starts.device)  # which rows they are
     best, state = _Best(latents, restarts), [*plan.optimizer.start(latents)]
     used = torch.full_like(alive, plan.steps)
-    settled = torch.zeros_like(alive, dtype=torch.bool)
-    before = late = best.terms.total.clone()  # the best losses at the last look, and at nine tenths of the way
+    stopped = torch.zeros_like(alive, dtype=torch.bool)  # the rows that have left
+    before = late = best.terms.total.clone()  # the best losses at the last check, and at nine tenths of the steps
     trace: list[tuple[torch.Tensor, torch.Tensor]] = []
     wanted = sorted({step for step in trace_at if 0 <= step <= plan.steps})
     for step in range(plan.steps + 1):
         last = step == plan.steps
         terms, gradients = evaluate(objective, latents, alive // restarts, plan.rows_at_once, gradient=not last)
-        best.see(alive, latents, terms)
+        best.update(alive, latents, terms)
         if step == plan.steps - max(plan.steps // 10, 1):
             late = best.terms.total.clone()
         if step in wanted:
@@ -110,20 +108,19 @@ def descend(
             moving = (before - now > plan.tolerance * now.abs())[alive]  # False where nothing finite was ever seen
             before = now.clone()
             if not moving.all():
-                settled[alive[~moving]], used[alive[~moving]] = True, step
+                stopped[alive[~moving]], used[alive[~moving]] = True, step
                 alive, latents, gradients, *state = (each[moving] for each in (alive, latents, gradients, *state))
             if not len(alive):
                 break
         latents, moments = plan.optimizer.move(latents, gradients, (*state,), step)
         latents, state = keep_in(latents), [*moments]
-    won = best.winners()
-    trace += [(best.latents[won], best.terms.total[won])] * (len(wanted) - len(trace))  # all had left: flat from there
-    totals = best.terms.total
+    won, totals = best.winners(), best.terms.total
+    trace += [(best.latents[won], totals[won])] * (len(wanted) - len(trace))  # all had left before
     return SearchResult(
         latents=best.latents[won],
         terms=Terms(*(term[won] for term in best.terms)),
         steps=used[won].cpu(),
-        status=tuple(map(_status, late[won].tolist(), totals[won].tolist(), settled[won].tolist())),
+        status=tuple(map(_status, late[won].tolist(), totals[won].tolist(), stopped[won].tolist())),
         trace_latents=torch.stack([point for point, _ in trace]) if trace else None,
         trace_losses=torch.stack([loss for _, loss in trace]) if trace else None,
     )
@@ -147,8 +144,8 @@ def evaluate(
     return joined, torch.cat(gradients) if gradient else torch.zeros_like(latents)
 
 
-def _status(late: float, final: float, settled: bool) -> Status:
+def _status(late: float, final: float, stopped: bool) -> Status:
     if not final < float("inf"):
         return Status.NOT_FOUND
-    flat = late < float("inf") and late - final <= SETTLED * abs(late)  # inf: too few steps to tell
-    return Status.CONVERGED if settled or flat else Status.BUDGET_SPENT
+    flat = late < float("inf") and late - final <= FLAT * abs(late)  # inf: too few steps to tell
+    return Status.CONVERGED if stopped or flat else Status.BUDGET_SPENT

@@ -1,9 +1,8 @@
-"""From queries to counterparts: networks made ready, the paper's loss, the descent, and the exact numbers at its end.
+"""The search for counterparts: folded networks, the paper's loss, the descent, and exact images at its end.
 
-What makes it faster than the paper's search, each measured on held-out normals (docs/research.md): Adam in the
-generator's own axes with a large, decaying rate needs 30 steps for what the paper's needs 500; the latents are kept in
-the prior's ball, which also makes the way shorter; many images at once through folded networks, in bf16 where the
-processor has it.
+Faster than the paper's search by, each measured on held-out normals (docs/research.md): Adam along the generator's own
+axes with a large, decaying rate (30 steps do what the paper's 500 do); latents kept in the prior's ball, where fewer
+steps are enough; many images at once through folded networks, in bf16 where the processor has it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from anotwin.records import Counterpart, Trace
 from anotwin.search.adam import Adam
 from anotwin.search.descent import Plan, descend, evaluate
 from anotwin.search.inference import along, fold_norms, for_search, latent_axes, search_dtype, turn_latents
-from anotwin.search.objective import Objective, Terms, anogan_objective
+from anotwin.search.objective import anogan_objective
 from anotwin.search.prior import bounded
 from anotwin.seeding import Prior
 from anotwin.settings import SearchSettings
@@ -38,30 +37,30 @@ def find_counterparts(
 ) -> Counterpart:
     """Search for queries (B, C, S, S) from `starts` (B, R, Z), R restarts each, all on the networks' device.
 
-    `discriminator` gives (logits, features). The descent runs on copies (`search.precision`); images, losses and trace
-    are those of the networks themselves, in their precision, at the latents found.
+    `discriminator` returns (logits, features). The descent runs on copies (`search.precision`); images and trace are
+    computed by the networks themselves, in their precision, at the latents found.
     """
     dtype = search_dtype(settings.precision, queries.device)
     folded = fold_norms(generator)
     axes = latent_axes(folded) if settings.optimizer == "adam-axes" and prior == "normal" else None  # a box has its own
-    draw = for_search(folded if axes is None else turn_latents(folded, axes), dtype)
-    judge = for_search(discriminator, dtype)
+    generate = for_search(folded if axes is None else turn_latents(folded, axes), dtype)
+    critic = for_search(discriminator, dtype)
     objective = partial(
         anogan_objective, queries=queries, weight=settings.discrimination_weight,
         discrimination=settings.discrimination, prior=prior, prior_weight=settings.prior_weight,
     )  # fmt: skip
-    quick = objective(lambda latents: draw(latents.to(dtype)), lambda images: judge(images.to(dtype)))
+    fast = objective(lambda latents: generate(latents.to(dtype)), lambda images: critic(images.to(dtype)))
     begin = starts if axes is None else along(starts.flatten(0, 1), axes).view_as(starts)
-    found = descend(begin, quick, plan_of(settings, prior, queries.device), trace_at)
+    found = descend(begin, fast, plan_of(settings, prior, queries.device), trace_at)
 
-    exact = partial(_exact, generator, objective(generator, discriminator), axes)
-    latents, images, _ = exact(found.latents)
-    trace = None
+    latents, trace = _along_z(found.latents, axes), None
     if found.trace_latents is not None:
-        frames = [exact(points) for points in found.trace_latents]
         reached = tuple(sorted({step for step in trace_at if 0 <= step <= settings.steps}))
-        trace = Trace(reached, torch.stack([f[2].total for f in frames]), torch.stack([f[1] for f in frames]))
-    return Counterpart(images, latents, found.steps, found.status, trace)
+        frames = [_along_z(points, axes) for points in found.trace_latents]
+        exact, rows = objective(generator, discriminator), torch.arange(len(queries), device=queries.device)
+        losses = [evaluate(exact, frame, rows, ROWS_AT_ONCE["cpu"], gradient=False)[0].total for frame in frames]
+        trace = Trace(reached, torch.stack(losses), torch.stack([_images(generator, frame) for frame in frames]))
+    return Counterpart(_images(generator, latents), latents, found.steps, found.status, trace)
 
 
 def plan_of(settings: SearchSettings, prior: Prior, device: torch.device) -> Plan:
@@ -77,13 +76,11 @@ def plan_of(settings: SearchSettings, prior: Prior, device: torch.device) -> Pla
     )
 
 
-def _exact(
-    generator: nn.Module, objective: Objective, axes: torch.Tensor | None, points: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, Terms]:
-    """Latents (B, Z), images and terms at the descent's points (B, Z), by the networks themselves."""
-    latents = points if axes is None else along(points, axes.T)
-    everyone = torch.arange(len(latents), device=latents.device)
-    terms, _ = evaluate(objective, latents, everyone, ROWS_AT_ONCE["cpu"], gradient=False)
+def _along_z(points: torch.Tensor, axes: torch.Tensor | None) -> torch.Tensor:
+    """Latents (B, Z) from the coordinates that the descent moved in."""
+    return points if axes is None else along(points, axes.T)
+
+
+def _images(generator: nn.Module, latents: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        images: torch.Tensor = generator(latents)
-    return latents, images, terms
+        return generator(latents)  # type: ignore[no-any-return]

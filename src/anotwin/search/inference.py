@@ -1,10 +1,9 @@
-"""Networks made ready for the search, or for one pass: the same function of the same images, in less time.
+"""Folded copies of networks, for the search or for one pass: the same function of the same images, in less time.
 
-Frozen networks in evaluation mode allow what training does not: batch norm is a constant factor and shift, which goes
-into the convolution before it; spectral norm is a constant divisor; weights can lie channels last, as the kernels like
-them, and in bf16, where the processor multiplies bf16. In a search the copies serve the descent alone: what is
-reported (scores, residuals, pictures) comes from the networks themselves. A method of one pass scores by its copies
-(`FoldedNetwork`) alone.
+In frozen networks in evaluation mode, batch norm is a constant factor and shift, folded into the convolution before it;
+spectral norm is a constant divisor; weights are channels last, which is faster, and in bf16 where the processor
+multiplies bf16. In a search only the descent uses the copies: what is reported (scores, residuals, pictures) is
+computed by the networks themselves. A method of one pass scores by its copies (`FoldedNetwork`) alone.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def for_search(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 class FoldedNetwork(nn.Module):
-    """What `for_search` makes of a network, with float32 inputs and float32 outputs."""
+    """A network `for_search`, with float32 inputs and float32 outputs."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -51,15 +50,11 @@ class FoldedNetwork(nn.Module):
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
-    """A frozen copy in which no batch norm or spectral norm is left: each is in the weights before it.
-
-    Exact to rounding. `network` must be in evaluation mode; only batch norms that follow a convolution (transposed or
-    not) in an `nn.Sequential` are folded.
-    """
+    """A frozen copy, exact to rounding, with all norms folded; batch norms must follow a convolution (Sequential)."""
     folded = copy.deepcopy(network).requires_grad_(False)
     for module in list(folded.modules()):
         if is_parametrized(module):
-            _bake(module)
+            _fold_parametrization(module)
         if isinstance(module, nn.Sequential):
             for place, (layer, norm) in enumerate(pairwise(list(module))):
                 if isinstance(norm, nn.BatchNorm2d) and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -68,11 +63,8 @@ def fold_norms(network: nn.Module) -> nn.Module:
     return folded.requires_grad_(False)
 
 
-def _bake(module: nn.Module) -> None:
-    """Make what a parametrisation computes a plain weight of `module`, a copy.
-
-    Not by torch's `remove_parametrizations`: a copy shares its class with the original, which would lose its own.
-    """
+def _fold_parametrization(module: nn.Module) -> None:
+    """Make computed weights plain ones. (torch's `remove_parametrizations` changes the class that copies share.)"""
     names = list(module.parametrizations)  # type: ignore[arg-type]
     weights = {name: getattr(module, name).detach().clone() for name in names}
     module.__class__ = type_before_parametrizations(module)
@@ -84,9 +76,9 @@ def _bake(module: nn.Module) -> None:
 def latent_axes(generator: nn.Module) -> torch.Tensor:
     """The directions of z that a folded generator tells apart, (Z, Z) orthonormal, one a column.
 
-    They are the left singular vectors of the weights that z meets first. Along them the loss is far less skewed than
-    along the coordinates of z, so that an optimiser with one scale a coordinate (Adam) goes several times as fast.
-    The axes of more than `WIDEST` dimensions are left as they are.
+    They are the left singular vectors of the first weights. Along them the loss is far less skewed than along z's own
+    coordinates, and Adam, which has one scale a coordinate, needs several times fewer steps. More than `WIDEST`
+    dimensions keep their axes.
     """
     first = _first_layer(generator)
     weights = first.weight.detach().flatten(1).double()  # (Z, C 4 4)
@@ -97,7 +89,7 @@ def latent_axes(generator: nn.Module) -> torch.Tensor:
 
 
 def turn_latents(generator: nn.Module, axes: torch.Tensor) -> nn.Module:
-    """The folded generator y -> G(z), z = `axes` y: a copy, and as fast, for the turn goes into its first weights."""
+    """The folded generator y -> G(z), z = `axes` y: a copy, as fast, for the rotation is in its first weights."""
     turned = copy.deepcopy(generator)
     first = _first_layer(turned)
     weights = first.weight.detach()
@@ -106,18 +98,13 @@ def turn_latents(generator: nn.Module, axes: torch.Tensor) -> nn.Module:
 
 
 def along(latents: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
-    """Latents (N, Z) in the coordinates of `axes` (Z, Z): `axes`^T z row by row, so that no row sees another.
-
-    `along(y, axes.T)` is the way back.
-    """
+    """Latents (N, Z) in the coordinates of `axes` (Z, Z): `axes`^T z; `along(y, axes.T)` is the inverse."""
+    # row by row: a matrix product adds in another order for other numbers of rows
     return torch.stack([(axes * latent[:, None]).sum(0) for latent in latents])
 
 
 def _first_layer(generator: nn.Module) -> nn.ConvTranspose2d:
-    for module in generator.modules():
-        if isinstance(module, nn.ConvTranspose2d):
-            return module
-    raise TypeError(f"{type(generator).__name__} has no transposed convolution for z to meet first")
+    return next(module for module in generator.modules() if isinstance(module, nn.ConvTranspose2d))
 
 
 def _multiplies_bf16(device: torch.device) -> bool:

@@ -7,12 +7,11 @@ Paper: Schlegl et al. 2017 (1703.05921), section 2.2; code name = paper symbol:
                  or D(z) = sigmoid cross-entropy of D(G(z)) and 1  eq. 3, Yeh et al. 2016 (the paper's GAN_R)
     total           L(z) = (1 - lambda) R(z) + lambda D(z)         eq. 5
 
-Pixels are in [-1, 1]; sums go over all pixels (and channels) and over all features of f. The terms are the functions of
-`anotwin.compare`, so that A(x) is L(z) at the counterpart. Everything is a vector over the batch: the sum of it has a
-gradient in which no image sees another.
+Pixels are in [-1, 1]; sums go over all pixels (and channels) and over all features of f. The same function scores the
+pair, so that A(x) is L(z) at the counterpart. No row's terms depend on the other rows.
 
-Not in the paper: `prior_weight` (-log p(z)) may be added to the total, which is then a posterior's logarithm; R and D
-stay as they are. The networks may compute in bf16; all sums are in float32 (in float64 for networks in float64).
+Not in the paper: `prior_weight` times -log p(z) may be added to the total, which is then a posterior's logarithm. The
+networks may compute in bf16; all sums are in float32 (in float64 for networks in float64).
 """
 
 from __future__ import annotations
@@ -22,26 +21,43 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from anotwin.compare.features import discrimination_score, reference_score
-from anotwin.compare.residual import difference, residual_score
-from anotwin.compare.score import anomaly_score
+from anotwin.compare.terms import anomaly_score, discrimination_score, reference_score, residual_score
 from anotwin.search.prior import prior_penalty
 from anotwin.seeding import Prior
 
 Generate = Callable[[torch.Tensor], torch.Tensor]  # (N, Z) -> (N, C, S, S)
 Critic = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # (N, C, S, S) -> logits (N,), features (N, F)
+Discrimination = Literal["feature_matching", "sigmoid"]
 
 
 class Terms(NamedTuple):
     """The terms of L(z), one number a row."""
 
-    total: torch.Tensor  # (N,) what is lowered
+    total: torch.Tensor  # (N,) what is minimised
     residual: torch.Tensor  # (N,)
     discrimination: torch.Tensor  # (N,)
 
 
-# latents (N, Z) and, for each, the query it belongs to (N,) int64: restarts add rows, converged images take theirs away
+# latents (N, Z) and, for each, the query it belongs to (N,) int64: restarts add rows, converged images remove theirs
 Objective = Callable[[torch.Tensor, torch.Tensor], Terms]
+
+
+def anogan_terms(
+    queries: torch.Tensor,
+    query_features: torch.Tensor,
+    images: torch.Tensor,
+    critique: tuple[torch.Tensor, torch.Tensor],
+    weight: float,
+    discrimination: Discrimination,
+) -> Terms:
+    """L, R and D, (N,) each, of queries and images (N, C, S, S); `critique`: logits and features of the images."""
+    logits, features = critique
+    residual = residual_score(queries - _wide(images))
+    if discrimination == "sigmoid":
+        matching = reference_score(_wide(logits))
+    else:
+        matching = discrimination_score(query_features, _wide(features))
+    return Terms(anomaly_score(residual, matching, weight), residual, matching)
 
 
 def anogan_objective(
@@ -49,7 +65,7 @@ def anogan_objective(
     critic: Critic,
     queries: torch.Tensor,
     weight: float = 0.1,
-    discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching",
+    discrimination: Discrimination = "feature_matching",
     *,
     prior: Prior = "normal",
     prior_weight: float = 0.0,
@@ -60,16 +76,10 @@ def anogan_objective(
 
     def objective(latents: torch.Tensor, rows: torch.Tensor) -> Terms:
         images = generate(latents)  # (N, C, S, S)
-        logits, features = critic(images)
-        residual = residual_score(difference(queries[rows], _wide(images)))
-        if discrimination == "sigmoid":
-            matching = reference_score(_wide(logits))
-        else:
-            matching = discrimination_score(query_features[rows], _wide(features))
-        total = anomaly_score(residual, matching, weight)
-        if prior_weight:
-            total = total + prior_weight * prior_penalty(latents, prior)
-        return Terms(total, residual, matching)
+        terms = anogan_terms(queries[rows], query_features[rows], images, critic(images), weight, discrimination)
+        if not prior_weight:
+            return terms
+        return terms._replace(total=terms.total + prior_weight * prior_penalty(latents, prior))
 
     return objective
 

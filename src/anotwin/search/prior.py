@@ -1,8 +1,7 @@
-"""Keeping the search on the learnt manifold: what the prior says of latents, and how far they may go.
+"""Keeping the search where the generator was trained: the prior's penalty on latents, and bounds.
 
-A generator was only ever trained on latents from its prior, which for a standard normal in Z dimensions lie at
-|z| = sqrt(Z), give or take one. A free search leaves that shell (|z| = 1.2 sqrt(Z) after 60 fast steps), where the
-generator can draw what no normal image shows.
+Latents from a standard normal in Z dimensions lie at |z| = sqrt(Z), give or take one. An unbounded search leaves that
+shell (|z| = 1.2 sqrt(Z) after 60 fast steps), and outside of it the generator can draw what no normal image shows.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def prior_penalty(latents: torch.Tensor, prior: Prior) -> torch.Tensor:
 
 
 def bounded(latents: torch.Tensor, prior: Prior, bound: float) -> torch.Tensor:
-    """Latents (N, Z) brought back to where the prior is, to the nearest point; `bound` = 0 leaves them as they are.
+    """The nearest latents (N, Z) within the bound; `bound` = 0: none.
 
     Normal prior: the ball |z| <= bound sqrt(Z). Uniform prior: the box |z_i| <= bound.
 

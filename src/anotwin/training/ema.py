@@ -1,4 +1,4 @@
-"""The exponential moving average of a network: the product, smoother than any single step."""
+"""The exponential moving average of a network, which is what scores: smoother than any single step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     d = min(decay, (1 + step) / (10 + step))
     moved: list[torch.Tensor] = list(average.parameters())
     targets: list[torch.Tensor] = list(network.parameters())
-    for kept, seen in zip(average.buffers(), network.buffers(), strict=True):
+    for kept, now in zip(average.buffers(), network.buffers(), strict=True):
         if kept.is_floating_point():
             moved.append(kept)
-            targets.append(seen)
+            targets.append(now)
         else:
-            kept.copy_(seen)  # num_batches_tracked
+            kept.copy_(now)  # num_batches_tracked
     torch._foreach_lerp_(moved, targets, 1 - d)  # all tensors in one call: one kernel on a GPU

@@ -1,8 +1,7 @@
-"""The one training loop: flat, visible, the same for every method.
+"""The one training loop: the order of the images, the clock, the log, the snapshots; losses are the trainer's.
 
-What it owns: the order of the images, the clock, the log, the snapshots, the end. What it does not know: networks,
-losses, optimisers. Everything random in step k is a function of (seed, k), so a run that was killed and resumed ends
-with the weights of one that was not, bit for bit on a CPU (with the same number of threads).
+Everything random in step k is a function of (seed, k), so a run that was killed and resumed ends with the weights of
+one that was not, bit for bit on a CPU (with the same number of threads).
 """
 
 from __future__ import annotations
@@ -55,15 +54,14 @@ def train(
 ) -> float:
     """Train on `images` until `settings.steps`, from the run's last snapshot if it has one.
 
-    Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the
-    networks, and KeyboardInterrupt after finishing the step and writing its snapshot.
+    Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the networks,
+    and KeyboardInterrupt after finishing the step and writing its snapshot.
     """
     trainer.networks.to(fabric.device)
     trainer.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions' fastest
-    start = restore(trainer, run)
-    spent = run.forget_after(start)
-    began, last_log, last_time = time.perf_counter(), start, time.perf_counter()
-    step = start
+    step = last_log = restore(trainer, run)
+    spent = run.forget_after(step)
+    began = last_time = time.perf_counter()
     with interrupt_after_step() as interrupted:
         while step < settings.steps:
             batch = images.batch(batch_numbers(len(images), settings.batch_size, step, settings.seed))
@@ -90,16 +88,15 @@ def train(
             if snapshot:
                 run.save_snapshot(step, state_of(trainer))
             if interrupted.is_set() and step < settings.steps:
-                raise KeyboardInterrupt(f"training stopped at step {step} of {settings.steps}; go on with --resume")
+                raise KeyboardInterrupt(f"training stopped at step {step} of {settings.steps}; continue with --resume")
     return spent + time.perf_counter() - began
 
 
 @contextmanager
 def interrupt_after_step() -> Iterator[threading.Event]:
-    """Let Ctrl-C set an event instead of cutting a step in two; a second Ctrl-C interrupts at once.
+    """Let Ctrl-C set an event, so that a step is finished; a second Ctrl-C interrupts at once.
 
-    A step cut in the middle leaves half-moved weights, which are no state of the training. Signals can be handled in
-    the main thread only; elsewhere nothing changes.
+    Signals can be handled in the main thread only; elsewhere nothing changes.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -119,9 +116,9 @@ def interrupt_after_step() -> Iterator[threading.Event]:
 
 
 def batch_numbers(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
-    """Which of `count` images step `step` sees: every image once an epoch, each epoch in an order of its own, no state.
+    """Which of `count` images step `step` takes: every image once an epoch, each epoch in an order of its own.
 
-    The images form one endless row, epoch after epoch; step k takes places k B to (k + 1) B - 1 of it.
+    Epochs follow each other without a gap; step k takes places k B to (k + 1) B - 1 of the sequence.
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, within = np.divmod(places, count)
@@ -154,10 +151,8 @@ def restore(trainer: Trainer, run: RunFolder) -> int:
         for name, optimizer in trainer.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError):
-        path = run.snapshot_path(step)
-        raise SettingsError(
-            f"{path}: not a snapshot of this method and these settings; start anew without --resume"
-        ) from None
+        why = "not a snapshot of this method and these settings; start anew without --resume"
+        raise SettingsError(f"{run.snapshot_path(step)}: {why}") from None
     return step
 
 
@@ -166,7 +161,7 @@ def stop_if_diverged(
 ) -> None:
     """Raise TrainingDiverged, with the last good snapshot restored, if a logged value is not finite.
 
-    A finite loss can still move the weights out of what a float holds: `weights` looks at them too, before a snapshot.
+    `weights`: the weights are checked too, which a finite loss can make infinite.
     """
     bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
     if weights and not bad:
@@ -176,7 +171,5 @@ def stop_if_diverged(
         return
     good = restore(trainer, run)
     kept = f"the snapshot of step {good} is kept as the model" if good else "no snapshot had been taken yet"
-    raise TrainingDiverged(
-        f"training diverged at step {step}: {', '.join(bad)}; {kept}; "
-        "lower training.learning_rate, or raise training.r1_gamma"
-    )
+    advice = "lower training.learning_rate, or raise training.r1_gamma"
+    raise TrainingDiverged(f"training diverged at step {step}: {', '.join(bad)}; {kept}; {advice}")

@@ -1,4 +1,4 @@
-"""What the training loop asks of a method in the making, and of the images that it learns from."""
+"""What the training loop needs of a method in training, and of the images that it learns from."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ Rows = npt.NDArray[np.int64]
 
 
 class Trainer(Protocol):
-    """A method in the making. `networks` and `optimizers` together are the whole state of a training."""
+    """A method in training. `networks` and `optimizers` together are the whole state of a training."""
 
     networks: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         """One optimisation step on squares (B, C, S, S); detached scalars to log and to watch for divergence."""
-        ...
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Images for the sample grid, (B, C, S, S): drawn from fixed latents, or the reconstructions of `batch`."""
-        ...
 
 
 class TrainingSet(Protocol):
@@ -38,7 +36,6 @@ class TrainingSet(Protocol):
 
     def batch(self, numbers: Rows) -> Batch:
         """The squares of these numbers (B,) in 0 .. len - 1: (B, C, S, S) float32 in [-1, 1]."""
-        ...
 
 
 class TrainingImages(Protocol):
@@ -55,8 +52,6 @@ class TrainingImages(Protocol):
 
     def subset(self, rows: Rows) -> TrainingSet:
         """The squares of the images `rows` alone."""
-        ...
 
     def close(self) -> None:
-        """Give back what lies on disk; nothing may be asked for after that."""
-        ...
+        """Delete what lies on disk; the images cannot be used afterwards."""

@@ -1,4 +1,4 @@
-"""Whether a stopped run can be gone on with: the same images and settings, but for those that only pace the work."""
+"""Whether a stopped run can be resumed: with the same images and settings, but for those that change no weight."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ RESUMABLE = {
 
 
 def open_run(model: Path, method: str, description: dict[str, Any], resume: bool) -> RunFolder:
-    """A new run below `model`, or with `resume` the last one if `description` lets it go on exactly.
+    """A new run below `model`, or with `resume` the last one; raises SettingsError if its description differs too much.
 
     `description` is what run.json holds: method, spec, settings, images (a hash).
-    Raises SettingsError saying what differs.
     """
     if not resume:
         return RunFolder.create(model, method, description)
@@ -41,17 +40,12 @@ def open_run(model: Path, method: str, description: dict[str, Any], resume: bool
                     "(training.steps may grow), or start anew without --resume"
                 )
     if before.get("spec") != description["spec"]:
-        kinds = _differing(before.get("spec"), description["spec"])
+        old_spec = before["spec"] if isinstance(before.get("spec"), dict) else {}
+        changed = {key: value for key, value in description["spec"].items() if old_spec.get(key) != value}
+        kinds = ", ".join(f"{key} was {old_spec.get(key)!r} and is {value!r}" for key, value in changed.items())
         raise SettingsError(f"{run.path}: DATA now holds another kind of images ({kinds}); start anew without --resume")
     steps, done = description["settings"]["training"]["steps"], run.last_step()
     if steps < done:
         raise SettingsError(f"{run.path}: {done} steps are done already, got training.steps {steps}; ask for more")
     write_json_atomic(run.path / "run.json", description)
     return run
-
-
-def _differing(before: Any, now: dict[str, Any]) -> str:
-    old = before if isinstance(before, dict) else {}
-    return ", ".join(
-        f"{key} was {old.get(key)!r} and is {value!r}" for key, value in now.items() if old.get(key) != value
-    )

@@ -6,8 +6,7 @@
       samples-001000.png
       snapshot-001000.pt   networks and optimisers; the last two are kept
 
-Everything is written beside its place and renamed, so that a kill at any moment leaves the last complete state.
-Snapshots are read with `weights_only=True`: tensors and plain containers, no code.
+A kill at any moment leaves the last complete state. Snapshots are read with `weights_only=True`: no code.
 """
 
 from __future__ import annotations
@@ -49,32 +48,30 @@ class RunFolder:
     @classmethod
     def latest(cls, model: Path) -> RunFolder:
         """The newest run with a readable description; raises SettingsError if there is none to resume."""
-        runs = [run for run in list_runs(model) if (run.path / "run.json").is_file()]
-        if not runs:
-            raise SettingsError(f"{model}: no training run to resume; start one without --resume")
-        return runs[-1]
+        for run in reversed(list_runs(model)):
+            if (run.path / "run.json").is_file():
+                return run
+        raise SettingsError(f"{model}: no training run to resume; start one without --resume")
 
     def description(self) -> dict[str, Any]:
         """What `create` was given."""
+        path = self.path / "run.json"
         try:
-            loaded: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"{self.path / 'run.json'}: cannot read it ({error}); start anew without --resume"
-            ) from None
+            raise SettingsError(f"{path}: cannot read it ({error}); start anew without --resume") from None
         if not isinstance(loaded, dict):
-            raise SettingsError(f"{self.path / 'run.json'}: not a description of a run; start anew without --resume")
+            raise SettingsError(f"{path}: not a description of a run; start anew without --resume")
         return loaded
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one line to stats.jsonl."""
+        path = self.path / "stats.jsonl"
         try:
-            with (self.path / "stats.jsonl").open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise DataError(
-                f"cannot write {self.path / 'stats.jsonl'}: {error.strerror}; free space, then --resume"
-            ) from None
+            raise DataError(f"cannot write {path}: {error.strerror}; free space, then --resume") from None
 
     def stats(self) -> list[dict[str, Any]]:
         """All complete lines of stats.jsonl."""
@@ -96,19 +93,18 @@ class RunFolder:
         return float(rows[-1].get("seconds", 0)) if rows else 0.0
 
     def save_snapshot(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after `step` steps, then forget all but the last two snapshots."""
+        """Write the state after `step` steps, then delete all but the last two snapshots."""
         try:
             with atomic_path(self.snapshot_path(step)) as temporary:
                 torch.save({"step": step, "state": state}, temporary)
-        except RuntimeError:  # what torch's zip writer makes of a full disk, in words that help nobody
-            raise DataError(
-                f"cannot write {self.snapshot_path(step)}: the disk took only a part of it; free space, then --resume"
-            ) from None
+        except RuntimeError:  # torch's zip writer, of a full disk
+            why = "the disk took only a part of it; free space, then --resume"
+            raise DataError(f"cannot write {self.snapshot_path(step)}: {why}") from None
         for old in self.snapshots()[:-KEPT_SNAPSHOTS]:
             old.unlink(missing_ok=True)
 
     def load_snapshot(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest readable snapshot (step, state), or None; an unreadable one gives way to the one before it."""
+        """The newest snapshot that can be read, (step, state), or None."""
         for path in reversed(self.snapshots()):
             try:
                 loaded = torch.load(path, map_location="cpu", weights_only=True)

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anotwin.domains.oct.flatten import VITREOUS, FlatSpec, flatten, to_flat, to_scan, unflatten
-from anotwin.domains.oct.layers.find import Retina, find_retina
+from anotwin.domains.oct.layers.find import Retina
 from anotwin.domains.oct.records import Spacing
-from anotwin.domains.oct.synthetic.retina import Lesion, RetinaLook, retina_scan
+from anotwin.domains.oct.synthetic.retina import Appearance, Lesion, retina_scan
 from anotwin.errors import DataError
+from made_scans import retina_of
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=20)
 RNG = np.random.default_rng(0)
@@ -23,9 +24,9 @@ UNIT = Spacing(1.0, 1.0)
 def example(seed=0, width=512, shift=0, shear=0):
     lesions = [Lesion("cyst", 350, at=0.35), Lesion("druse", 150, at=0.7)]
     scan = retina_scan(
-        seed, width=width, lesions=lesions, look=RetinaLook(tilt=0.08, bend=0.06, shift=shift, shear=shear)
+        seed, width=width, lesions=lesions, appearance=Appearance(tilt=0.08, bend=0.06, shift=shift, shear=shear)
     )
-    retina = find_retina(scan.pixels, scan.spacing)
+    retina = retina_of(scan.pixels, scan.spacing)
     assert retina.reason == ""
     return scan, retina
 
@@ -163,7 +164,7 @@ def test_white_corners_leave_no_trace():
     both = flat.valid & again.valid
     assert both.mean() > 0.5
     np.testing.assert_allclose(again.pixels[both], flat.pixels[both], atol=0.02)
-    assert flat.pixels[~flat.valid].max() < 0.2  # the vitreous goes on where the white was
+    assert flat.pixels[~flat.valid].max() < 0.2  # filled with vitreous where the white was
     rows, columns = to_flat(*np.nonzero(scan.white), flat)
     inside = (rows > -0.4) & (rows < flat.valid.shape[0] - 0.6)
     assert inside.any()

@@ -1,4 +1,4 @@
-"""Contact sheets: what was drawn is looked for in the pages."""
+"""Contact sheets: what was drawn is found again in the pages."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The made-up retina: lines where the picture has them, masks that are what was planted, seeds, volumes, bad arguments.
+"""Synthetic retinas: lines where the picture has them, masks that are what was planted, seeds, volumes, bad arguments.
 
 The truth comes from the drawing's own functions, so it is held against the pixels here (gradients, thresholds) and
 against closed forms (ellipses, chords, thicknesses). Scans without grain make that exact.
@@ -13,28 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anotwin.domains.oct.records import Spacing
-from anotwin.domains.oct.synthetic.retina import Lesion, RetinaLook, draw_look, retina_scan, retina_volume
+from anotwin.domains.oct.synthetic.retina import Appearance, Lesion, draw_appearance, retina_scan, retina_volume
 from anotwin.errors import SettingsError
 
 KINDS = {"cyst": 200, "fluid": 1200, "druse": 200, "detachment": 1000, "focus": 60}
 AXIAL, LATERAL = 3.87, 11.5
 
 
-def quiet(seed, **changes):
-    """The look of a seed without grain and vessels."""
-    return replace(draw_look(seed), speckle=0, noise=0, vessels=0, **changes)
+def noiseless(seed, **changes):
+    """The appearance of a seed without speckle, noise and vessels."""
+    return replace(draw_appearance(seed), speckle=0, noise=0, vessels=0, **changes)
 
 
 def with_and_without(kind, seed=3, **changes):
     lesion = Lesion(kind, KINDS[kind], at=0.75, **changes)
-    return retina_scan(seed, look=quiet(seed), lesions=[lesion]), retina_scan(seed, look=quiet(seed))
+    return retina_scan(seed, appearance=noiseless(seed), lesions=[lesion]), retina_scan(
+        seed, appearance=noiseless(seed)
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", [None, *KINDS])
 def test_lines_lie_where_the_picture_has_them(seed, kind):
     lesions = [] if kind is None else [Lesion(kind, KINDS[kind])]
-    scan = retina_scan(seed, look=quiet(seed), lesions=lesions)
+    scan = retina_scan(seed, appearance=noiseless(seed), lesions=lesions)
     for column in range(0, 512, 3):
         values = scan.pixels[:, column].astype(float)
         start = int(scan.ilm[column]) - 6
@@ -46,7 +48,7 @@ def test_lines_lie_where_the_picture_has_them(seed, kind):
 
 
 def test_layers_are_bright_and_dark_in_their_order():
-    scan = retina_scan(1, look=replace(RetinaLook(), speckle=0, noise=0, vessels=0))
+    scan = retina_scan(1, appearance=replace(Appearance(), speckle=0, noise=0, vessels=0))
     column = scan.pixels[:, 400].astype(float)
     ilm, rpe = round(scan.ilm[400]), round(scan.rpe[400])
     ganglion, choroid = column[ilm + 12 : ilm + 25].mean(), column[rpe + 12 : rpe + 40].mean()
@@ -100,8 +102,8 @@ def test_what_is_lifted(kind, lifts_ilm, lifts_rpe):
 @pytest.mark.parametrize("kind", ["cyst", "focus"])
 @pytest.mark.parametrize("seed", range(6))
 def test_masks_of_cysts_and_foci_are_what_a_threshold_finds(kind, seed):
-    look = quiet(seed, gain=1.0)
-    scan = retina_scan(seed, look=look, lesions=[Lesion(kind, KINDS[kind], at=0.72)])
+    appearance = noiseless(seed, gain=1.0)
+    scan = retina_scan(seed, appearance=appearance, lesions=[Lesion(kind, KINDS[kind], at=0.72)])
     rows, columns = np.nonzero(scan.mask)
     window = np.s_[rows.min() - 2 : rows.max() + 3, columns.min() - 2 : columns.max() + 3]
     seen = scan.pixels[window] < 39 if kind == "cyst" else scan.pixels[window] > 130
@@ -150,8 +152,8 @@ def test_drusen_reach_from_the_raised_rim_to_bruchs_membrane(kind):
 
 @pytest.mark.parametrize("shift,shear", [(0, 0), (12, 0), (-9, 0), (0, 30), (-5, -40), (20, 17)])
 def test_white_is_what_registration_left(shift, shear):
-    still = retina_scan(2, look=replace(draw_look(2), shift=0, shear=0))
-    scan = retina_scan(2, look=replace(draw_look(2), shift=shift, shear=shear))
+    still = retina_scan(2, appearance=replace(draw_appearance(2), shift=0, shear=0))
+    scan = retina_scan(2, appearance=replace(draw_appearance(2), shift=shift, shear=shear))
     np.testing.assert_array_equal(scan.pixels == 255, scan.white)
     moved = np.round(shift + shear * (np.arange(512) / 511 - 0.5))
     for column in (0, 100, 255, 511):
@@ -164,7 +166,7 @@ def test_white_is_what_registration_left(shift, shear):
 
 
 def test_vessels_only_dim_what_lies_below_the_nerve_fibres():
-    none, some = (retina_scan(4, look=replace(quiet(4), vessels=count)) for count in (0, 6))
+    none, some = (retina_scan(4, appearance=replace(noiseless(4), vessels=count)) for count in (0, 6))
     change = some.pixels.astype(int) - none.pixels
     assert not change[np.arange(496)[:, None] < none.ilm - 12].any()
     deep = np.arange(496)[:, None] > none.ilm + 40
@@ -175,13 +177,13 @@ def test_vessels_only_dim_what_lies_below_the_nerve_fibres():
 
 
 def test_noise_is_as_strong_as_asked():
-    look = RetinaLook(haze=0, noise=0, speckle=0.3, vessels=0)
-    quiet_, grainy = retina_scan(5, look=replace(look, speckle=0)), retina_scan(5, look=look)
-    inside = (quiet_.pixels > 40) & (quiet_.pixels < 120)
-    logs = 2 * np.log(grainy.pixels[inside] / quiet_.pixels[inside])
+    appearance = Appearance(haze=0, noise=0, speckle=0.3, vessels=0)
+    clean, grainy = retina_scan(5, appearance=replace(appearance, speckle=0)), retina_scan(5, appearance=appearance)
+    inside = (clean.pixels > 40) & (clean.pixels < 120)
+    logs = 2 * np.log(grainy.pixels[inside] / clean.pixels[inside])
     assert logs.std() == pytest.approx(0.3, rel=0.1)
     assert abs(logs.mean()) < 0.02
-    noisy = retina_scan(5, look=replace(look, speckle=0, noise=0.6))
+    noisy = retina_scan(5, appearance=replace(appearance, speckle=0, noise=0.6))
     vitreous = noisy.pixels[:40].astype(float) ** 2 / 23**2
     assert vitreous.mean() == pytest.approx(1, rel=0.1)
     assert vitreous.std() == pytest.approx(0.6, rel=0.15)
@@ -192,11 +194,11 @@ def test_seeds_reproduce_and_differ():
     first, again = retina_scan(11, lesions=lesions), retina_scan(11, lesions=lesions)
     np.testing.assert_array_equal(first.pixels, again.pixels)
     np.testing.assert_array_equal(first.mask, again.mask)
-    assert draw_look(11) == draw_look(11)
+    assert draw_appearance(11) == draw_appearance(11)
     others = [retina_scan(seed, lesions=lesions) for seed in range(8)]
     assert len({scan.pixels.tobytes() for scan in others}) == len({scan.ilm.tobytes() for scan in others}) == 8
     assert len({scan.lesions[0].column for scan in others}) > 5
-    top = [retina_scan(seed, look=RetinaLook()).pixels[:50].ravel() for seed in (0, 1)]
+    top = [retina_scan(seed, appearance=Appearance()).pixels[:50].ravel() for seed in (0, 1)]
     assert abs(np.corrcoef(*top)[0, 1]) < 0.1  # the grain too
 
 
@@ -235,7 +237,7 @@ def test_cysts_of_any_size_lie_within_the_retina(size, seed):
 
 
 def test_volumes_change_smoothly():
-    volume = retina_volume(7, 9, look=quiet(7))
+    volume = retina_volume(7, 9, appearance=noiseless(7))
     for one, two in pairwise(volume):
         assert 0 < np.abs(two.ilm - one.ilm).max() < 14  # 120 micrometres apart, over the rim of the pit
         assert 0 < np.abs(two.baseline - one.baseline).max() < 5
@@ -257,7 +259,9 @@ def test_the_middle_slice_is_the_scan_and_grain_is_new_in_each():
 
 def test_a_lesion_is_a_round_thing_that_slices_cut():
     spacing = Spacing(AXIAL, LATERAL, 50.0)
-    volume = retina_volume(9, 11, lesions=[Lesion("cyst", 240, at=0.5, away_um=50)], look=quiet(9), spacing=spacing)
+    volume = retina_volume(
+        9, 11, lesions=[Lesion("cyst", 240, at=0.5, away_um=50)], appearance=noiseless(9), spacing=spacing
+    )
     for k, scan in enumerate(volume):
         away = (k - 5) * 50 - 50
         chord = 2 * np.sqrt(max(120**2 - away**2, 0)) / LATERAL
@@ -266,7 +270,7 @@ def test_a_lesion_is_a_round_thing_that_slices_cut():
 
 
 def test_a_small_golden():
-    scan = retina_scan(0, look=RetinaLook(), lesions=[Lesion("druse", 200, at=0.5)])
+    scan = retina_scan(0, appearance=Appearance(), lesions=[Lesion("druse", 200, at=0.5)])
     np.testing.assert_allclose(scan.ilm[::170], [192.95, 197.74, 193.61, 185.13], atol=0.01)
     np.testing.assert_allclose(scan.rpe[::170], [263.28, 280.8, 279.76, 263.56], atol=0.01)
 
@@ -281,11 +285,11 @@ def test_a_small_golden():
     ({"lesions": [Lesion("cyst", 100, away_um=float("inf"))]}, "finite"),
     ({"lesions": [Lesion("cyst", 100, at=1.2)]}, "at from 0"),
     ({"lesions": [Lesion("fluid", 2000, height_um=2500)]}, "lift it out of the scan"),
-    ({"look": RetinaLook(tilt=2.0)}, "rows more than"),
-    ({"look": RetinaLook(depth=1.5)}, "depth 0 to 1"),
-    ({"look": RetinaLook(gain=0)}, "gain above 0"),
-    ({"look": RetinaLook(bend=float("nan"))}, "finite"),
-    ({"look": RetinaLook(speckle=-0.1)}, "at least 0"),
+    ({"appearance": Appearance(tilt=2.0)}, "rows more than"),
+    ({"appearance": Appearance(depth=1.5)}, "depth 0 to 1"),
+    ({"appearance": Appearance(gain=0)}, "gain above 0"),
+    ({"appearance": Appearance(bend=float("nan"))}, "finite"),
+    ({"appearance": Appearance(speckle=-0.1)}, "at least 0"),
     ({"spacing": Spacing(0.0, 11.5)}, "micrometres above 0"),
     ({"spacing": Spacing(3.87, float("inf"))}, "micrometres above 0"),
 ])  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -14,8 +13,8 @@ import numpy.typing as npt
 from anotwin.domains.oct.layers.find import default_spacing
 from anotwin.domains.oct.records import ScanInfo, ScanSource
 from anotwin.domains.oct.report.bscan import scan_figure
-from anotwin.domains.oct.report.prepared import Outcome, ScanRow, count_reasons, reason_listing, write_scans
 from anotwin.domains.oct.report.sheets import Sheets
+from anotwin.domains.oct.report.tables import Outcome, ScanRow, count_reasons, reason_listing, write_scans
 from anotwin.domains.oct.scans import FlatScan, flat_scans
 from anotwin.domains.protocol import Checked, Written
 from anotwin.errors import DataError, SettingsError
@@ -31,20 +30,13 @@ _GAP = 4  # pixels between them
 
 
 def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: bool, watch: Watch = silent) -> Checked:
-    """Find and flatten the retina of every scan as training and scoring do, and show each step.
+    """Find and flatten the retina of every scan as training and scoring do, and draw each step.
 
     Writes ``prepared.csv``, ``sheets/scans-01.png`` ... with the lines of many scans, ``sheets/bands-01.png`` ... with
     the flattened scans and, if `pictures`, ``steps/<image>.png``: a scan with its lines, flattened, and some patches.
 
-    Args:
-        source: OCT scans.
-        out: a folder.
-        limit: only so many scans: whole volumes, drawn at random with a fixed seed, the last cut short.
-        pictures: the steps of every scan; they take most of the time.
-
-    Raises:
-        DataError: not one scan could be segmented; then everything is written all the same.
-        SettingsError: no OCT scans, or a limit below 1.
+    With a `limit` only so many scans: whole volumes, drawn at random with a fixed seed, the last cut short. Raises
+    DataError after writing if no scan could be segmented, SettingsError for no OCT scans or a limit below 1.
     """
     if not isinstance(source, ScanSource):
         raise SettingsError(f"{source.root}: is of the layout {source.layout}; are these OCT scans? Use --layout oct")
@@ -54,31 +46,24 @@ def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: boo
     write_scans(rows, table)
     quality = [row.quality for row in rows if row.status == "segmented" and row.quality is not None]
     if not quality:
-        first = next(row for row in rows if row.reason)
-        raise DataError(
-            f"{table}: none of {len(rows)} scans could be segmented; the first: {first.image}: {first.reason}"
-        )
-    return _checked(rows, table, sheets, len(volumes), median(quality), source)
-
-
-def _checked(
-    rows: list[ScanRow], table: Path, sheets: list[Path], volumes: int, quality: float, source: ScanSource
-) -> Checked:
+        first = next(f"{row.image}: {row.reason}" for row in rows if row.reason)
+        raise DataError(f"{table}: none of {len(rows)} scans could be segmented; the first: {first}")
     counts = Counter(row.status for row in rows)
     reasons = count_reasons(rows)
-    parts = [f"{len(rows)} scans of {volumes} volumes", f"{counts['segmented']} segmented (quality {quality:.2f})"]
+    parts = [
+        f"{len(rows)} scans of {len(volumes)} volumes",
+        f"{counts['segmented']} segmented (quality {median(quality):.2f})",
+    ]
     parts += [f"{counts[status]} {status}" for status in ("refused", "unreadable") if counts[status]]
     numbers = {
         "table": str(table),
         "sheets": [str(path) for path in sheets],
         "scans": len(rows),
-        "volumes": volumes,
-        "segmented": counts["segmented"],
-        "refused": counts["refused"],  # read, but no retina in them that could be trusted
-        "unreadable": counts["unreadable"],
-        "quality": quality,  # median of the segmented scans
+        "volumes": len(volumes),
+        **{status: counts[status] for status in ("segmented", "refused", "unreadable")},
+        "quality": median(quality),
         "reasons": [asdict(reason) for reason in reasons],
-        "notes": list(source.notes),  # what is missing or odd about the data
+        "notes": list(getattr(source, "notes", ())),  # what is missing or odd about the data
     }
     written = [Written(table, "every scan, and why it was refused", reason_listing(reasons) if reasons else None)]
     written += [Written(path, "contact sheet") for path in sheets]
@@ -124,7 +109,15 @@ def _prepare(
 
 def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
     status: Outcome = "unreadable" if scan.pixels is None else "refused" if scan.flat is None else "segmented"
-    row = ScanRow(name, info.patient, info.eye, info.volume, info.slice, status, reason=_nameless(scan.error, name))
+    row = ScanRow(
+        image=name,
+        patient=info.patient,
+        eye=info.eye,
+        volume=info.volume,
+        slice=info.slice,
+        status=status,
+        reason=_nameless(scan.error, name),
+    )
     if scan.pixels is None or scan.retina is None:
         return row
     height, width = scan.pixels.shape[:2]
@@ -134,8 +127,9 @@ def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
         row,
         width=width,
         height=height,
-        spacing=spacing,
-        assumed=scan.spacing is None,
+        axial_um=spacing.axial,
+        lateral_um=spacing.lateral,
+        spacing="assumed" if scan.spacing is None else "file",
         quality=retina.quality,
         thickness_um=float(np.median(thickness)) if status == "segmented" and thickness.size else None,
         valid=float(np.mean(retina.valid)),
@@ -150,7 +144,7 @@ def _draw_steps(scan: FlatScan, row: ScanRow, path: Path) -> None:
         return
     bands = {}
     if scan.flat is not None:
-        bands["laid flat on the undisturbed RPE"] = scan.flat.pixels
+        bands["flattened along the undisturbed RPE"] = scan.flat.pixels
         patches = _patches(scan.flat.pixels, scan.flat.valid)
         if patches is not None:
             bands[f"patches of {PATCH} x {PATCH} pixels, as training draws them"] = patches
@@ -164,18 +158,12 @@ def _patches(band: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> npt
         found = PatchIndex([valid], PATCH, PATCHES, seed=0).patches([band], range(PATCHES))
     except DataError:
         return None
-    return np.concatenate(list(_parted(found)), axis=1)
-
-
-def _parted(patches: npt.NDArray[np.float32]) -> Iterable[npt.NDArray[np.float32]]:
-    for number, patch in enumerate(patches):
-        if number:
-            yield np.ones((PATCH, _GAP), np.float32)
-        yield patch
+    spaced = np.pad(found, ((0, 0), (0, 0), (0, _GAP)), constant_values=1)
+    return np.concatenate(list(spaced), axis=1)[:, :-_GAP]
 
 
 def _nameless(error: str, name: str) -> str:
-    """What an error says behind the name or the path of the scan, which stands in its own column."""
+    """An error without the name or the path of its scan, which has a column of its own."""
     for said in (name, name.partition("#")[0]):
         before, found, after = error.partition(f"{said}: ")
         if found and (not before or before.endswith("/")):

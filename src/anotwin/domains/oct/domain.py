@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anotwin.domains.protocol import Checked, Domain, Job, Layout, Outputs, View
+from anotwin.domains.protocol import Checked, Domain, Job, Layout, Outputs, ScoreOutputs, View
 
 if TYPE_CHECKING:
     from anotwin.data.folder import Part
@@ -31,16 +31,16 @@ def _view() -> View:
     return RetinaView()
 
 
-def _scoring(job: Job) -> Outputs:
-    from anotwin.domains.oct.outputs import ScoreOutputs
+def _scoring(job: Job) -> ScoreOutputs:
+    from anotwin.domains.oct.outputs import ScanOutputs
 
-    return ScoreOutputs(job)
+    return ScanOutputs(job)
 
 
 def _evaluating(job: Job) -> Outputs:
-    from anotwin.domains.oct.outputs import EvaluationOutputs
+    from anotwin.domains.oct.outputs import EvaluatedScans
 
-    return EvaluationOutputs(job)
+    return EvaluatedScans(job)
 
 
 def _check(source: ImageSource, out: Path, limit: int | None, pictures: bool, watch: Watch) -> Checked:

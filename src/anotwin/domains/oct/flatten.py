@@ -1,7 +1,7 @@
-"""A scan laid flat on the baseline of its retina: one physical spacing, one band, one range of values; and back.
+"""A scan flattened along the baseline of its retina: one physical spacing, one band, one range of values; and back.
 
 Column j of the band is a strip of scan columns, row i a depth below the baseline, so that flattening only moves
-pixels along their own column: the two maps of places are exact inverses.
+pixels along their own column: `to_flat` and `to_scan` are exact inverses.
 
 Values are set by the scan's own vitreous (-0.8) and by its own bright layers (0.6, the median over the columns of each
 column's 95th percentile between the lines): brightness, contrast and noise floor of a device cancel, and a lesion,
@@ -11,7 +11,7 @@ its averaging. White corners are filled with what lies next to them and marked i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ SHOWN = 0.5  # share of a band pixel that the scan must show
 
 @dataclass(frozen=True)
 class FlatSpec:
-    """The band, in micrometres. Scans of other protocols come to the same scale, wide ones to more columns."""
+    """The band, in micrometres. All scans come to the same scale; wide ones have more columns."""
 
     above: float = 480.0  # of the baseline: a retina lifted by fluid to 1.5 times its thickness
     below: float = 120.0  # the RPE, Bruch's membrane and the inner choroid
@@ -44,14 +44,13 @@ class FlatSpec:
         """Rows of the band."""
         return max(1, round((self.above + self.below) / self.row))
 
-    def width(self, columns: int, lateral: float) -> int:
-        """Columns of the band for a scan of `columns` x `lateral` micrometres."""
-        return max(1, round(columns * lateral / self.column))
+
+BAND = FlatSpec()  # what models are trained with
 
 
 @dataclass(frozen=True)
 class Flat:
-    """A flattened scan and what leads back."""
+    """A flattened scan, and what maps it back."""
 
     pixels: npt.NDArray[np.float32]  # (h, w) in [-1, 1]
     valid: Bools  # (h, w) shown by the scan, in columns with a retina
@@ -63,21 +62,18 @@ class Flat:
     grey: float = 1.0  # grey levels of the scan, a unit of the band's values
 
 
-def flatten(
-    scan: npt.NDArray[Any], retina: Retina, spec: FlatSpec | None = None, spacing: Spacing | None = None
-) -> Flat:
+def flatten(scan: npt.NDArray[Any], retina: Retina, spec: FlatSpec = BAND, spacing: Spacing | None = None) -> Flat:
     """The band of a scan along its baseline.
 
     Args:
         scan: (H, W) or (H, W, 3) with equal channels, any range.
-        retina: of this scan, by `find_retina`.
-        spec: None: `FlatSpec()`.
-        spacing: as given to `find_retina`.
+        retina: of this scan, by `find_retinas`.
+        spec: of the band.
+        spacing: as given to `find_retinas`.
 
     Raises:
         DataError: the retina was not found, or belongs to a scan of another width.
     """
-    spec = FlatSpec() if spec is None else spec
     values, reason = as_scan(scan)
     if values is None or retina.reason:
         raise DataError(f"cannot flatten the scan: {reason or retina.reason}")
@@ -85,7 +81,7 @@ def flatten(
     if len(retina.baseline) != width:
         raise DataError(f"a retina of {len(retina.baseline)} columns for a scan of {width}: they must be of one scan")
     spacing = default_spacing(height, width) if spacing is None else spacing
-    rows, across = spec.row / spacing.axial, spec.width(width, spacing.lateral)
+    rows, across = spec.row / spacing.axial, max(1, round(width * spacing.lateral / spec.column))
     first = -spec.above / spacing.axial + rows / 2
     empty = np.zeros((spec.height, across), np.float32)
     flat = Flat(empty, empty > 0, retina.baseline.astype(np.float64), height, first, rows, width / across)
@@ -94,9 +90,8 @@ def flatten(
     valid = shown >= SHOWN
     floor, top = _anchors(pixels, valid, retina, flat)
     grey = max(top - floor, 1e-6) / (BRIGHT - VITREOUS)
-    scaled = VITREOUS + (pixels - floor) / grey
-    scaled = _fill(np.clip(scaled, -1, 1), valid)
-    return Flat(scaled.astype(np.float32), valid, flat.baseline, height, first, rows, flat.columns, grey)
+    scaled = _fill(np.clip(VITREOUS + (pixels - floor) / grey, -1, 1), valid)
+    return replace(flat, pixels=scaled.astype(np.float32), valid=valid, grey=grey)
 
 
 def to_flat(rows: npt.ArrayLike, columns: npt.ArrayLike, flat: Flat) -> tuple[Floats, Floats]:
@@ -107,15 +102,13 @@ def to_flat(rows: npt.ArrayLike, columns: npt.ArrayLike, flat: Flat) -> tuple[Fl
 
 def to_scan(rows: npt.ArrayLike, columns: npt.ArrayLike, flat: Flat) -> tuple[Floats, Floats]:
     """Places of the band as places (rows, columns) of the scan: the inverse of `to_flat`."""
-    rows, across = (
-        np.asarray(rows, dtype=np.float64),
-        (np.asarray(columns, dtype=np.float64) + 0.5) * flat.columns - 0.5,
-    )
+    rows, columns = np.asarray(rows, dtype=np.float64), np.asarray(columns, dtype=np.float64)
+    across = (columns + 0.5) * flat.columns - 0.5
     return rows * flat.rows + flat.first + _base(across, flat), across
 
 
 def unflatten(map: npt.NDArray[Any], flat: Flat) -> npt.NDArray[np.float32]:
-    """A map over the band (h, w), laid back over the scan: (H, W) float32, bilinear, 0 outside the band."""
+    """A map of the band (h, w) in the pixels of the scan: (H, W) float32, bilinear, 0 outside the band."""
     if map.shape != flat.pixels.shape:
         raise ValueError(f"map of shape {map.shape}, expected that of the band, {flat.pixels.shape}")
     width = len(flat.baseline)
@@ -129,8 +122,7 @@ def unflatten(map: npt.NDArray[Any], flat: Flat) -> npt.NDArray[np.float32]:
 
 
 def _base(columns: Floats, flat: Flat) -> Floats:
-    base: Floats = np.interp(columns, np.arange(len(flat.baseline)), flat.baseline)
-    return base
+    return np.interp(columns, np.arange(len(flat.baseline)), flat.baseline)
 
 
 def _band(values: Floats, known: Bools, flat: Flat) -> tuple[Floats, Floats]:
@@ -139,9 +131,8 @@ def _band(values: Floats, known: Bools, flat: Flat) -> tuple[Floats, Floats]:
     First down each column, where the layers are straightened, and only then across: no layer is blurred by its slope.
     """
     down, width = flat.pixels.shape[0], values.shape[1]
-    edges = (
-        (np.arange(down + 1) - 0.5)[:, None] * flat.rows + flat.first + flat.baseline + 0.5
-    )  # (h + 1, W) pixel edges
+    # (h + 1, W) pixel edges
+    edges = (np.arange(down + 1) - 0.5)[:, None] * flat.rows + flat.first + flat.baseline + 0.5
     above = int(np.clip(edges[0].min(), 0, len(values) - 1))
     below = int(np.clip(np.ceil(edges[-1].max()), above + 1, len(values)))
     edges, values, known = edges - above, values[above:below], known[above:below]  # the band alone: half of the work

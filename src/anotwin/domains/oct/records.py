@@ -33,9 +33,6 @@ class ScanInfo:
 class ScanSource(ImageSource, Protocol):
     """A source of OCT scans."""
 
-    @property
-    def notes(self) -> tuple[str, ...]: ...  # what is missing or odd, a sentence each
-
     def info(self, index: int) -> ScanInfo: ...
 
     def volumes(self) -> tuple[tuple[int, ...], ...]:

@@ -1,4 +1,4 @@
-"""OCT scans of a source on their way to a model: read, their retinas found with those of their volume, laid flat."""
+"""OCT scans of a source, prepared: read, their retinas found with those of their volume, flattened."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FlatScan:
 def flat_scans(source: ImageSource, indices: Indices, workers: int = 0) -> Iterator[FlatScan]:
     """The scans at `indices`, in that order.
 
-    A scan's lines depend on the slices beside it, so its whole volume is read, whichever slices are asked for: a scan
-    looks the same whether it is scored alone or after a run that was stopped. One volume is in memory at a time.
+    A scan's lines depend on the slices beside it. Its whole volume is read, whichever slices are asked for, so that the
+    result is the same for a scan alone and in a run that continues a stopped one. One volume is in memory at a time.
 
     Args:
         source: one that knows its volumes (`ScanSource`); in any other each image stands alone.
@@ -104,5 +104,4 @@ def _runs(source: ImageSource, indices: list[int]) -> list[tuple[tuple[int, ...]
 
 def levels(band: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """A band in [-1, 1] in 256 levels, as it is kept for training and shown to the model."""
-    found: npt.NDArray[np.uint8] = np.rint((np.clip(band, -1, 1) + 1) * 127.5).astype(np.uint8)
-    return found
+    return np.asarray(np.rint((np.clip(band, -1, 1) + 1) * 127.5), np.uint8)

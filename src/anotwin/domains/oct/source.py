@@ -34,10 +34,10 @@ _DICOM = (".dcm", ".dicom")
 
 @dataclass(frozen=True)
 class OctSource:
-    """The slices below one folder, as an `ImageSource` that also knows volumes, eyes and spacing.
+    """The slices below one folder: a `ScanSource`.
 
     ``notes`` says in one sentence each what is missing or odd: left-out files, gaps, other sizes, no spacing. A file
-    that cannot be read is an item whose `read` raises, so that it becomes a row of the table and the rest is scored.
+    that cannot be read is an item whose `read` raises: it becomes a row with its error, and the rest is scored.
     """
 
     root: str
@@ -90,18 +90,18 @@ class _Scan:
 
 
 def is_oct(root: Path) -> bool:
-    """Whether there is a file that can be nothing but OCT: .vol, .e2e, .fda, .fds, or DICOM of that class."""
+    """Whether a file here can only be OCT: .vol, .e2e, .fda, .fds, or DICOM of that class."""
     if root.is_file():
         return is_oct_only(root)
     return root.is_dir() and any(is_oct_only(root / name) for name in walk(root, (*OCT_ONLY, *_DICOM)))
 
 
 def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSource:
-    """All OCT slices below `root`, volume by volume, pixels unread.
+    """All OCT slices below `root`, volume by volume; no pixels are read.
 
     manifest.csv may have the columns ``file``, ``label``, ``split``, ``patient``, ``group``, ``eye`` (OD, OS),
-    ``volume``, ``slice``, ``mask`` and, in micrometres, ``axial_um``, ``lateral_um``, ``between_um``; what it says goes
-    before what a file says. A group is the manifest's, else the patient, else the volume.
+    ``volume``, ``slice``, ``mask`` and, in micrometres, ``axial_um``, ``lateral_um``, ``between_um``, which count more
+    than what a file says. A group is the manifest's, else the patient, else the volume.
 
     Args:
         root: a folder, or for scoring one file.
@@ -116,7 +116,11 @@ def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSour
     scans = [scan for item in found for scan in _scans(root, item, rows.get(item.id), notes)]
     if not scans:
         raise DataError(notes[0] if notes else f"{root}: no OCT scan")
-    scans = _in_volumes(root, scans, _folders(found, rows, part), notes)
+    folders = _folders(found, rows, part)
+    volumes: dict[str, list[_Scan]] = defaultdict(list)  # in the order of their first scans
+    for scan in scans:
+        volumes[folders.get(scan.place[0], scan.info.volume)].append(scan)
+    scans = [scan for name, inside in volumes.items() for scan in _ordered(root, name, inside, notes)]
     without = sum(scan.info.spacing is None and not scan.error for scan in scans)
     if without:
         notes.append(
@@ -222,15 +226,8 @@ def _folders(items: Iterable[ImageItem], rows: Mapping[str, Row], part: Part) ->
     return found
 
 
-def _in_volumes(root: Path, scans: list[_Scan], folders: Mapping[str, str], notes: list[str]) -> list[_Scan]:
-    """The scans with their volume, place and group settled; volumes in the order of their first scan."""
-    volumes: dict[str, list[_Scan]] = defaultdict(list)
-    for scan in scans:
-        volumes[folders.get(scan.place[0], scan.info.volume)].append(scan)
-    return [scan for name, inside in volumes.items() for scan in _ordered(root, name, inside, notes)]
-
-
 def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> list[_Scan]:
+    """The scans of a volume in their order, with its name, their place and their group."""
     one_file = len({scan.place[:2] for scan in scans}) == 1
     slices = scans[0].info.slices
     if one_file:
@@ -242,15 +239,15 @@ def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> lis
     if missing:
         some = ", ".join(str(number + 1) for number in missing[:5]) + (" ..." if len(missing) > 5 else "")
         notes.append(f"{root}: volume {name}: {len(missing)} of {slices} slices are missing ({some}); the rest is read")
-    settled = []
+    placed = []
     for index, scan in sorted(enumerate(scans), key=lambda pair: places[pair[0]]):
         info = replace(scan.info, volume=name, slice=places[index], slices=slices)
-        settled.append(replace(scan, info=info, item=replace(scan.item, group=scan.item.group or name)))
-    return settled
+        placed.append(replace(scan, info=info, item=replace(scan.item, group=scan.item.group or name)))
+    return placed
 
 
 def _places(root: Path, name: str, numbers: list[int | None], notes: list[str]) -> tuple[dict[int, int], int]:
-    """The place of each scan in its volume and how many there ought to be: numbers may start and step anyhow."""
+    """The place of each scan in its volume, and how many places there are: numbers may start anywhere, with gaps."""
     known = [number for number in numbers if number is not None]
     if len(set(known)) < len(numbers):
         twice = [str(number) for number, count in Counter(known).items() if count > 1]

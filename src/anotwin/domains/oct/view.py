@@ -1,26 +1,26 @@
-"""What a model looks at in OCT scans: patches of the flattened retina, blended into maps and pooled into one score."""
+"""What a model looks at in OCT scans: patches of the flattened retina, stitched into maps and pooled into one score."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from anotwin.domains.oct.flatten import Flat, FlatSpec, unflatten
+from anotwin.domains.oct.flatten import BAND, unflatten
 from anotwin.domains.oct.layers.find import Retina
 from anotwin.domains.oct.scans import FlatScan, flat_scans, levels
-from anotwin.domains.protocol import Progress
 from anotwin.errors import DataError, SettingsError
 from anotwin.prepare.patch_images import PatchImages
-from anotwin.prepare.patches import blend, cut, pool, shown_positions
+from anotwin.prepare.patches import cut, pool, shown_positions, stitch
 from anotwin.records import Array, Batch, ImageSource, ImageSpec, Pictures, Scores
 from anotwin.seeding import derive
-from anotwin.settings import DataSettings
-from anotwin.training.protocol import Rows, TrainingImages
+from anotwin.settings import Settings
+from anotwin.training.protocol import TrainingImages
+from anotwin.updates import Update, Watch
 
 PATCH = 64  # pixels, as in the AnoGAN paper
 OVERLAP = 2  # patches over a pixel, along each side
@@ -30,17 +30,16 @@ Maps = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedScan:
+class PreparedScan(FlatScan):
     """One scan as the model sees it; see `anotwin.domains.protocol.Prepared`."""
 
-    index: int
-    error: str = ""
-    fingerprint: int | None = None
     squares: Batch | None = None  # (P, 1, S, S) patches
-    evidence: Retina | None = field(default=None, repr=False)  # of every scan that was read
     positions: npt.NDArray[np.int64] | None = field(default=None, repr=False)  # (P, 2) of the patches in the band
-    flat: Flat | None = field(default=None, repr=False)
-    pixels: Array | None = field(default=None, repr=False)  # native
+
+    @property
+    def evidence(self) -> Retina | None:
+        """The lines, of every scan that was read."""
+        return self.retina
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
         """The mean of the highest patches; the residual a pixel is that of all."""
@@ -53,8 +52,8 @@ class PreparedScan:
         return hot[~np.isnan(hot)]
 
     def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
-        """Outside the band, and where no patch lies, the scan is its own counterpart."""
-        del differences  # those of the blended counterpart are shown
+        """Outside the band, and where no patch lies, the counterpart is the scan itself."""
+        del differences  # those of the stitched counterpart are shown
         flat, pixels = self.flat, self.pixels
         assert flat is not None
         assert pixels is not None
@@ -77,80 +76,72 @@ class PreparedScan:
         assert self.flat is not None
         assert self.positions is not None
         height, width = self.flat.pixels.shape
-        return blend(maps, self.positions, (height, width)).astype(np.float32)
+        return stitch(maps, self.positions, (height, width)).astype(np.float32)
 
 
 class RetinaView:
     """See `anotwin.domains.protocol.View`."""
 
     def spec(
-        self, source: ImageSource, indices: Sequence[int] | Rows, settings: DataSettings, seed: int
+        self, source: ImageSource, indices: Sequence[int], settings: Settings
     ) -> tuple[ImageSpec, tuple[str, ...]]:
         """Grey patches of `data.image_size`; raises SettingsError where they are higher than the band."""
-        del source, indices, seed  # the band has one height and one range of values, whatever the scans
-        size, height = settings.image_size or PATCH, FlatSpec().height
+        del source, indices  # the band has one height and one range of values, whatever the scans
+        size, height = settings.data.image_size or PATCH, BAND.height
         if size > height:
             raise SettingsError(
                 f"data.image_size={size}: patches are cut from a flattened retina of {height} rows; at most 64"
             )
-        if settings.channels == 3:
+        if settings.data.channels == 3:
             raise SettingsError("data.channels=3: OCT scans are grey; leave it out")
         return ImageSpec(1, size, view="retina", parts=True), ()
 
     def training(
-        self,
-        source: ImageSource,
-        indices: Sequence[int] | Rows,
-        spec: ImageSpec,
-        settings: DataSettings,
-        seed: int,
-        folder: Path | None = None,
-        progress: Progress | None = None,
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, out: Path, watch: Watch
     ) -> TrainingImages:
         """The flattened retinas, 51 kB each, of which patches are cut when training asks for them."""
-        del folder  # they fit into memory
-        bands, valid, prints, kept, failures = [], [], [], [], []
-        for done, scan in enumerate(flat_scans(source, indices, settings.workers), start=1):
+        del out  # they fit into memory
+        bands, valid, fingerprints, kept, failures = [], [], [], [], []
+        for done, scan in enumerate(flat_scans(source, indices, settings.data.workers), start=1):
             if scan.flat is None or scan.fingerprint is None:
                 failures.append((scan.index, scan.error))
             else:
                 bands.append(levels(scan.flat.pixels))
                 valid.append(scan.flat.valid)
-                prints.append(scan.fingerprint)
+                fingerprints.append(scan.fingerprint)
                 kept.append(scan.index)
-            if progress is not None:
-                progress(done, len(indices))
+            watch(Update("preparing", done, len(indices)))
         if not kept or 2 * len(failures) > len(indices):
             first = f"; the first: {failures[0][1]}" if failures else ""
             raise DataError(f"{source.root}: {len(failures)} of {len(indices)} scans cannot be used{first}")
-        prints_, indices_ = np.array(prints, np.int64), np.array(kept, np.int64)
-        return PatchImages(tuple(bands), tuple(valid), prints_, indices_, tuple(failures), spec.size, seed)
+        identity = np.array(fingerprints, np.int64), np.array(kept, np.int64)
+        return PatchImages(tuple(bands), tuple(valid), *identity, tuple(failures), spec.size, settings.training.seed)
 
     def prepare(
-        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, batch_size: int, workers: int, pixels: bool
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
     ) -> Iterator[PreparedScan]:
         """The scans, volume by volume; a grid of overlapping patches of each."""
-        del batch_size, pixels  # a volume is read as a whole, and its lines need the pixels in any case
-        for scan in flat_scans(source, indices, workers):
+        del pixels  # the lines need them in any case
+        for scan in flat_scans(source, indices, settings.data.workers):
             yield _prepared(scan, source.items[scan.index].id, spec.size)
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
-        """None: the model takes the grey values from each scan itself, and so do its pictures."""
+        """None: values are scaled by each scan itself, and so are its pictures."""
         del spec
         return None
 
 
 def _prepared(scan: FlatScan, name: str, size: int) -> PreparedScan:
+    found = PreparedScan(**vars(scan))
     if scan.flat is None or scan.fingerprint is None:
-        return PreparedScan(scan.index, scan.error, evidence=scan.retina)
+        return found
     band = scan.flat.pixels
     positions = shown_positions(scan.flat.valid, size, size // OVERLAP)
     if not len(positions):
         there = f"{band.shape[0]} x {band.shape[1]} pixels"
         error = f"{name}: its flattened retina, {there}, has no patch of {size} x {size} that shows tissue"
-        return PreparedScan(scan.index, error, scan.fingerprint, evidence=scan.retina)
+        return replace(found, error=error)
     shown = levels(band).astype(np.float32) / 127.5 - 1
     patches = torch.from_numpy(cut(shown, positions, size))[:, None]  # (P, 1, S, S)
-    prints = tuple(derive(scan.fingerprint, "patch", number) for number in range(len(patches)))
-    squares = Batch(patches, prints)
-    return PreparedScan(scan.index, "", scan.fingerprint, squares, scan.retina, positions, scan.flat, scan.pixels)
+    fingerprints = tuple(derive(scan.fingerprint, "patch", number) for number in range(len(patches)))
+    return replace(found, squares=Batch(patches, fingerprints), positions=positions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anotwin.domains.protocol import Domain, Job, Layout, Outputs, View
+from anotwin.domains.protocol import Domain, Job, Layout, Outputs, ScoreOutputs, View
 from anotwin.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _view() -> View:
     return WholeView()
 
 
-def _scoring(job: Job) -> Outputs:
+def _scoring(job: Job) -> ScoreOutputs:
     from anotwin.domains.plain.outputs import WholeOutputs, by_verdict
 
     return WholeOutputs(job, by_verdict, {"pca": "features.png"}, traced=3)

@@ -71,17 +71,17 @@ class WholeOutputs:
     def finish(self, shown: Sequence[Finding], table: Path | None) -> list[Written]:
         """Draw the search and the maps."""
         if table is not None:
-            self._take_kept(table)
+            self._take_kept(table, shown)
         written = [Written(path, "how counterparts were found") for path in self._draw_search(shown[: self.traced])]
         maps = self._points.draw(self.maps, self.job.model.sample)
         return written + [Written(path, "what the discriminator sees in queries") for path in maps]
 
-    def _take_kept(self, table: Path) -> None:
+    def _take_kept(self, table: Path, shown: Sequence[Finding]) -> None:
         """The images whose rows were kept from a stopped run: they have not come by."""
         mapped = {row["image"] for row in first_of_each(table, MAPPED)}
         position = {item.id: index for index, item in enumerate(self.job.source.items) if item.id in mapped}
         missing = {name for name, index in position.items() if index not in self._points}
-        for finding in self.job.again(missing):
+        for finding in self.job.again(missing, shown):
             self.take(position[finding.id], finding)
 
     def _draw_search(self, shown: Sequence[Finding]) -> list[Path]:

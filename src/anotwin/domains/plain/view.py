@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from anotwin.domains.protocol import Progress
 from anotwin.prepare.cache import prepare_images
 from anotwin.prepare.image_spec import infer_spec
 from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
 from anotwin.prepare.stream import PreparedBatch, stream
 from anotwin.records import Array, Batch, Geometry, ImageSource, ImageSpec, Pictures, Scores
-from anotwin.settings import DataSettings
-from anotwin.training.protocol import Rows, TrainingImages
+from anotwin.settings import Settings
+from anotwin.training.protocol import TrainingImages
+from anotwin.updates import Update, Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,31 +60,26 @@ class WholeView:
     """See `anotwin.domains.protocol.View`."""
 
     def spec(
-        self, source: ImageSource, indices: Sequence[int] | Rows, settings: DataSettings, seed: int
+        self, source: ImageSource, indices: Sequence[int], settings: Settings
     ) -> tuple[ImageSpec, tuple[str, ...]]:
         """What fits a sample of the images."""
-        return infer_spec(source, indices, settings, seed)
+        return infer_spec(source, indices, settings.data, settings.training.seed)
 
     def training(
-        self,
-        source: ImageSource,
-        indices: Sequence[int] | Rows,
-        spec: ImageSpec,
-        settings: DataSettings,
-        seed: int,
-        folder: Path | None = None,
-        progress: Progress | None = None,
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, out: Path, watch: Watch
     ) -> TrainingImages:
         """All images, read and resized once."""
-        del seed  # nothing is drawn
-        return prepare_images(source, indices, spec, settings.memory_mb, folder, settings.workers, progress)
+        memory, workers = settings.data.memory_mb, settings.data.workers
+        return prepare_images(
+            source, indices, spec, memory, out, workers, lambda done, total: watch(Update("preparing", done, total))
+        )
 
     def prepare(
-        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, batch_size: int, workers: int, pixels: bool
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
     ) -> Iterator[WholeImage]:
-        """Images that are read and resized `batch_size` at a time."""
+        """As many images as are scored at once are read and resized together."""
         taken = 0
-        for batch in stream(source, indices, spec, batch_size, workers, pixels):
+        for batch in stream(source, indices, spec, settings.search.batch_size, settings.data.workers, pixels):
             found = {image.index: image for image in _images(batch, spec)}
             count = len(batch.indices) + len(batch.failures)
             yield from (found[index] for index in indices[taken : taken + count])
@@ -99,6 +94,6 @@ def _images(batch: PreparedBatch, spec: ImageSpec) -> Iterator[WholeImage]:
     for index, error in batch.failures:
         yield WholeImage(index, error)
     pixels = batch.pixels or (None,) * len(batch.indices)
-    for row, (index, print_, native) in enumerate(zip(batch.indices, batch.fingerprints, pixels, strict=True)):
-        squares = Batch(batch.images[row : row + 1], (print_,))
-        yield WholeImage(index, "", print_, squares, batch.geometries[row], native, spec)
+    for row, (index, fingerprint, native) in enumerate(zip(batch.indices, batch.fingerprints, pixels, strict=True)):
+        squares = Batch(batch.images[row : row + 1], (fingerprint,))
+        yield WholeImage(index, "", fingerprint, squares, batch.geometries[row], native, spec)

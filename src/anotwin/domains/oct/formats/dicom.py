@@ -5,22 +5,29 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anotwin.data.pixels import native, one_line
-from anotwin.domains.oct.formats.volume import FileVolume, eye_name, library, patient_name, spacing_of
-from anotwin.errors import AnoTwinError, DataError
+from anotwin.data.pixels import native
+from anotwin.domains.oct.formats.volume import (
+    FileVolume,
+    eye_name,
+    library,
+    patient_name,
+    read_errors,
+    spacing_of,
+    stamp,
+)
+from anotwin.errors import DataError
 from anotwin.records import Array
 
 _OPT_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.77\.1\.5\.4(?![0-9.])")  # ophthalmic tomography
 _FRAMES = "PerFrameFunctionalGroupsSequence"
 _HEAD = 1024  # bytes: the class stands in the first group of a file
+_DAMAGED = "cannot read the DICOM file, is it damaged or in a compression that pydicom has no decoder for? ({})"
 
 
 class NotOCTError(DataError):
@@ -43,7 +50,7 @@ def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
     Raises:
         DataError: damaged; NotOCTError: another modality. MissingExtra: no pydicom.
     """
-    with _explained(path):
+    with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):  # it warns of odd values
         file = library("pydicom", "pydicom", path).dcmread(path, stop_before_pixels=True)
         modality = str(file.get("Modality", ""))
         if modality != "OPT":
@@ -65,12 +72,10 @@ def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
     return (volume,)
 
 
-def dicom_slice(path: Path, volume: int, number: int) -> Array:
+def dicom_slice(path: Path, _volume: int, number: int) -> Array:
     """One frame as stored, (H, W) or (H, W, 3); in MONOCHROME1 turned so that black is 0."""
-    del volume  # a DICOM file has one
-    with _explained(path):
-        stat = path.stat()
-        file = _dataset(path, stat.st_mtime_ns, stat.st_size)
+    with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):
+        file = _dataset(path, stamp(path))
         index = number if int(file.get("NumberOfFrames", 1) or 1) > 1 else 0
         pixels: Any = library("pydicom.pixels", "pydicom", path).pixel_array(file, index=index)
         if file.PhotometricInterpretation == "MONOCHROME1":
@@ -78,27 +83,9 @@ def dicom_slice(path: Path, volume: int, number: int) -> Array:
     return native(pixels, str(path))
 
 
-@lru_cache(maxsize=2)  # one volume and the next: the header of a hundred frames is slow to read for each frame
-def _dataset(path: Path, changed: int, size: int) -> Any:
-    del changed, size  # a rewritten file is another
+@lru_cache(maxsize=2)  # of one volume and the next: the header of a hundred frames is slow to read
+def _dataset(path: Path, _stamp: tuple[int, int]) -> Any:
     return library("pydicom", "pydicom", path).dcmread(path)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns of odd values; what matters raises
-            yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
-    except (AnoTwinError, MemoryError):
-        raise
-    except Exception as error:  # damaged files raise anything
-        raise DataError(
-            f"{path}: cannot read the DICOM file, is it damaged or in a compression that pydicom has no decoder for? "
-            f"({one_line(error)})"
-        ) from None
 
 
 def _group(file: Any, name: str) -> Any:

@@ -14,13 +14,13 @@ from anotwin.domains.oct.formats.volume import FileVolume
 from anotwin.errors import DataError
 from anotwin.records import Array
 
-OCT_ONLY = (".vol", ".e2e", ".fda", ".fds")  # suffixes that stand for nothing but OCT
+OCT_ONLY = (".vol", ".e2e", ".fda", ".fds")  # suffixes of OCT files only
 _DICOM = (".dcm", ".dicom")
 _TIFF = (".tif", ".tiff")
 _UNSUPPORTED = {".oct": "Optovue or Bioptigen", ".poct": "Optovue", ".sdb": "Heidelberg database", ".ozr": "Zeiss"}
 
 Volumes = Callable[[Path], tuple[FileVolume, ...]]
-Slice = Callable[[Path, int, int], Array]
+Slice = Callable[[Path, int, int], Array]  # file, which of its volumes (only .e2e files hold several), slice number
 
 _READERS: dict[str, tuple[Volumes, Slice]] = {
     ".vol": (vol_volumes, vol_slice),
@@ -31,14 +31,13 @@ _READERS: dict[str, tuple[Volumes, Slice]] = {
     **dict.fromkeys(_DICOM, (dicom_volumes, dicom_slice)),
 }
 
-OCT_SUFFIXES = (*IMAGE_SUFFIXES, *_READERS, *_UNSUPPORTED)  # the last are looked at to be refused by name
+OCT_SUFFIXES = (*IMAGE_SUFFIXES, *_READERS, *_UNSUPPORTED)  # the last are found only to be refused by name
 
 
 def file_volumes(path: Path) -> tuple[FileVolume, ...]:
     """The volumes in a file; an image is one slice, a TIFF as many as it has pages. Pixels are not read.
 
-    Raises:
-        DataError: unreadable, or of a maker whose files cannot be read. MissingExtra: the reader is not installed.
+    Raises DataError for an unreadable file and for makers whose files cannot be read, MissingExtra without the reader.
     """
     suffix = path.suffix.lower()
     if suffix in _UNSUPPORTED:
@@ -51,15 +50,10 @@ def file_volumes(path: Path) -> tuple[FileVolume, ...]:
 
 
 def read_slice(path: Path, volume: int, number: int) -> Array:
-    """The native pixels of one slice: (H, W), or (H, W, 3) of a colour file; uint8, uint16 or float32.
+    """The native pixels of a slice: (H, W), or (H, W, 3) of a colour file; uint8, uint16 or float32.
 
-    Args:
-        path: a file that `file_volumes` could read.
-        volume: which of its volumes.
-        number: one of that volume's `numbers`.
-
-    Raises:
-        DataError: missing, damaged or truncated, naming the file.
+    `volume` is a place in `file_volumes(path)`, `number` one of that volume's `numbers`. Raises DataError naming the
+    file where it is missing, damaged or truncated.
     """
     suffix = path.suffix.lower()
     if suffix in _READERS:
@@ -68,7 +62,7 @@ def read_slice(path: Path, volume: int, number: int) -> Array:
 
 
 def is_oct_only(path: Path) -> bool:
-    """Whether a file can be nothing but OCT: by its suffix, or DICOM of the class for ophthalmic tomography."""
+    """Whether a file can only be OCT: by its suffix, or DICOM of the class for ophthalmic tomography."""
     suffix = path.suffix.lower()
     return suffix in OCT_ONLY or (suffix in _DICOM and is_opt(path))
 

@@ -1,4 +1,4 @@
-"""Heidelberg .vol and Zeiss .img: two published layouts so plain that a slice is read straight from its place.
+"""Heidelberg .vol and Zeiss .img: two published layouts in which a slice is read straight from its place.
 
 .vol: the export that Spectralis' special function manual describes; the fields as in eyepy's ``vol_reader`` and in
 octSegmentation's ``HDEVolImporter.m``. eyepy reads a whole file for one slice, so it is the oracle of the tests here.
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from anotwin.domains.oct.formats.volume import FileVolume, eye_name, patient_name, spacing_of
+from anotwin.domains.oct.formats.volume import PARALLEL, FileVolume, eye_name, patient_name, read_errors, spacing_of
 from anotwin.errors import DataError
 from anotwin.records import Array
 
@@ -38,7 +38,6 @@ _VOL_FIELDS = (
 _VOL = struct.Struct("<" + "".join(code for _, code in _VOL_FIELDS))
 _VOL_HEADER = 2048  # bytes before the SLO picture
 _VOL_MAGIC = (b"HSF-OCT", b"ep-v")  # Spectralis, eyepy
-_PARALLEL = (3, 4)  # scan patterns with a distance between slices; others are lines, circles and stars
 _LARGEST = 2**16  # of any side
 
 _IMG_NAME = re.compile(r"(?:(?P<patient>.+?)_)?(?:macular|optic disc) cube (?P<width>\d+)x(?P<slices>\d+)_", re.I)
@@ -53,7 +52,7 @@ def vol_volumes(path: Path) -> tuple[FileVolume, ...]:
     whole = min(count, max(0, (path.stat().st_size - first) // step))
     if whole == 0:
         raise DataError(f"{path}: truncated, has no whole slice of {count}; export or copy the file again")
-    between = fields["between"] if fields["pattern"] in _PARALLEL else None
+    between = fields["between"] if fields["pattern"] in PARALLEL else None
     volume = FileVolume(
         tuple(range(whole)),
         count,
@@ -66,9 +65,8 @@ def vol_volumes(path: Path) -> tuple[FileVolume, ...]:
     return (volume,)
 
 
-def vol_slice(path: Path, volume: int, number: int) -> Array:
+def vol_slice(path: Path, _volume: int, number: int) -> Array:
     """(H, W) uint8 as Heidelberg's viewer shows it: the logarithm of the reflectance; outside of the scan 0."""
-    del volume  # a .vol file has one
     fields = _vol_header(path)
     height, width, (first, step) = fields["height"], fields["width"], _vol_layout(fields)
     values = np.fromfile(path, "<f4", width * height, offset=first + number * step + fields["slice_header"])
@@ -99,9 +97,8 @@ def img_volumes(path: Path) -> tuple[FileVolume, ...]:
     return (volume,)
 
 
-def img_slice(path: Path, volume: int, number: int) -> Array:
+def img_slice(path: Path, _volume: int, number: int) -> Array:
     """(H, W) uint8, the vitreous above."""
-    del volume  # an .img file has one
     depth, slices, width = _img_layout(path)
     # stored upside down, right to left and from the last slice to the first
     values = np.fromfile(path, np.uint8, depth * width, offset=(slices - 1 - number) * depth * width)
@@ -109,11 +106,8 @@ def img_slice(path: Path, volume: int, number: int) -> Array:
 
 
 def _vol_header(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_VOL.size)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
+    with read_errors(path), path.open("rb") as file:
+        raw = file.read(_VOL.size)
     if len(raw) < _VOL.size or not raw.startswith(_VOL_MAGIC):
         raise DataError(f"{path}: not a Heidelberg .vol export: starts with {raw[:8]!r}, expected b'HSF-OCT-'")
     fields = dict(zip((name for name, _ in _VOL_FIELDS), _VOL.unpack(raw), strict=True))
@@ -131,10 +125,8 @@ def _vol_layout(fields: dict[str, Any]) -> tuple[int, int]:
 
 def _img_layout(path: Path) -> tuple[int, int, int]:
     """Depth, slices, width."""
-    try:
+    with read_errors(path):
         size = path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
     name = _IMG_NAME.match(path.name)
     if name is None or "hidef" in path.name.lower():
         raise DataError(

@@ -7,31 +7,41 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anotwin.data.pixels import native, one_line
-from anotwin.domains.oct.formats.volume import FileVolume, eye_name, library, patient_name, spacing_of
-from anotwin.errors import AnoTwinError, DataError
+from anotwin.data.pixels import native
+from anotwin.domains.oct.formats.volume import (
+    PARALLEL,
+    FileVolume,
+    eye_name,
+    library,
+    patient_name,
+    read_errors,
+    spacing_of,
+    stamp,
+)
+from anotwin.errors import DataError
 from anotwin.records import Array
 
-_PARALLEL = (3, 4)  # scan patterns with a distance between slices; others are lines, circles and stars
+_E2E = "eyepy cannot read the file ({}); export it as DICOM, .vol or TIFF"
+_TOPCON = "oct-converter cannot read the file ({}); export it as DICOM, .vol or TIFF"
 
 
 def e2e_volumes(path: Path) -> tuple[FileVolume, ...]:
     """Every series with B-scans of a Heidelberg .e2e file; raises DataError, MissingExtra."""
-    with _explained(path, "eyepy"), _open_e2e(path) as reader:
+    with read_errors(path, _E2E), _index_e2e(path, stamp(path)) as reader:
         return tuple(_e2e_volume(series, slices) for series, slices in _e2e_series(reader, path))
 
 
 def e2e_slice(path: Path, volume: int, number: int) -> Array:
     """(H, W) uint8 as Heidelberg's viewer shows it; only this slice is decoded."""
-    with _explained(path, "eyepy"), _open_e2e(path) as reader:
+    with read_errors(path, _E2E), _index_e2e(path, stamp(path)) as reader:
         _, slices = _e2e_series(reader, path)[volume]
         raw = np.array(slices[number].get_bscan(), np.float32)  # a copy: the transform writes into it
         return native(library("eyepy.core.utils", "eyepy", path).from_e2e_intensity(raw), str(path))
@@ -52,20 +62,13 @@ def topcon_volumes(path: Path) -> tuple[FileVolume, ...]:
     return (volume,)
 
 
-def topcon_slice(path: Path, volume: int, number: int) -> Array:
+def topcon_slice(path: Path, _volume: int, number: int) -> Array:
     """(H, W) uint8 or uint16 as stored; the last volume is kept, because a file is decoded as a whole."""
-    del volume  # a Topcon file has one
     return native(np.asarray(_topcon(path).volume[number]), str(path))
 
 
-def _open_e2e(path: Path) -> Any:
-    stat = path.stat()
-    return _index_e2e(path, stat.st_mtime_ns, stat.st_size)
-
-
 @lru_cache(maxsize=1)  # the index of a file is slow to read
-def _index_e2e(path: Path, changed: int, size: int) -> Any:
-    del changed, size  # a rewritten file is another
+def _index_e2e(path: Path, _stamp: tuple[int, int]) -> Any:
     return library("eyepy.io.he", "eyepy", path).HeE2eReader(path)
 
 
@@ -84,7 +87,7 @@ def _e2e_volume(series: Any, slices: dict[int, Any]) -> FileVolume:
     metas = [part.get_meta() for part in slices.values()]
     first = metas[0]
     gaps = None
-    if len(slices) > 1 and first["scan_pattern"] in _PARALLEL:
+    if len(slices) > 1 and first["scan_pattern"] in PARALLEL:
         numbers = list(slices)
         centres = [[(a + b) / 2 for a, b in zip(m["start_pos"], m["end_pos"], strict=True)] for m in metas]
         gaps = math.dist(centres[0], centres[-1]) / (numbers[-1] - numbers[0])  # degrees
@@ -94,8 +97,8 @@ def _e2e_volume(series: Any, slices: dict[int, Any]) -> FileVolume:
         tuple(slices),
         max(int(first["n_bscans"]), max(slices) + 1),
         name=str(series.id),
-        patient=_quietly(lambda: patient_name(_patient_of(series))),
-        eye=_quietly(lambda: _eye_of(series)),
+        patient=_if_stored(lambda: patient_name(_patient_of(series))),
+        eye=_if_stored(lambda: _eye_of(series)),
         spacing=spacing_of(1000.0 * first["scale_y"], width["scaling_x_um_per_pixel"], between),
         shape=(int(first["size_y"]), int(first["size_x"])),
     )
@@ -111,7 +114,7 @@ def _eye_of(series: Any) -> str | None:
     return eye_name(chr(int(text)) if text.isdigit() else text)  # the code of a letter, or the name of an enum's entry
 
 
-def _quietly(get: Callable[[], str | None]) -> str | None:
+def _if_stored(get: Callable[[], str | None]) -> str | None:
     try:
         return get()
     except (KeyError, IndexError, AttributeError, TypeError, ValueError):  # an anonymised file lacks these folders
@@ -119,14 +122,12 @@ def _quietly(get: Callable[[], str | None]) -> str | None:
 
 
 def _topcon(path: Path) -> Any:
-    with _explained(path, "oct-converter"):
-        stat = path.stat()
-        return _decode_topcon(path, stat.st_mtime_ns, stat.st_size)
+    with read_errors(path, _TOPCON):
+        return _decode_topcon(path, stamp(path))
 
 
 @lru_cache(maxsize=1)
-def _decode_topcon(path: Path, changed: int, size: int) -> Any:
-    del changed, size  # a rewritten file is another
+def _decode_topcon(path: Path, _stamp: tuple[int, int]) -> Any:
     kind = path.suffix.lower().removeprefix(".")
     module = library(f"oct_converter.readers.{kind}", "oct-converter", path)
     module.np = _Numpy()
@@ -144,17 +145,3 @@ class _Numpy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
-
-
-@contextmanager
-def _explained(path: Path, package: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
-    except (AnoTwinError, MemoryError):
-        raise
-    except Exception as error:  # damaged files and unknown versions raise anything
-        raise DataError(
-            f"{path}: {package} cannot read the file ({one_line(error)}); export it as DICOM, .vol or TIFF"
-        ) from None

@@ -1,15 +1,20 @@
-"""What the readers of OCT files share: the record of a volume before its pixels are read, and the words of headers."""
+"""What the readers of OCT files share: the record of a volume before its pixels are read, words of headers, errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+from anotwin.data.pixels import one_line
 from anotwin.domains.oct.records import Spacing
-from anotwin.errors import MissingExtra
+from anotwin.errors import AnoTwinError, DataError, MissingExtra
 
+PARALLEL = (3, 4)  # Heidelberg's scan patterns with a distance between slices; others are lines, circles and stars
 _RIGHT, _LEFT = frozenset({"OD", "R", "RIGHT"}), frozenset({"OS", "L", "LEFT"})
 _NOBODY = frozenset({"unknown", "anonymous", "anonymized", "anonymised", "anon", "none"})  # one name for all patients
 
@@ -49,6 +54,25 @@ def spacing_of(axial: object, lateral: object, between: object = None, unit: flo
     """
     down, across, gap = (_positive(value, unit) for value in (axial, lateral, between))
     return Spacing(down, across, gap) if down is not None and across is not None else None
+
+
+@contextmanager
+def read_errors(path: Path, said: str = "cannot read the file ({})") -> Iterator[None]:
+    """Whatever a reader raises as one DataError line; damaged files raise anything. `{}`: the reader's own words."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the file ({error.strerror or error})") from None
+    except (AnoTwinError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {said.format(one_line(error))}") from None
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file is rewritten, so that a cache does not return the file before."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 def library(module: str, package: str, where: object) -> Any:

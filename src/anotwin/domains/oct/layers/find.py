@@ -9,21 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anotwin.domains.oct.layers import shortest_paths as paths
 from anotwin.domains.oct.layers.baseline import undisturbed
 from anotwin.domains.oct.layers.mask import as_scan, known_pixels
-from anotwin.domains.oct.layers.quality import CLEARLY_UPRIGHT, Look, look_along
-from anotwin.domains.oct.layers.shortest_paths import (
-    COLUMN,
-    FINE_COLUMN,
-    ROW,
-    Bools,
-    Floats,
-    Grid,
-    coarse_lines,
-    fine_line,
-    to_grid,
-    turned,
-)
+from anotwin.domains.oct.layers.quality import CLEARLY_UPRIGHT, LineQuality, measure_lines
+from anotwin.domains.oct.layers.shortest_paths import Bools, Floats, Grid
 from anotwin.domains.oct.records import Spacing
 
 Lines = npt.NDArray[np.float32]
@@ -40,7 +30,7 @@ UPSIDE_DOWN = "upside down: the RPE lies above the inner surface; turn the scan 
 
 @dataclass(frozen=True)
 class Retina:
-    """The lines of a scan, in fractions of rows; NaN in all of them where nothing could be looked for."""
+    """The lines of a scan, in fractions of rows; all NaN where the picture cannot be a scan."""
 
     ilm: Lines  # (W,) inner limiting membrane: where the dark vitreous ends
     rpe: Lines  # (W,) middle of the bright band of the RPE as seen; Bruch's membrane where the RPE is lost
@@ -51,41 +41,33 @@ class Retina:
 
 
 def default_spacing(height: int, width: int) -> Spacing:
-    """What is taken where no file says it: that of a Heidelberg Spectralis, whose finer scans (1,024 columns over 20
-    degrees, 1,536 over 30) have twice the columns. More than 512 rows are taken to show a depth of 1.92 mm, as do its
-    496; nothing in a picture tells its scale, so that another device needs its `Spacing`.
+    """The spacing assumed where no file gives one: that of a Heidelberg Spectralis.
+
+    Its finer scans (1,024 columns over 20 degrees, 1,536 over 30) have twice the columns. More than 512 rows are taken
+    to show a depth of 1.92 mm, as its 496 do. A picture does not tell its scale: another device needs its `Spacing`.
     """
     lateral = SPECTRALIS_LATERAL if width < 1000 else SPECTRALIS_LATERAL / 2
     return Spacing(SPECTRALIS_AXIAL if height <= 512 else DEEPEST / height, lateral)
 
 
-def find_retina(scan: npt.NDArray[Any], spacing: Spacing | None = None) -> Retina:
-    """The lines of one B-scan; a picture that cannot be segmented comes back with a reason and never raises.
+def find_retinas(scans: Sequence[npt.NDArray[Any]], spacing: Spacing | None = None) -> list[Retina]:
+    """The lines of a volume's slices, in their order; a single B-scan is a volume of one slice.
 
-    >>> find_retina(np.zeros((496, 512), np.uint8)).reason
+    Lines are found in each slice alone first. Where a line differs from those of the two slices at either side by more
+    than `STRAY`, it is searched for again near them. At last each baseline is averaged with those of the next slices:
+    only their shapes, because the eye may have moved between slices. Slices of another size, or without a retina, are
+    not used as neighbours. A picture that cannot be segmented has a `Retina` with a reason; nothing is raised.
+
+    >>> find_retinas([np.zeros((496, 512), np.uint8)])[0].reason
     'one flat colour (every pixel is 0): there is nothing to see'
 
     Args:
-        scan: (H, W), or (H, W, 3) with equal channels; any numeric type and range.
-        spacing: None: `default_spacing`.
+        scans: (H, W), or (H, W, 3) with equal channels; any numeric type and range; in the order of the volume.
+        spacing: of all slices; None: `default_spacing`. Slices more than `APART` micrometres apart have no neighbours.
 
     Returns:
-        Lines over all W columns; where `valid` is False they only go on smoothly. `quality` is the contrast found
-        at both lines times the share of valid columns.
-    """
-    return _finish(_search(scan, spacing))
-
-
-def find_retinas(scans: Sequence[npt.NDArray[Any]], spacing: Spacing | None = None) -> list[Retina]:
-    """The lines of a volume's slices, in their order: each slice by itself, then held against its neighbours.
-
-    Where a line leaves those of up to two slices at either side by more than `STRAY`, it is looked for again near
-    them; at last the baseline is averaged with its next neighbours (the eye may have moved between them, so that only
-    the shapes count). Slices of another size, or without a retina, are no neighbours.
-
-    Args:
-        scans: as for `find_retina`; neighbours in the sequence are neighbours in the eye.
-        spacing: of all slices; with slices more than `APART` micrometres apart each stands alone.
+        Lines over all W columns; where `valid` is False they are a smooth continuation. `quality` is the contrast found
+        at both lines times the share of columns that show tissue.
     """
     found = [_search(scan, spacing) for scan in scans]
     if spacing is not None and spacing.between is not None and spacing.between > APART:
@@ -98,18 +80,18 @@ def find_retinas(scans: Sequence[npt.NDArray[Any]], spacing: Spacing | None = No
 
 @dataclass(frozen=True)
 class _Lines:
-    """A scan on the way to its `Retina`."""
+    """What was found in a scan before it is a `Retina`."""
 
     width: int  # of the scan
     coarse: Grid
     fine: Grid
     ilm: Floats  # on the fine grid
     rpe: Floats
-    look: Look
+    measured: LineQuality
 
 
 def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
-    """The lines; or at once a `Retina` with its reason where there is nothing to look for."""
+    """The lines; a `Retina` with its reason where the picture cannot be a scan."""
     values, reason = as_scan(scan)
     if values is None:
         width = np.shape(scan)[1] if np.ndim(scan) > 1 else 0
@@ -117,14 +99,14 @@ def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
         return Retina(nothing, nothing, nothing, np.zeros(width, np.bool_), 0.0, reason)
     spacing = default_spacing(*values.shape) if spacing is None else spacing
     known = known_pixels(values, scan.dtype == np.uint8)
-    coarse = to_grid(values, known, spacing, ROW, COLUMN)
-    fine = to_grid(values, known, spacing, spacing.axial, FINE_COLUMN)
-    ilm, rpe = _refined(coarse, fine, coarse_lines(coarse))
-    return _Lines(values.shape[1], coarse, fine, ilm, rpe, look_along(fine, ilm, rpe))
+    coarse = paths.to_grid(values, known, spacing, paths.ROW, paths.COLUMN)
+    fine = paths.to_grid(values, known, spacing, spacing.axial, paths.FINE_COLUMN)
+    ilm, rpe = _refined(coarse, fine, paths.coarse_lines(coarse))
+    return _Lines(values.shape[1], coarse, fine, ilm, rpe, measure_lines(fine, ilm, rpe))
 
 
 def _search_near(lines: _Lines | Retina, near: tuple[Floats, Floats]) -> _Lines | Retina:
-    """The lines again, near two others on the fine grid."""
+    """The lines searched for again, near two others on the fine grid."""
     if isinstance(lines, Retina):
         return lines
     coarse, fine = lines.coarse, lines.fine
@@ -132,41 +114,40 @@ def _search_near(lines: _Lines | Retina, near: tuple[Floats, Floats]) -> _Lines 
     places = (np.arange(width) + 0.5) * coarse.columns / fine.columns - 0.5
     outer = near[1] + HALF_RPE / fine.axial
     rows = [(np.interp(places, np.arange(len(line)), line) + 0.5) / coarse.rows - 0.5 for line in (near[0], outer)]
-    ilm, rpe = _refined(coarse, fine, coarse_lines(coarse, (rows[0], rows[1])))
-    return replace(lines, ilm=ilm, rpe=rpe, look=look_along(fine, ilm, rpe))
+    ilm, rpe = _refined(coarse, fine, paths.coarse_lines(coarse, (rows[0], rows[1])))
+    return replace(lines, ilm=ilm, rpe=rpe, measured=measure_lines(fine, ilm, rpe))
 
 
 def _refined(coarse: Grid, fine: Grid, lines: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
     """ILM and RPE on the fine grid from ILM and outer edge of the RPE on the coarse one."""
     width = fine.values.shape[1]
     ilm, rpe = (_rows(line, coarse, fine.columns, width) for line in lines)
-    return fine_line(fine, ilm, "ilm"), fine_line(fine, rpe - HALF_RPE / fine.axial, "rpe")
+    return paths.fine_line(fine, ilm, "ilm"), paths.fine_line(fine, rpe - HALF_RPE / fine.axial, "rpe")
 
 
 def _finish(lines: _Lines | Retina) -> Retina:
     if isinstance(lines, Retina):
         return lines
-    fine, look = lines.fine, lines.look
-    reason = look.reason()
-    if reason or look.score() < CLEARLY_UPRIGHT:
-        coarse, over = turned(lines.coarse), turned(fine)
-        other = look_along(over, *_refined(coarse, over, coarse_lines(coarse)))
-        reason = UPSIDE_DOWN if other.score() > look.score() and not other.reason() else reason
-    base = undisturbed(lines.rpe * fine.axial, look.weights(), fine.lateral) / fine.axial
+    fine, measured = lines.fine, lines.measured
+    reason = measured.reason()
+    if reason or measured.score() < CLEARLY_UPRIGHT:
+        coarse, over = paths.turned(lines.coarse), paths.turned(fine)
+        other = measure_lines(over, *_refined(coarse, over, paths.coarse_lines(coarse)))
+        reason = UPSIDE_DOWN if other.score() > measured.score() and not other.reason() else reason
+    base = undisturbed(lines.rpe * fine.axial, measured.weights(), fine.lateral) / fine.axial
     ilm, rpe, baseline = (_rows(line, fine, 1, lines.width) for line in (lines.ilm, lines.rpe, base))
-    valid = look.valid[np.arange(lines.width) // fine.columns]
-    return Retina(ilm, rpe, baseline, valid, look.quality(), reason)
+    valid = measured.valid[np.arange(lines.width) // fine.columns]
+    return Retina(ilm, rpe, baseline, valid, measured.quality(), reason)
 
 
 def _guide(found: Sequence[_Lines | Retina], index: int) -> tuple[Floats, Floats] | None:
-    """What the neighbours of a slice say of its two lines, where it strays from them; None where it does not."""
+    """The medians of a slice's two lines and those of its neighbours; None where it differs little from them."""
     own = found[index]
     if isinstance(own, Retina):
         return None
-    near = [
-        one for one in [*found[max(0, index - 2) : index], *found[index + 1 : index + 3]] if isinstance(one, _Lines)
-    ]
-    near = [one for one in near if one.fine.values.shape == own.fine.values.shape and not one.look.reason()]
+    beside = (*found[max(0, index - 2) : index], *found[index + 1 : index + 3])
+    near = [one for one in beside if isinstance(one, _Lines) and not one.measured.reason()]
+    near = [one for one in near if one.fine.values.shape == own.fine.values.shape]
     if len(near) < 2:
         return None
     ilm = np.median([own.ilm, *(_onto(one.ilm, own.ilm) for one in near)], axis=0)
@@ -176,7 +157,7 @@ def _guide(found: Sequence[_Lines | Retina], index: int) -> tuple[Floats, Floats
 
 
 def _with_neighbours(retinas: Sequence[Retina], index: int) -> Retina:
-    """A retina whose baseline is the mean of its own, twice, and those of the next slices that look alike."""
+    """A retina whose baseline is the mean of its own, twice, and those of the next slices of nearly the same shape."""
     own = retinas[index]
     curves = [own.baseline, own.baseline]
     for other in (*retinas[max(0, index - 1) : index], *retinas[index + 1 : index + 2]):
@@ -188,13 +169,12 @@ def _with_neighbours(retinas: Sequence[Retina], index: int) -> Retina:
 
 
 def _onto(line: Floats, own: Floats) -> Floats:
-    """A line of another slice, moved as a whole to where this one lies."""
-    moved: Floats = line + np.median(own - line)
-    return moved
+    """A line of another slice, moved as a whole to the height of this one."""
+    return line + np.median(own - line)
 
 
 def _rows(line: npt.NDArray[Any], grid: Grid, columns: int, width: int) -> npt.NDArray[np.float32]:
     """A line of a grid as rows of the scan, over `width` columns of which each is `columns` of the scan."""
     places = ((np.arange(width) + 0.5) * columns / grid.columns) - 0.5
-    rows: Lines = ((np.interp(places, np.arange(len(line)), line) + 0.5) * grid.rows - 0.5).astype(np.float32)
-    return rows
+    rows = (np.interp(places, np.arange(len(line)), line) + 0.5) * grid.rows - 0.5
+    return np.asarray(rows, np.float32)

@@ -10,7 +10,7 @@ from scipy.ndimage import label, maximum_filter, minimum_filter
 
 LEAST_SIDE = 64  # rows and columns
 WHITE = 0.97  # of the brightest pixel; JPEG leaves 250 to 255
-RING = 4  # pixels around white that JPEG has spoilt
+RING = 4  # pixels around white that JPEG has changed
 COLOURED = 0.06  # of the brightest pixel that the channels of a grey picture may differ by
 
 
@@ -20,9 +20,8 @@ def as_scan(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32] | None, 
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3)):
         return None, f"no B-scan: pixels of shape {pixels.shape}, expected (height, width)"
     if min(pixels.shape[:2]) < LEAST_SIDE:
-        return None, (
-            f"too small: {pixels.shape[0]} rows and {pixels.shape[1]} columns, expected at least {LEAST_SIDE} of each"
-        )
+        rows, columns = pixels.shape[:2]
+        return None, f"too small: {rows} rows and {columns} columns, expected at least {LEAST_SIDE} of each"
     if pixels.dtype.kind not in "iufb":
         return None, f"no B-scan: pixels of type {pixels.dtype}, expected numbers"
     values = pixels.astype(np.float32)
@@ -34,9 +33,8 @@ def as_scan(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32] | None, 
     if values.ndim == 3:
         differ = float(np.percentile(values.max(2) - values.min(2), 95)) / max(high - low, 1e-6)
         if differ > COLOURED:
-            return None, (
-                f"a colour picture: its channels differ by {differ:.0%} of the brightest; expected a grey OCT B-scan"
-            )
+            words = f"its channels differ by {differ:.0%} of the brightest; expected a grey OCT B-scan"
+            return None, f"a colour picture: {words}"
         values = values.mean(axis=2)
     return values, ""
 
@@ -55,5 +53,4 @@ def known_pixels(values: npt.NDArray[np.float32], eight_bit: bool) -> npt.NDArra
     areas, _ = label(maximum_filter(core, 5).astype(np.bool_) & white)
     outside = areas == areas[0, 0]
     inner = np.ascontiguousarray(outside[RING:-RING, RING:-RING])  # without what lies beyond the border
-    known: npt.NDArray[np.bool_] = maximum_filter(inner.view(np.uint8), 2 * RING + 1) == 0
-    return known
+    return np.asarray(maximum_filter(inner.view(np.uint8), 2 * RING + 1) == 0)

@@ -1,4 +1,4 @@
-"""How far the two lines of a retina can be trusted: contrast at each of them, and what a retina must look like."""
+"""How far the two lines of a retina can be trusted: the contrast at each of them, and what a retina must have."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LEAST_ILM, LEAST_CLEAR = 0.12, 0.55  # contrast at the inner surface, and the sh
 LEAST_RPE = 0.1  # contrast of the RPE with what lies above and below it, summed; neither may be below -half of it
 THICKNESS = (80.0, 1200.0)  # micrometres, of half the columns
 LEAST_UPRIGHT = 0.5  # share of columns where it is brighter below the RPE than above the ILM
-CLEARLY_UPRIGHT = 1.2  # score from which no upside-down scan was ever seen
+CLEARLY_UPRIGHT = 1.2  # no upside-down scan has had a score as high
 DISC = 0.2  # share of the width, at each end, that an optic disc may hide
-CLEAR = 0.2  # contrast that is seen at a glance
+CLEAR = 0.2  # contrast of a line that cannot be missed
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is seen along the lines of a grid, (w,) each; contrasts are -1..1, NaN where nothing is known."""
+class LineQuality:
+    """What is measured along the lines of a grid, (w,) each; contrasts are -1..1, NaN where nothing is known."""
 
     tissue: Bools  # columns where something bright lies between the lines
     valid: Bools  # columns to use: shadows within the retina too, but no white, no black margins, no optic disc
@@ -41,10 +41,9 @@ class Look:
         return _middle(self.ilm, self.tissue) + over + 0.5 * under + upright
 
     def weights(self) -> Floats:
-        """How much each column says of where the RPE lies, 0..1."""
-        seen = np.clip(np.nan_to_num(self.under) / (1.25 * CLEAR), 0.1, 1)
-        weights: Floats = np.where(self.valid, seen, 0).astype(np.float32)
-        return weights
+        """How far the RPE of each column is trusted, 0..1."""
+        trusted = np.clip(np.nan_to_num(self.under) / (1.25 * CLEAR), 0.1, 1)
+        return np.where(self.valid, trusted, 0).astype(np.float32)
 
     def quality(self) -> float:
         """0..1: geometric mean of the contrast at both lines, times the share of columns that show tissue."""
@@ -73,32 +72,32 @@ class Look:
         return ""
 
 
-def look_along(grid: Grid, ilm: Floats, rpe: Floats) -> Look:
-    """What the fine grid shows along its lines (w,)."""
-    seen = _Columns(grid)
-    retina, known = seen.mean(ilm, 0, rpe, 40), seen.share(ilm, 0, rpe, 40)
-    band = seen.mean(rpe, -16, rpe, 16)
+def measure_lines(grid: Grid, ilm: Floats, rpe: Floats) -> LineQuality:
+    """Measure the fine grid along its lines (w,)."""
+    columns = _Columns(grid)
+    mean = columns.mean
+    retina, known = mean(ilm, 0, rpe, 40), columns.known(ilm, 0, rpe, 40)
+    band = mean(rpe, -16, rpe, 16)
     dim = 2 * (FAINT + grid.noise)
 
     def contrast(bright: Floats, dark: Floats) -> Floats:
-        share: Floats = (bright - dark) / (np.abs(bright) + np.abs(dark) + dim)
-        return share
+        return (bright - dark) / (np.abs(bright) + np.abs(dark) + dim)
 
-    under, over = contrast(band, seen.mean(rpe, 30, rpe, 90)), contrast(band, seen.mean(rpe, -120, rpe, -50))
+    under, over = contrast(band, mean(rpe, 30, rpe, 90)), contrast(band, mean(rpe, -120, rpe, -50))
     bright = np.nan_to_num(retina) > LEAST_TISSUE
-    return Look(
+    return LineQuality(
         (known > 0.9) & bright,
         (known > 0.9) & ~_margins(grid, np.nan_to_num(retina), np.nan_to_num(under + over)),
-        contrast(seen.mean(ilm, 8, ilm, 60), seen.mean(ilm, -80, ilm, -8)),
+        contrast(mean(ilm, 8, ilm, 60), mean(ilm, -80, ilm, -8)),
         under,
         over,
-        seen.mean(rpe, 50, rpe, 220) - seen.mean(ilm, -200, ilm, -30),
+        mean(rpe, 50, rpe, 220) - mean(ilm, -200, ilm, -30),
         (rpe - ilm) * grid.axial,
     )
 
 
 class _Columns:
-    """Means of columns between two depths, from sums made once."""
+    """Means of columns between two depths, from cumulative sums."""
 
     def __init__(self, grid: Grid) -> None:
         self._axial, self._height = grid.axial, grid.values.shape[0]
@@ -109,24 +108,19 @@ class _Columns:
 
     def mean(self, top: Floats, first: float, bottom: Floats, last: float) -> Floats:
         """From `first` micrometres below line `top` to `last` below line `bottom`; NaN where nothing is known."""
-        begin, end = self._row(top, first), self._row(bottom, last)
+        begin, end = self._rows(top, first), self._rows(bottom, last)
         count = self._known[end, self._columns] - self._known[begin, self._columns]
         total = self._sums[end, self._columns] - self._sums[begin, self._columns]
-        mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        return mean
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    def share(self, top: Floats, first: float, bottom: Floats, last: float) -> Floats:
+    def known(self, top: Floats, first: float, bottom: Floats, last: float) -> Floats:
         """The share of the same rows that is known; 0 where the lines cross."""
-        begin, end = self._row(top, first), self._row(bottom, last)
+        begin, end = self._rows(top, first), self._rows(bottom, last)
         count = self._known[end, self._columns] - self._known[begin, self._columns]
-        share: Floats = np.where(end > begin, count / np.maximum(end - begin, 1), 0)
-        return share
+        return np.where(end > begin, count / np.maximum(end - begin, 1), 0)
 
-    def _row(self, line: Floats, micrometres: float) -> npt.NDArray[np.int64]:
-        rows: npt.NDArray[np.int64] = np.clip(np.rint(line + micrometres / self._axial), 0, self._height).astype(
-            np.int64
-        )
-        return rows
+    def _rows(self, line: Floats, micrometres: float) -> npt.NDArray[np.int64]:
+        return np.asarray(np.clip(np.rint(line + micrometres / self._axial), 0, self._height), np.int64)
 
 
 def _margins(grid: Grid, retina: Floats, contrast: Floats) -> Bools:
@@ -137,8 +131,7 @@ def _margins(grid: Grid, retina: Floats, contrast: Floats) -> Bools:
     columns = np.arange(width)
     black = (columns < _first(bright)) | (columns >= width - _first(bright[::-1]))
     disc = (columns < min(_first(seen), most)) | (columns >= width - min(_first(seen[::-1]), most))
-    margins: Bools = black | disc
-    return margins
+    return black | disc
 
 
 def _first(where: Bools) -> int:

@@ -50,8 +50,7 @@ class Grid:
         reach = max(abs(begin), abs(begin + size))
         sums = np.cumsum(np.pad(self.values, ((reach + 1, reach), (0, 0))), axis=0, dtype=np.float32)
         start = reach + begin
-        means: Floats = (sums[start + size : start + size + height] - sums[start : start + height]) / size
-        return means
+        return (sums[start + size : start + size + height] - sums[start : start + height]) / size
 
 
 def to_grid(values: Floats, known: Bools, spacing: Spacing, row: float, column: float) -> Grid:
@@ -79,10 +78,10 @@ def _by_vitreous(mean: Floats, known: Bools, axial: float) -> tuple[Floats, floa
     top = known & (np.cumsum(known, axis=0) <= max(1, round(VITREOUS / axial)))
     some = top.any(axis=0)
     floor = float(np.median(np.where(top, mean, 0).sum(axis=0)[some] / top.sum(axis=0)[some]))
-    quiet = mean[top & (mean - floor <= 2 * np.abs(mean[top] - floor).mean())]
+    vitreous = mean[top & (mean - floor <= 2 * np.abs(mean[top] - floor).mean())]
     span = max(float(np.percentile(mean[known], 99)) - floor, 1e-6)
     scaled = np.clip(np.where(known, (mean - floor) / span, 0), -0.5, 1.5)
-    return scaled.astype(np.float32), float(quiet.std()) / span if len(quiet) else 0.0
+    return scaled.astype(np.float32), float(vitreous.std()) / span if len(vitreous) else 0.0
 
 
 def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
@@ -104,8 +103,7 @@ def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple
 def _away(grid: Grid, line: Floats) -> Floats:
     """What it costs to leave a line by more than 40 micrometres: as much as no evidence at 120, and more beyond."""
     distance = np.abs(np.arange(grid.values.shape[0])[:, None] - line) * grid.axial
-    cost: Floats = np.clip((distance - 40) / 80, 0, 3)
-    return cost
+    return np.clip((distance - 40) / 80, 0, 3)
 
 
 def shortest(cost: Floats) -> Floats:
@@ -118,13 +116,12 @@ def shortest(cost: Floats) -> Floats:
     way = np.array(search.traceback((height - 1, width + 1)))
     way = way[(way[:, 1] > 0) & (way[:, 1] <= width)]
     count = np.bincount(way[:, 1] - 1, minlength=width)
-    line: Floats = (np.bincount(way[:, 1] - 1, way[:, 0], minlength=width) / count).astype(np.float32)
-    return line
+    return (np.bincount(way[:, 1] - 1, way[:, 0], minlength=width) / count).astype(np.float32)
 
 
 def fine_line(grid: Grid, centre: Floats, kind: Literal["ilm", "rpe"]) -> Floats:
     """The line (w,) once more on the fine grid, within `RIBBON` of `centre` (w,): an edge, or the middle of a band."""
-    half, more = max(2, round(RIBBON / grid.axial)), round(45 / grid.axial)  # `more`: what the means look at
+    half, more = max(2, round(RIBBON / grid.axial)), round(45 / grid.axial)  # `more`: the reach of the means
     offsets = np.arange(-half - more, half + more + 1)[:, None]
     columns = np.broadcast_to(np.arange(len(centre)), (len(offsets), len(centre)))
     ribbon = map_coordinates(
@@ -136,8 +133,7 @@ def fine_line(grid: Grid, centre: Floats, kind: Literal["ilm", "rpe"]) -> Floats
     else:
         cost = 1 - _scaled(straight.mean(-12, 12) - straight.mean(16, 44)) + 0.5 * np.abs(offsets) / half
     row = shortest(cost[more:-more]) - half
-    line: Floats = gaussian_filter1d(row, 1.0, mode="nearest") + centre
-    return line
+    return np.asarray(gaussian_filter1d(row, 1.0, mode="nearest") + centre)
 
 
 def _ilm_evidence(grid: Grid, reach: float) -> Floats:
@@ -163,19 +159,16 @@ def _rpe_cost(grid: Grid, ilm: Floats) -> Floats:
     deeper = np.maximum.accumulate(np.where(seen, band, 0)[::-1], axis=0)[::-1]
     deeper = np.pad(deeper[depth:], ((0, depth), (0, 0)))
     thin = np.clip((THIN - (rows - ilm) * grid.axial) / (THIN - THINNEST), 0, 1)
-    cost: Floats = 1 - evidence + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside
-    return cost
+    return np.asarray(1 - evidence + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside)
 
 
 def _scaled(step: Floats) -> Floats:
     """Positive steps by what an ordinary column has at its best place, at most 1."""
     usual = np.percentile(step.max(axis=0), 50)
-    scaled: Floats = np.clip(step / max(usual, 1e-3), 0, 1).astype(np.float32)
-    return scaled
+    return np.asarray(np.clip(step / max(usual, 1e-3), 0, 1), np.float32)
 
 
 def _blocks(values: Floats, rows: int, columns: int) -> Floats:
     height, width = -(-values.shape[0] // rows), -(-values.shape[1] // columns)
     padded = np.pad(values, ((0, height * rows - values.shape[0]), (0, width * columns - values.shape[1])))
-    sums: Floats = padded.reshape(height, rows, width, columns).sum((1, 3))
-    return sums
+    return np.asarray(padded.reshape(height, rows, width, columns).sum((1, 3)))

@@ -1,8 +1,4 @@
-"""Pictures of a retinal scan: its layers, its heat, what exceeds a level, and what became of it below.
-
-A B-scan is shown pixel for pixel, as readers know it, with bars for its two scales. Volumes are in `report.volume`,
-the table of their slices in `report.slices`.
-"""
+"""Pictures of a B-scan: its lines, its heat with contours of what exceeds a level, and bands made of it below."""
 
 from __future__ import annotations
 
@@ -14,22 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from anotwin.errors import DataError
+from anotwin.report import scales
 from anotwin.report.canvas import new_figure, save_figure, shorten
-from anotwin.report.overlay import UInt8, Window, display_window, overlay, overlay_map, to_display
-from anotwin.report.scales import (
-    BAR_ROOM,
-    HEAD,
-    LEFT,
-    Place,
-    Style,
-    draw_heat_bar,
-    draw_keys,
-    draw_length,
-    draw_picture,
-    draw_title,
-    top_of,
-)
+from anotwin.report.overlay import UInt8, display_window, overlay, overlay_map, to_display
+from anotwin.report.scales import BAR_ROOM, HEAD, LEFT, Place, Style
 
 if TYPE_CHECKING:
     from anotwin.domains.oct.layers.find import Retina
@@ -63,63 +47,52 @@ def scan_figure(
     retina: Retina | None = None,
     spacing: Spacing | None = None,
     bands: Mapping[str, Array] | None = None,
-    window: Window | None = None,
 ) -> None:
     """Draw a B-scan, and again with its heat and the contours of what exceeds a level; save the figure.
 
     Args:
         pixels: (H, W) or (H, W, 3) native.
-        heat: (H, W), 1 = the loudest 0.5 % of normal pixels; NaN is drawn as none. None: the scan alone.
+        heat: (H, W), 1: the heat that 0.5 % of normal pixels exceed; NaN is drawn as none. None: the scan alone.
         path: ``.png``, ``.pdf`` or ``.svg``.
         title: one line above the figure.
         level: contours are drawn where the heat crosses it.
-        retina: whose lines to draw on the scan, with the reason where it was refused; None: no lines. Columns without
-            tissue have none.
+        retina: whose lines to draw where there is tissue, and why it was refused; None: no lines.
         spacing: for the two bars of length; None: no bars.
         bands: further pictures below, name -> (h, w) in [-1, 1]: the flattened retina, its counterpart ...
-        window: native values to show black and white; None: from the scan itself.
 
     Raises:
-        DataError: heat, lines or bands whose shape does not fit, or the disk refuses.
+        DataError: heat whose shape does not fit, or the disk refuses.
     """
     bands = bands or {}
-    _check(pixels, heat, retina, bands, path)
-    panels = _panels(pixels.shape, top_of(title), 1 if heat is None else 2, 0.0 if retina is None else _NAMES)
+    panels = _panels(pixels.shape, scales.top_of(title), 1 if heat is None else 2, 0.0 if retina is None else _NAMES)
     scan, last = panels[0], panels[-1]
     places = _band_places(bands, last)
     bottom = max(place.bottom for place in [last, *places])
     right = max(last.right + (LEFT if heat is None else BAR_ROOM), _NARROWEST)
     figure = new_figure(right, bottom + (0.15 if places else _KEY))
-    draw_title(figure, title)
-    shown = window or display_window(pixels)
+    scales.draw_title(figure, title)
+    shown = display_window(pixels)
     reason = f": {retina.reason}" if retina is not None and retina.reason else ""
-    axes = draw_picture(figure, scan, to_display(pixels, *shown), shorten(f"scan{reason}", int(17 * scan.width)))
+    axes = scales.draw_picture(figure, scan, to_display(pixels, *shown), shorten(f"scan{reason}", int(17 * scan.width)))
     if retina is not None:
         _draw_lines(axes, retina)
-        draw_keys(figure, scan.left, scan.bottom + 0.14, dict(LINES.values()))
+        scales.draw_keys(figure, scan.left, scan.bottom + 0.14, dict(LINES.values()))
     if spacing is not None:
-        draw_length(axes, pixels.shape, spacing.lateral)
-        draw_length(axes, pixels.shape, spacing.axial, upright=True)
+        scales.draw_length(axes, pixels.shape, spacing.lateral)
+        scales.draw_length(axes, pixels.shape, spacing.axial, upright=True)
     if heat is not None:
-        contours = _draw_contours(draw_picture(figure, last, overlay(pixels, heat, shown), "heat"), heat, level)
+        contours = _draw_contours(scales.draw_picture(figure, last, overlay(pixels, heat, shown), "heat"), heat, level)
         found = {f"heat above {level:g}": CONTOUR} if contours else {f"no heat above {level:g}": NO_LINE}
-        draw_keys(figure, last.left, last.bottom + 0.14, found)
-        draw_heat_bar(figure, last, overlay_map())
+        scales.draw_keys(figure, last.left, last.bottom + 0.14, found)
+        scales.draw_heat_bar(figure, last, overlay_map())
     for (name, band), place in zip(bands.items(), places, strict=True):
-        draw_picture(figure, place, to_display(band, -1.0, 1.0), name)
+        scales.draw_picture(figure, place, to_display(band, -1.0, 1.0), name)
     save_figure(figure, path)
 
 
-def lined(pixels: Array, retina: Retina, window: Window | None = None) -> UInt8:
-    """A B-scan with its lines in its own pixels, uint8 RGB (H, W, 3): for sheets of many scans.
-
-    Args:
-        pixels: (H, W) or (H, W, 3) native.
-        retina: whose lines to draw, each a pixel wide, in the colours of `LINES`.
-        window: native values to show black and white; None: from the scan itself.
-    """
-    _check(pixels, None, retina, {}, "lined")
-    picture = to_display(pixels, *(window or display_window(pixels)))
+def lined(pixels: Array, retina: Retina) -> UInt8:
+    """A B-scan (H, W) or (H, W, 3) with lines a pixel wide in the colours of `LINES`: uint8 RGB (H, W, 3)."""
+    picture = to_display(pixels, *display_window(pixels))
     height, width = picture.shape[:2]
     for name, (_, (colour, dashes)) in LINES.items():
         line = np.where(retina.valid, getattr(retina, name), np.nan)
@@ -134,24 +107,8 @@ def lined(pixels: Array, retina: Retina, window: Window | None = None) -> UInt8:
     return picture
 
 
-def _check(
-    pixels: Array, heat: Array | None, retina: Retina | None, bands: Mapping[str, Array], where: str | Path
-) -> None:
-    if heat is not None and heat.shape != pixels.shape[:2]:
-        raise DataError(
-            f"{where}: heat of {heat.shape} for a scan of {pixels.shape}; expected the same height and width"
-        )
-    if retina is not None and len(retina.ilm) != pixels.shape[1]:
-        raise DataError(
-            f"{where}: lines of {len(retina.ilm)} columns for a scan of {pixels.shape}; expected one a column"
-        )
-    for name, band in bands.items():
-        if band.ndim != 2 or 0 in band.shape:
-            raise DataError(f"{where}: {name} of shape {band.shape}; expected (h, w)")
-
-
 def _panels(shape: tuple[int, ...], top: float, count: int, names: float) -> list[Place]:
-    """The scan, over words as wide as `names`, and its heat, if any: beside it, or below where they are wide."""
+    """The scan, at least as wide as `names`, and its heat, if any: beside it, or below where they are wide."""
     stacked = count == 1 or shape[1] > _WIDE * shape[0]
     width = min(_ALONE if stacked else _BESIDE, _TALLEST * shape[1] / shape[0])
     scan = Place(LEFT, top, max(width, 1.5), max(width * shape[0] / shape[1], 0.4))

@@ -16,23 +16,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from anotwin.errors import DataError
+from anotwin.report import scales
 from anotwin.report.canvas import BLUE, INK, VERMILLION, box, new_figure, save_figure, shorten, tidy, write
 from anotwin.report.overlay import heat_rgb
-from anotwin.report.scales import (
-    BAR_ROOM,
-    LEFT,
-    Place,
-    draw_heat_bar,
-    draw_length,
-    draw_picture,
-    draw_title,
-    heat_map,
-    top_of,
-)
+from anotwin.report.scales import BAR_ROOM, LEFT, Place
 
 if TYPE_CHECKING:
     from anotwin.domains.oct.records import Spacing
-    from anotwin.domains.oct.report.slices import SliceRow
+    from anotwin.domains.oct.report.tables import SliceRow
     from anotwin.records import Array
 
 DEPTH = 10  # rows whose mean is a column's heat from above: 40 micrometres, as high as small drusen
@@ -44,7 +35,7 @@ _MOST_NAMED = 6  # lines of slices without a result
 
 
 def en_face(heats: Sequence[Array | None], depth: int = DEPTH) -> npt.NDArray[np.float32]:
-    """The heat of a volume from above, (slices, W) float32: of each column the mean of its loudest `depth` rows.
+    """The heat of a volume from above, (slices, W) float32: of each column the mean of its `depth` highest rows.
 
     A maximum would show the noise of hundreds of rows, a mean over all rows would lose what is thin. Slices without a
     result (None), or of another width than most, are NaN.
@@ -75,7 +66,7 @@ def volume_figure(
     Slices without a result are hatched, and named below with the reason.
 
     Args:
-        heats: of each slice in order its heat (H, W), 1 = the loudest 0.5 % of normal pixels; None: no result.
+        heats: (H, W) of each slice in order, 1: the heat that 0.5 % of normal pixels exceed; None: no result.
         path: ``.png``, ``.pdf`` or ``.svg``.
         title: one line above the figure.
         spacing: for true proportions and a bar of length; without the distance of slices the map is not to scale.
@@ -83,26 +74,22 @@ def volume_figure(
         threshold: of the scores; anomalous = score > threshold.
 
     Raises:
-        DataError: no slice with a result, a row outside the volume, or the disk refuses.
+        DataError: no slice with a result, or the disk refuses.
     """
-    outside = [row.slice for row in rows if not 0 <= row.slice < len(heats)]
-    if outside or all(heat is None for heat in heats):
-        found = f"a row of slice {outside[0]}" if outside else "no slice with a result"
-        raise DataError(f"{path}: {found} among {len(heats)} slices; expected at least one, and rows of these slices")
     flat = en_face(heats)
     step = spacing.between / spacing.lateral if spacing is not None and spacing.between is not None else None
-    place = _map_place(flat.shape, step, top_of(title))
+    place = _map_place(flat.shape, step, scales.top_of(title))
     right = place.right + BAR_ROOM + (0.5 + _PROFILE if rows else 0.0) + 0.1
     missing = wrap(_missing(heats, rows), int(18 * right), max_lines=_MOST_NAMED, placeholder=" ...")
     below = place.bottom + (0.62 if rows else 0.5)  # for the words of the axes
     figure = new_figure(right, below + 0.15 * len(missing) + 0.05)
-    draw_title(figure, title)
+    scales.draw_title(figure, title)
     deep = f"{DEPTH} rows" if spacing is None else f"{DEPTH * spacing.axial:.0f} µm"
-    axes = draw_picture(figure, place, heat_rgb(flat), f"heat from above: mean of the loudest {deep}", "nearest")
+    axes = scales.draw_picture(figure, place, heat_rgb(flat), f"heat from above: mean of the loudest {deep}", "nearest")
     _dress_map(axes, flat, "column" if step else "column (not to scale)")
     if spacing is not None:
-        draw_length(axes, flat.shape, spacing.lateral)
-    draw_heat_bar(figure, place, heat_map())
+        scales.draw_length(axes, flat.shape, spacing.lateral)
+    scales.draw_heat_bar(figure, place, scales.heat_map())
     if rows:
         left = place.right + BAR_ROOM + 0.5
         beside = box(figure, left, place.top, _PROFILE, place.height)

@@ -1,4 +1,4 @@
-"""Of a scan the patch that its heat points to, as the model saw it: the paper's four rows show patches."""
+"""The patch of a scan with the most heat, as the model saw it: the paper's four rows show patches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,8 @@ STEP = 8  # of a patch's side: places are tried so far apart
 def highest_heat_patch(finding: Finding, size: int, spacing: Spacing | None = None) -> Finding | None:
     """The finding of a scan, with pictures (S, S) of the patch of the flattened retina that has the most heat.
 
-    Args:
-        finding: with pictures and a retina.
-        size: S, the side of a patch.
-        spacing: as the scan's retina was found with.
-
-    Returns:
-        None where there are no pictures, or no place for a patch. Query and counterpart are uint8, 0 for -1, 255 for 1.
+    Query and counterpart are uint8, 0 for -1 and 255 for 1. None where the finding has no pictures or no retina, or the
+    retina no place for a patch. `spacing` is that with which the retina was found.
     """
     query, difference, heat = finding.query, finding.difference, finding.heatmap
     if query is None or difference is None or heat is None or finding.evidence is None or finding.evidence.reason:

@@ -1,4 +1,4 @@
-"""Contact sheets: many scans with the lines that were found in them, or many bands laid flat, on one page to judge."""
+"""Contact sheets: many scans with the lines that were found in them, or many flattened scans, on one page."""
 
 from __future__ import annotations
 
@@ -31,17 +31,14 @@ _SIZE, _LINE = 12, 15  # pixels: of letters, and from line to line
 _LETTER = 6.6  # pixels that a letter takes on average
 KEYS = {  # what stands above a page, and its colours
     "scans": {name: colour for name, (colour, _) in LINES.values()} | {"(behind the name: quality, 0 to 1)": "#FFFFFF"},
-    "bands": {"laid flat on the undisturbed RPE": "#FFFFFF", "tinted: not valid, not used": "#8CBFFF"},
+    "bands": {"flattened along the undisturbed RPE": "#FFFFFF", "tinted: not valid, not used": "#8CBFFF"},
 }
 _INVALID = np.array([0.55, 0.75, 1.0])  # what of red, green and blue is left where a band is not valid
 
 
 @dataclass
 class Sheets:
-    """Pages ``scans-01.png`` and so on, each written as soon as it is full: memory does not grow with the scans.
-
-    Raises DataError where the disk refuses.
-    """
+    """Pages ``scans-01.png`` and so on, each written as soon as it is full; raises DataError where the disk refuses."""
 
     folder: Path
     kind: Literal["scans", "bands"]
@@ -49,12 +46,12 @@ class Sheets:
     _paths: list[Path] = field(default_factory=list)
 
     def add_scan(self, pixels: Array | None, retina: Retina | None, name: str) -> None:
-        """A scan with its lines, stretched to `TILE`, and its name; in words why it has none, or could not be read."""
+        """A scan with its lines, stretched to `TILE`, below its name and, where it has none, the reason."""
         picture = np.zeros((*TILE, 3), np.uint8) if pixels is None else _stretched(pixels, retina)
         self._add(_labelled(picture, name))
 
     def add_band(self, flat: Flat, name: str) -> None:
-        """A scan laid flat; what is not valid is tinted blue."""
+        """A flattened scan; what is not valid is tinted blue."""
         picture = to_display(flat.pixels, -1.0, 1.0)
         picture[~flat.valid] = (picture[~flat.valid] * _INVALID).astype(np.uint8)
         self._add(_labelled(picture, name))
@@ -92,7 +89,7 @@ class Sheets:
 
 
 def _stretched(pixels: Array, retina: Retina | None) -> UInt8:
-    """A scan of `TILE` with its lines, which are drawn afterwards: a line a pixel wide would not survive it."""
+    """A scan of `TILE` with its lines, which are drawn afterwards: resizing would remove lines a pixel wide."""
     height, width = pixels.shape[:2]
     picture = Image.fromarray(to_display(pixels, *display_window(pixels))).resize(TILE[::-1], Image.Resampling.BOX)
     small = np.array(picture)
@@ -108,7 +105,7 @@ def _stretched(pixels: Array, retina: Retina | None) -> UInt8:
 
 
 def _key(words: dict[str, str], least: int) -> UInt8:
-    """What the colours of a page mean: a black strip, at least so wide, with words in them."""
+    """What the colours of a page mean: words in these colours on a black strip, at least so wide."""
     width = 4 + sum(int(_font().getlength(text)) + 17 for text in words)
     strip = Image.new("RGB", (max(width, least), _LINE + 5))
     left = 4.0

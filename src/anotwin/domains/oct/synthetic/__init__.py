@@ -1,1 +1,1 @@
-"""Made-up OCT scans with known layers and lesions."""
+"""Synthetic OCT scans with known layers and lesions."""

@@ -1,4 +1,4 @@
-"""The shape of made-up retinas: where each layer and each lesion lies. `synthetic_retina` draws it.
+"""The shape of synthetic retinas: where each layer and each lesion lies. `synthetic.retina` draws them.
 
 Everything is a function of the place on the retina: x across a scan and y across the slices of a volume, millimetres
 from the middle of the middle slice. Heights are micrometres above the middle of the undisturbed RPE.
@@ -6,7 +6,7 @@ from the middle of the middle slice. Heights are micrometres above the middle of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,24 +19,25 @@ from anotwin.seeding import derive
 Floats = npt.NDArray[np.floating[Any]]
 Kind = Literal["cyst", "fluid", "druse", "detachment", "focus"]
 
-# Boundaries from above to below, each the upper end of the layer named behind it.
-BOUNDARIES = (
-    "ilm",  # nerve fibre layer
-    "fibres",  # ganglion cells and inner plexiform layer
-    "ipl",  # inner nuclear layer
-    "inl",  # outer plexiform layer
-    "opl",  # outer nuclear layer
-    "elm",  # external limiting membrane
-    "elm_low",  # myoids
-    "ez",  # ellipsoid zone
-    "ez_low",  # interdigitation zone
-    "iz_low",  # fluid below the retina: no thickness unless a lesion gives it one
-    "rpe_top",  # RPE, its upper half
-    "rpe",  # its lower half
-    "rpe_low",  # what lies below a druse or a detachment: likewise
-    "bruch",  # Bruch's membrane
-    "choroid",
-)
+# Boundaries from above to below, each the upper end of the layer named behind it; and the grey levels at the upper and
+# the lower end of that layer, read off 60 normal scans. Zero: the level depends on thickness or on the lesion.
+BOUNDARIES = {
+    "ilm": (0, 0),  # nerve fibre layer
+    "fibres": (86, 80),  # ganglion cells and inner plexiform layer
+    "ipl": (58, 56),  # inner nuclear layer
+    "inl": (82, 76),  # outer plexiform layer
+    "opl": (54, 50),  # outer nuclear layer
+    "elm": (66, 66),  # external limiting membrane
+    "elm_low": (54, 62),  # myoids
+    "ez": (188, 188),  # ellipsoid zone
+    "ez_low": (128, 128),  # interdigitation zone
+    "iz_low": (27, 27),  # fluid below the retina: no thickness unless a lesion gives it one
+    "rpe_top": (165, 212),  # RPE, its upper half
+    "rpe": (212, 150),  # its lower half
+    "rpe_low": (0, 0),  # what lies below a druse or a detachment: no thickness unless a lesion gives it one
+    "bruch": (150, 112),  # Bruch's membrane
+    "choroid": (0, 0),
+}
 AT = {name: index for index, name in enumerate(BOUNDARIES)}
 # Usual height of a lesion as a share of its width, and the most, in micrometres.
 _USUAL_HEIGHT: dict[Kind, tuple[float, float]] = {
@@ -61,8 +62,8 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class RetinaLook:
-    """How a scan was taken: everything that is neither the eye nor its illness."""
+class Appearance:
+    """How a scan was taken: everything that depends neither on the eye nor on its lesions."""
 
     tilt: float = 0.0  # fall of the retina from left to right, as a share of the scan's height
     bend: float = 0.04  # how much higher the ends lie than the middle, likewise
@@ -76,11 +77,11 @@ class RetinaLook:
     shear: int = 0  # and the further rows, from the left to the right end
 
 
-def draw_look(seed: int) -> RetinaLook:
-    """The look that `seed` stands for, in the ranges of everyday scans; two in three were moved by registration."""
+def draw_appearance(seed: int) -> Appearance:
+    """An appearance drawn by `seed`, in the ranges of real scans; two in three were moved by registration."""
     rng = np.random.default_rng(derive(seed, "look"))
     moved = rng.random() < 0.67
-    return RetinaLook(
+    return Appearance(
         tilt=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
         bend=rng.uniform(-0.01, 0.09),
         depth=rng.uniform(0.05, 0.8),
@@ -94,57 +95,46 @@ def draw_look(seed: int) -> RetinaLook:
     )
 
 
-@dataclass(frozen=True)
 class Eye:
     """One retina, drawn from its seed."""
 
-    seed: int
-    fovea: float  # x of its middle
-    pit: float  # radius of the foveal pit, millimetres
-    disc: int  # 1: the optic disc lies to the right, where the nerve fibres are thicker; -1: to the left
-    thick: float  # of the inner retina, 1: average
-    choroid: float  # thickness, 1: average
-    phases: Floats  # (6,) of its gentle waves
-
-
-def draw_eye(seed: int) -> Eye:
-    rng = np.random.default_rng(derive(seed, "eye"))
-    return Eye(
-        seed,
-        fovea=rng.uniform(-0.35, 0.35),
-        pit=rng.uniform(0.42, 0.62),
-        disc=int(rng.choice([-1, 1])),
-        thick=rng.uniform(0.9, 1.12),
-        choroid=rng.uniform(0.8, 1.3),
-        phases=rng.uniform(0, 2 * np.pi, 6),
-    )
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(derive(seed, "eye"))
+        self.seed = seed
+        self.fovea = rng.uniform(-0.35, 0.35)  # x of its middle
+        self.pit = rng.uniform(0.42, 0.62)  # radius of the foveal pit, millimetres
+        # 1: the optic disc lies to the right, where the nerve fibres are thicker; -1: to the left
+        self.disc = int(rng.choice([-1, 1]))
+        self.thick = rng.uniform(0.9, 1.12)  # of the inner retina, 1: average
+        self.choroid = rng.uniform(0.8, 1.3)  # thickness, 1: average
+        self.phases = rng.uniform(0, 2 * np.pi, 6)  # of its gentle waves
 
 
 @dataclass(frozen=True)
-class View:
-    """An eye as one scan takes it."""
+class SliceGeometry:
+    """Where the pixels of a slice lie on the eye."""
 
     height: int
     width: int
     spacing: Spacing
-    look: RetinaLook
+    appearance: Appearance
     eye: Eye
+    y: float = 0.0  # millimetres from the middle slice
 
     @property
     def x(self) -> Floats:
         """(W,) millimetres."""
-        x: Floats = (np.arange(self.width) - (self.width - 1) / 2) * self.spacing.lateral / 1000
-        return x
+        return (np.arange(self.width) - (self.width - 1) / 2) * self.spacing.lateral / 1000
 
     @property
     def moved(self) -> Floats:
         """(W,) whole rows: registration moves columns of pixels, hence the steps in its white edges."""
-        moved: Floats = np.rint(self.look.shift + self.look.shear * np.linspace(-0.5, 0.5, self.width))
-        return moved
+        return np.rint(self.appearance.shift + self.appearance.shear * np.linspace(-0.5, 0.5, self.width))
 
 
-def healthy(eye: Eye, x: Floats, y: float) -> Floats:
+def healthy(geometry: SliceGeometry) -> Floats:
     """Heights of `BOUNDARIES` without lesions, (K, W) micrometres above the middle of the RPE."""
+    eye, x, y = geometry.eye, geometry.x, geometry.y
     r = np.hypot(x - eye.fovea, y)
     pit = 1 - np.exp(-((r / eye.pit) ** 2))
     hump = np.exp(-(((r - 1.0) / 1.1) ** 2))
@@ -168,75 +158,62 @@ def healthy(eye: Eye, x: Floats, y: float) -> Floats:
         0,
     ]
     layers = np.stack([np.broadcast_to(np.asarray(layer, np.float64), x.shape) for layer in thickness])
-    heights: Floats = layers[::-1].cumsum(0)[::-1]
-    above: Floats = heights - heights[AT["rpe"]]
-    return above
+    heights = layers[::-1].cumsum(0)[::-1]
+    return np.asarray(heights - heights[AT["rpe"]])
 
 
-def baseline(view: View, y: float) -> Floats:
-    """Rows of the middle of the undisturbed RPE, (W,).
-
-    Raises:
-        SettingsError: a retina so tilted, bent or moved does not fit into the scan.
-    """
-    look, eye, x, moved, spacing = view.look, view.eye, view.x, view.moved, view.spacing
-    half = view.width * spacing.lateral / 2000
+def baseline(geometry: SliceGeometry) -> Floats:
+    """Rows of the middle of the undisturbed RPE, (W,); raises SettingsError where the retina does not fit the scan."""
+    appearance, eye, x, moved, spacing = geometry.appearance, geometry.eye, geometry.x, geometry.moved, geometry.spacing
+    half = geometry.width * spacing.lateral / 2000
 
     def form(y: float) -> Floats:
-        bow = look.tilt * x / half / 2 - look.bend * (x**2 + y**2) / half**2
+        bow = appearance.tilt * x / half / 2 - appearance.bend * (x**2 + y**2) / half**2
         ripple = np.sin(1.7 * x + 0.9 * y + eye.phases[2]) + 0.4 * np.sin(4.1 * x + 1.9 * y + eye.phases[3])
-        rows: Floats = view.height * bow + 4 * ripple / spacing.axial + moved
-        return rows
+        return np.asarray(geometry.height * bow + 4 * ripple / spacing.axial + moved)
 
     middle = form(0.0)
-    top = middle - healthy(eye, x, 0.0)[0] / spacing.axial
-    highest = (np.maximum(moved, 0) + 0.14 * view.height - top).max()  # above is room for lesions to lift the retina
-    lowest = (np.minimum(moved, 0) + view.height - 150 / spacing.axial - middle).min()
+    top = middle - healthy(replace(geometry, y=0.0))[0] / spacing.axial
+    highest = (
+        np.maximum(moved, 0) + 0.14 * geometry.height - top
+    ).max()  # above is room for lesions to lift the retina
+    lowest = (np.minimum(moved, 0) + geometry.height - 150 / spacing.axial - middle).min()
     if lowest < highest:
         raise SettingsError(
             f"synthetic retina: this tilt, bend, shift and shear need {highest - lowest:.0f} rows more than the "
-            f"{view.height} of the scan; ask for a greater height or a flatter RetinaLook"
+            f"{geometry.height} of the scan; ask for a greater height or a flatter Appearance"
         )
-    rows: Floats = form(y) + highest + look.depth * (lowest - highest)
-    return rows
+    return np.asarray(form(geometry.y) + highest + appearance.depth * (lowest - highest))
 
 
-@dataclass(frozen=True)
 class Site:
-    """A lesion with what its seed adds."""
+    """Where and how large lesion `number` is; what it leaves open is drawn from the eye's seed."""
 
-    lesion: Lesion
-    x: float
-    y: float
-    radius: float  # millimetres
-    height: float  # micrometres
-    inner: bool  # a cyst in the inner nuclear layer instead of the outer
-    depth: float  # of a focus: 0 at the outer limiting membrane, 1 above the inner nuclear layer
+    def __init__(self, geometry: SliceGeometry, number: int, lesion: Lesion) -> None:
+        rng = np.random.default_rng(derive(geometry.eye.seed, "lesion", number))
+        drawn = rng.uniform(0.2, 0.8)
+        self.lesion = lesion
+        self.inner = bool(rng.random() < 0.5)  # a cyst in the inner nuclear layer instead of the outer
+        self.depth = rng.uniform(0.1, 0.9)  # of a focus: 0 at the outer limiting membrane, 1 at the inner nuclear layer
+        share, most = _USUAL_HEIGHT[lesion.kind]
+        self.height = min(share * lesion.size_um, most) if lesion.height_um is None else lesion.height_um
+        self.radius = lesion.size_um / 2000  # millimetres
+        column = round((drawn if lesion.at is None else lesion.at) * (geometry.width - 1))  # none falls between columns
+        self.x, self.y = float(geometry.x[column]), lesion.away_um / 1000
 
-    def distance(self, x: Floats, y: float) -> Floats:
+    def distance(self, geometry: SliceGeometry) -> Floats:
         """(W,) from its middle, squared, 1 at its rim."""
-        squared: Floats = ((x - self.x) ** 2 + (y - self.y) ** 2) / self.radius**2
-        return squared
+        return ((geometry.x - self.x) ** 2 + (geometry.y - self.y) ** 2) / self.radius**2
 
 
-def draw_site(view: View, number: int, lesion: Lesion) -> Site:
-    rng = np.random.default_rng(derive(view.eye.seed, "lesion", number))
-    drawn, inner, depth = rng.uniform(0.2, 0.8), bool(rng.random() < 0.5), rng.uniform(0.1, 0.9)
-    share, most = _USUAL_HEIGHT[lesion.kind]
-    height = min(share * lesion.size_um, most) if lesion.height_um is None else lesion.height_um
-    at = drawn if lesion.at is None else lesion.at
-    x = float(view.x[round(at * (view.width - 1))])  # on a column, so that none is too small to be seen
-    return Site(lesion, x, lesion.away_um / 1000, lesion.size_um / 2000, height, inner, depth)
-
-
-def lift(heights: Floats, site: Site, x: Floats, y: float) -> None:
+def lift(heights: Floats, site: Site, geometry: SliceGeometry) -> None:
     """Move the boundaries (K, W) above a lesion, in place. The baseline, Bruch's membrane, never moves."""
-    distance = site.distance(x, y)
+    distance = site.distance(geometry)
     dome = np.clip(1 - distance, 0, None) ** 1.5
     match site.lesion.kind:
         case "cyst":  # a wide swelling, by what the layer cannot take in and no less than half the cyst's height
             lowest = AT["ipl" if site.inner else "opl"]
-            own = float(np.interp(site.x, x, heights[lowest] - heights[lowest + 1]))
+            own = float(np.interp(site.x, geometry.x, heights[lowest] - heights[lowest + 1]))
             width = 2.25 + (0.35 / site.radius) ** 2  # of the swelling, squared, in radii of the cyst
             lifted = max(0.5 * site.height, site.height - 0.7 * own) * np.exp(-distance / width)
         case "fluid":

@@ -1,7 +1,7 @@
-"""Made-up retinal OCT scans with known layers and lesions, in the manner of a Heidelberg Spectralis.
+"""Synthetic retinal OCT scans with known layers and lesions, like those of a Heidelberg Spectralis.
 
-Every line and every lesion is a function of the place on the retina (`synthetic_anatomy`), drawn at fractions of rows;
-the truth that comes back is that function, not a measurement of the picture. A grey level is the square root of a
+Every line and every lesion is a function of the place on the retina (`synthetic.anatomy`), drawn at fractions of rows;
+the truth that is returned is that function, not a measurement of the picture. A grey level is the square root of a
 signal that speckle multiplies and to which the detector adds noise; below zero is black.
 
 The optic disc, the vitreous' membranes, shadows of lesions and the eye's motion between slices are left out.
@@ -10,7 +10,8 @@ The optic disc, the vitreous' membranes, shadows of lesions and the eye's motion
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,46 +20,28 @@ from scipy.ndimage import gaussian_filter
 from anotwin.domains.oct.records import Spacing
 from anotwin.domains.oct.synthetic.anatomy import (
     AT,
+    BOUNDARIES,
     KINDS,
+    Appearance,
+    Eye,
     Floats,
-    Kind,
     Lesion,
-    RetinaLook,
     Site,
-    View,
+    SliceGeometry,
     baseline,
-    draw_eye,
-    draw_look,
-    draw_site,
+    draw_appearance,
     healthy,
     lift,
 )
 from anotwin.errors import SettingsError
 from anotwin.seeding import derive
 
-__all__ = ["Kind", "Lesion", "PlantedLesion", "RetinaLook", "RetinaScan", "draw_look", "retina_scan", "retina_volume"]
+__all__ = ["Appearance", "Lesion", "PlantedLesion", "RetinaScan", "retina_scan", "retina_volume"]
 
 Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 
-# Grey levels at the upper and the lower end of each layer, read off 60 normal scans; layers as in BOUNDARIES. The nerve
-# fibres' level follows their thickness, and that below the RPE depends on the lesion.
-_LEVELS = (
-    (0, 0),  # fibres
-    (86, 80),  # ganglion cells, inner plexiform
-    (58, 56),  # inner nuclear
-    (82, 76),  # outer plexiform
-    (54, 50),  # outer nuclear
-    (66, 66),  # outer limiting membrane
-    (54, 62),  # myoids
-    (188, 188),  # ellipsoid zone
-    (128, 128),  # interdigitation zone
-    (27, 27),  # fluid
-    (165, 212),  # RPE, upper half
-    (212, 150),  # RPE, lower half
-    (0, 0),  # below a druse
-    (150, 112),  # Bruch's membrane
-)
+_LEVELS = np.array(list(BOUNDARIES.values())[:-1], np.float64)  # (K - 1, 2); the choroid has levels of its own
 _VITREOUS = 23.0
 _BELOW_RPE = {"druse": 112.0, "detachment": 46.0}
 _CYST, _FOCUS = 25.0, 205.0
@@ -74,7 +57,7 @@ _RIM = np.array([1, 2, 2.5, 2.5, 2.5, 1, 1, 1, 1, 1, 1, 0.3, 1, 1, 1])
 
 @dataclass(frozen=True)
 class PlantedLesion:
-    """A lesion as it lies in one slice."""
+    """A lesion in one slice."""
 
     lesion: Lesion
     column: float  # of its middle
@@ -84,7 +67,7 @@ class PlantedLesion:
 
 @dataclass(frozen=True)
 class RetinaScan:
-    """A slice with its truth. Row r is the middle of the pixels of row r; lines are in the pixels of the scan."""
+    """A slice with its truth. Lines are in rows of the scan; a whole number is the middle of a pixel."""
 
     pixels: Images  # (H, W)
     ilm: Floats  # (W,) row of the upper rim of the inner limiting membrane: where dark turns bright
@@ -101,27 +84,27 @@ def retina_scan(
     height: int = 496,
     width: int = 512,
     lesions: Sequence[Lesion] = (),
-    look: RetinaLook | None = None,
+    appearance: Appearance | None = None,
     spacing: Spacing | None = None,
 ) -> RetinaScan:
-    """One slice through the fovea. The eye, its look and the grain depend on `seed` alone, whatever the lesions.
+    """One slice through the fovea. The eye, its appearance and the speckle depend on `seed` alone, not on the lesions.
 
     >>> scan = retina_scan(0, lesions=[Lesion("cyst", 150)])
     >>> scan.pixels.shape, scan.pixels.dtype, bool((scan.ilm < scan.rpe).all()), bool(scan.mask.any())
     ((496, 512), dtype('uint8'), True, True)
 
     Args:
-        seed: another seed, another eye.
+        seed: of the eye and of all that is drawn.
         height: rows, at least 320.
         width: columns, at least 64.
         lesions: what to plant.
-        look: how the scan was taken; None: `draw_look(seed)`.
+        appearance: how the scan was taken; None: `draw_appearance(seed)`.
         spacing: None: 3.87 micrometres down, 11.5 across, 5.75 from 1,000 columns on (the device's finer scans).
 
     Raises:
-        SettingsError: an impossible size, look or lesion; a retina that does not fit into the scan.
+        SettingsError: an impossible size, appearance or lesion; a retina that does not fit into the scan.
     """
-    return retina_volume(seed, 1, height, width, lesions, look, spacing)[0]
+    return retina_volume(seed, 1, height, width, lesions, appearance, spacing)[0]
 
 
 def retina_volume(
@@ -130,117 +113,117 @@ def retina_volume(
     height: int = 496,
     width: int = 512,
     lesions: Sequence[Lesion] = (),
-    look: RetinaLook | None = None,
+    appearance: Appearance | None = None,
     spacing: Spacing | None = None,
 ) -> tuple[RetinaScan, ...]:
     """Neighbouring slices of one eye, 120 micrometres apart unless `spacing.between` says otherwise.
 
-    The middle slice of an odd number is `retina_scan` of the same arguments. Grain is new in each slice, all else
-    changes smoothly from slice to slice. Arguments and errors are those of `retina_scan`.
+    The middle slice of an odd number is `retina_scan` of the same arguments. Speckle and noise are independent in each
+    slice, all else changes smoothly from slice to slice. Arguments and errors are those of `retina_scan`.
     """
-    look = draw_look(seed) if look is None else look
+    appearance = draw_appearance(seed) if appearance is None else appearance
     spacing = Spacing(3.87, 11.5 if width < 1000 else 5.75, 120.0) if spacing is None else spacing
-    _check(slices, height, width, lesions, look, spacing)
-    view = View(height, width, spacing, look, draw_eye(seed))
-    sites = [draw_site(view, number, lesion) for number, lesion in enumerate(lesions)]
+    _check(slices, height, width, lesions, appearance, spacing)
+    geometry = SliceGeometry(height, width, spacing, appearance, Eye(seed))
+    sites = [Site(geometry, number, lesion) for number, lesion in enumerate(lesions)]
     between = (120.0 if spacing.between is None else spacing.between) / 1000
-    return tuple(_slice(view, sites, (k - (slices - 1) / 2) * between) for k in range(slices))
+    return tuple(_slice(replace(geometry, y=(k - (slices - 1) / 2) * between), sites) for k in range(slices))
 
 
-def _check(slices: int, height: int, width: int, lesions: Sequence[Lesion], look: RetinaLook, spacing: Spacing) -> None:
-    where = "synthetic retina:"
-    if slices < 1 or height < 320 or width < 64:
-        raise SettingsError(
-            f"{where} {slices} slices of {height} x {width} pixels, expected at least 1 slice of at least 320 x 64"
-        )
-    if not all(np.isfinite(step) and step > 0 for step in astuple(spacing) if step is not None):
-        raise SettingsError(f"{where} {spacing}, expected micrometres above 0")
-    if not np.isfinite(astuple(look)).all() or min(look.gain, 0.1) <= 0 or not 0 <= look.depth <= 1:
-        raise SettingsError(f"{where} {look}, expected finite numbers, gain above 0 and depth 0 to 1")
-    if min(look.speckle, look.noise, look.vessels, look.haze + _VITREOUS) < 0:
-        raise SettingsError(
-            f"{where} {look}, expected speckle, noise and vessels of at least 0 and haze of at least {-_VITREOUS}"
-        )
+def _check(
+    slices: int, height: int, width: int, lesions: Sequence[Lesion], appearance: Appearance, spacing: Spacing
+) -> None:
+    def check(sound: Any, found: object, expected: str) -> None:
+        if not sound:
+            raise SettingsError(f"synthetic retina: {found}, expected {expected}")
+
+    size = f"{slices} slices of {height} x {width} pixels"
+    check(slices >= 1 and height >= 320 and width >= 64, size, "at least 1 slice of at least 320 x 64")
+    steps = [step for step in astuple(spacing) if step is not None]
+    check(np.isfinite(steps).all() and min(steps) > 0, spacing, "micrometres above 0")
+    check(np.isfinite(astuple(appearance)).all(), appearance, "finite numbers")
+    check(appearance.gain > 0 and 0 <= appearance.depth <= 1, appearance, "gain above 0 and depth 0 to 1")
+    least = min(appearance.speckle, appearance.noise, appearance.vessels, appearance.haze + _VITREOUS)
+    check(least >= 0, appearance, f"speckle, noise and vessels of at least 0 and haze of at least {-_VITREOUS}")
     for lesion in lesions:
-        if lesion.kind not in KINDS:
-            raise SettingsError(f"{where} lesion of kind {lesion.kind!r}, expected one of {', '.join(KINDS)}")
-        sizes = (lesion.size_um, 1.0 if lesion.height_um is None else lesion.height_um)
-        if not all(np.isfinite(size) and size > 0 for size in sizes) or not np.isfinite(lesion.away_um):
-            raise SettingsError(f"{where} {lesion}, expected finite micrometres above 0")
-        if lesion.at is not None and not 0 <= lesion.at <= 1:
-            raise SettingsError(f"{where} {lesion}, expected at from 0 (left end of the scan) to 1")
+        check(lesion.kind in KINDS, f"lesion of kind {lesion.kind!r}", f"one of {', '.join(KINDS)}")
+        sizes = [lesion.size_um, 1.0 if lesion.height_um is None else lesion.height_um]
+        check(np.isfinite([*sizes, lesion.away_um]).all() and min(sizes) > 0, lesion, "finite micrometres above 0")
+        check(lesion.at is None or 0 <= lesion.at <= 1, lesion, "at from 0 (left end of the scan) to 1")
 
 
-def _slice(view: View, sites: Sequence[Site], y: float) -> RetinaScan:
-    """Geometry, then paint, then grain, then the white of registration."""
-    base, x, seed = baseline(view, y), view.x, view.eye.seed
-    heights = healthy(view.eye, x, y)
+def _slice(geometry: SliceGeometry, sites: Sequence[Site]) -> RetinaScan:
+    """The lines, then grey levels, then speckle and noise, then the white that registration leaves."""
+    base, heights = baseline(geometry), healthy(geometry)
     for site in sites:
-        lift(heights, site, x, y)
-    bounds = base - heights / view.spacing.axial  # (K, W) rows
+        lift(heights, site, geometry)
+    bounds = base - heights / geometry.spacing.axial  # (K, W) rows
     if bounds[0].min() < 2:
-        raise SettingsError("synthetic retina: lesions lift it out of the scan; make them lower or look.depth larger")
-    image = _layers(view, sites, bounds, y)  # (H, W) grey levels
-    _vessels(image, view, bounds, y)
-    rows = np.arange(view.height)[:, None]
-    white = (rows < view.moved) | (rows >= view.height + view.moved)
+        raise SettingsError(
+            "synthetic retina: lesions lift it out of the scan; make them lower or appearance.depth larger"
+        )
+    image = _layers(geometry, sites, bounds)  # (H, W) grey levels
+    _vessels(image, geometry, bounds)
+    rows = np.arange(geometry.height)[:, None]
+    white = (rows < geometry.moved) | (rows >= geometry.height + geometry.moved)
     planted = []
     for site in sites:
-        mask = _plant(image, view, site, heights, bounds, base, y) & ~white
-        column = site.x * 1000 / view.spacing.lateral + (view.width - 1) / 2
+        mask = _plant(image, geometry, site, heights, bounds, base) & ~white
+        column = site.x * 1000 / geometry.spacing.lateral + (geometry.width - 1) / 2
         planted.append(PlantedLesion(site.lesion, column, site.height, mask))
-    pixels = _expose(image, view.look, np.random.default_rng(derive(seed, "grain", round(y * 1e6))))
+    seed = derive(geometry.eye.seed, "grain", round(geometry.y * 1e6))
+    pixels = _expose(image, geometry.appearance, np.random.default_rng(seed))
     pixels[white] = 255
     mask = np.logical_or.reduce([np.zeros_like(white), *(lesion.mask for lesion in planted)])
-    return RetinaScan(pixels, bounds[0], bounds[AT["rpe"]], base, mask, white, tuple(planted), view.spacing)
+    return RetinaScan(pixels, bounds[0], bounds[AT["rpe"]], base, mask, white, tuple(planted), geometry.spacing)
 
 
-def _layers(view: View, sites: Sequence[Site], bounds: Floats, y: float) -> Floats:
-    """All layers, (H, W) grey levels: in each column straight lines between knots, a boundary every so many rows."""
+def _layers(geometry: SliceGeometry, sites: Sequence[Site], bounds: Floats) -> Floats:
+    """All layers, (H, W) grey levels: in each column linear between knots at both ends of every layer."""
     thick = np.diff(bounds, axis=0)  # (K - 1, W)
-    levels = np.repeat(np.array(_LEVELS, np.float64)[:, :, None], view.width, axis=2)  # (K - 1, 2, W)
-    fibres = thick[AT["ilm"]] * view.spacing.axial
+    levels = np.repeat(_LEVELS[:, :, None], geometry.width, axis=2)  # (K - 1, 2, W)
+    fibres = thick[AT["ilm"]] * geometry.spacing.axial
     levels[AT["ilm"]] = 88 + 85 * np.clip((fibres - 10) / 35, 0, 1)
-    reflex = np.exp(-((np.gradient(bounds[0]) / 0.04) ** 2))  # a surface across the beam shines
+    reflex = np.exp(-((np.gradient(bounds[0]) / 0.04) ** 2))  # a surface at right angles to the beam reflects more
     levels[AT["ilm"], 0] += 70 * reflex
-    levels[AT["rpe_low"]] = _below_rpe(sites, view.x, y)
+    levels[AT["rpe_low"]] = _below_rpe(sites, geometry)
     for name in ("iz_low", "rpe_low"):  # a layer without thickness has no level of its own
         k, share = AT[name], np.clip(thick[AT[name]], 0, 1)
         levels[k] = share * levels[k] + (1 - share) * (levels[k - 1, 1] + levels[k + 1, 0]) / 2
     upper, lower = (bound[:, None].clip(max=0.4 * thick) for bound in (_RIM[:-1], _RIM[1:]))
-    knots = np.stack([bounds[:-1] + upper, bounds[1:] - lower], 1).reshape(-1, view.width)
-    above = np.stack([np.zeros(view.width), bounds[0] - _RIM[0]])
-    below = bounds[-1] + _RIM[-1] + _DEPTHS[:, None] / view.spacing.axial
+    knots = np.stack([bounds[:-1] + upper, bounds[1:] - lower], 1).reshape(-1, geometry.width)
+    above = np.stack([np.zeros(geometry.width), bounds[0] - _RIM[0]])
+    below = bounds[-1] + _RIM[-1] + _DEPTHS[:, None] / geometry.spacing.axial
     knots = np.concatenate([above, knots, below])
-    vitreous = np.full((2, view.width), _VITREOUS)
-    vitreous[0] += view.look.haze
-    values = np.concatenate([vitreous, levels.reshape(-1, view.width), _choroid(view, y)])
-    rows = np.arange(view.height, dtype=np.float64)
-    image = np.empty((view.width, view.height), np.float32)
-    for column in range(view.width):
+    vitreous = np.full((2, geometry.width), _VITREOUS)
+    vitreous[0] += geometry.appearance.haze
+    values = np.concatenate([vitreous, levels.reshape(-1, geometry.width), _choroid(geometry)])
+    rows = np.arange(geometry.height, dtype=np.float64)
+    image = np.empty((geometry.width, geometry.height), np.float32)
+    for column in range(geometry.width):
         image[column] = np.interp(rows, knots[:, column], values[:, column])
     return np.ascontiguousarray(image.T)
 
 
-def _below_rpe(sites: Sequence[Site], x: Floats, y: float) -> Floats:
-    """(W,) the level of what has lifted the RPE: of the nearest lesion that does."""
+def _below_rpe(sites: Sequence[Site], geometry: SliceGeometry) -> Floats:
+    """(W,) the level below a lifted RPE: that of the nearest lesion that lifts it."""
     raising = [site for site in sites if site.lesion.kind in _BELOW_RPE]
     if not raising:
-        return np.zeros(len(x))
-    nearest = np.argmin([site.distance(x, y) for site in raising], axis=0)
+        return np.zeros(geometry.width)
+    nearest = np.argmin([site.distance(geometry) for site in raising], axis=0)
     levels: Floats = np.array([_BELOW_RPE[site.lesion.kind] for site in raising])[nearest]
     return levels
 
 
-def _choroid(view: View, y: float) -> Floats:
+def _choroid(geometry: SliceGeometry) -> Floats:
     """Levels at `_DEPTHS` below Bruch's membrane, (D, W): bright grains above, dark vessels below, then sclera."""
-    x, eye = view.x, view.eye
+    x, y, eye = geometry.x, geometry.y, geometry.eye
     stretch = eye.choroid * (1 + 0.15 * np.sin(1.1 * x + 0.8 * y + eye.phases[4]))
     depth = _DEPTHS[:, None] / stretch
     level: Floats = np.interp(depth, *_CHOROID)
-    along = 1 / view.spacing.lateral  # columns a micrometre
-    place, part = divmod(y / 0.2, 1)  # the texture is drawn anew every 0.2 mm and blended between
-    fine, coarse = np.zeros((2, len(_DEPTHS), view.width))
+    along = 1 / geometry.spacing.lateral  # columns a micrometre
+    place, part = divmod(y / 0.2, 1)  # a new texture every 0.2 mm, mixed in between
+    fine, coarse = np.zeros((2, len(_DEPTHS), geometry.width))
     for number, weight in ((int(place), np.cos(part * np.pi / 2)), (int(place) + 1, np.sin(part * np.pi / 2))):
         if weight > 1e-9:
             rng = np.random.default_rng(derive(eye.seed, "choroid", number))
@@ -253,28 +236,28 @@ def _choroid(view: View, y: float) -> Floats:
     return textured
 
 
-def _vessels(image: Floats, view: View, bounds: Floats, y: float) -> None:
+def _vessels(image: Floats, geometry: SliceGeometry, bounds: Floats) -> None:
     """Retinal vessels among the nerve fibres, in place: a bright spot, and less light everywhere below it."""
-    rng = np.random.default_rng(derive(view.eye.seed, "vessels"))
-    half = view.width * view.spacing.lateral / 2000
-    rows = np.arange(view.height)[:, None]
-    for _ in range(view.look.vessels):
-        middle = rng.uniform(-half, half) + rng.normal(0, 0.4) * y
+    rng = np.random.default_rng(derive(geometry.eye.seed, "vessels"))
+    half = geometry.width * geometry.spacing.lateral / 2000
+    rows = np.arange(geometry.height)[:, None]
+    for _ in range(geometry.appearance.vessels):
+        middle = rng.uniform(-half, half) + rng.normal(0, 0.4) * geometry.y
         radius, dim, bright = rng.uniform(0.012, 0.04), rng.uniform(0.05, 0.35), rng.uniform(0, 50)
-        near = np.flatnonzero(np.abs(view.x - middle) < 3 * radius)
+        near = np.flatnonzero(np.abs(geometry.x - middle) < 3 * radius)
         if not len(near):
             continue
-        across = np.exp(-(((view.x[near] - middle) / radius) ** 2))
+        across = np.exp(-(((geometry.x[near] - middle) / radius) ** 2))
         centre = bounds[AT["fibres"], near] + 2
         below = np.clip((rows - centre) / 8 + 0.5, 0, 1)
         image[:, near] *= 1 - dim * across * below
         image[:, near] += bright * across * np.exp(-(((rows - centre) / 5) ** 2))
 
 
-def _plant(image: Floats, view: View, site: Site, heights: Floats, bounds: Floats, base: Floats, y: float) -> Masks:
-    """The lesion's mask, (H, W). Cysts and foci are painted here, in place; the others are layers: painted already."""
+def _plant(image: Floats, geometry: SliceGeometry, site: Site, heights: Floats, bounds: Floats, base: Floats) -> Masks:
+    """The lesion's mask, (H, W). Cysts and foci are drawn here, in place; the others are layers and drawn already."""
     mask = np.zeros(image.shape, bool)
-    distance = site.distance(view.x, y)
+    distance = site.distance(geometry)
     near = np.flatnonzero(distance < 1)
     if not len(near):
         return mask
@@ -288,11 +271,11 @@ def _plant(image: Floats, view: View, site: Site, heights: Floats, bounds: Float
         share = 0.5
         if site.lesion.kind == "focus":
             upper, lower, share = "ipl", "elm", site.depth
-        low, high = (np.interp(site.x, view.x, heights[AT[name]]) for name in (lower, upper))
-        middle = base[near] - (low + share * (high - low)) / view.spacing.axial
-        half = site.height / 2 / view.spacing.axial * np.sqrt(1 - distance[near])
+        low, high = (np.interp(site.x, geometry.x, heights[AT[name]]) for name in (lower, upper))
+        middle = base[near] - (low + share * (high - low)) / geometry.spacing.axial
+        half = site.height / 2 / geometry.spacing.axial * np.sqrt(1 - distance[near])
         top, bottom = middle - half, middle + half
-    rows = np.arange(view.height)[:, None]
+    rows = np.arange(geometry.height)[:, None]
     cover = np.clip(np.minimum(rows + 0.5, bottom) - np.maximum(rows - 0.5, top), 0, 1)  # share of a pixel that is in
     if site.lesion.kind in ("cyst", "focus"):
         level = _CYST if site.lesion.kind == "cyst" else _FOCUS
@@ -302,19 +285,17 @@ def _plant(image: Floats, view: View, site: Site, heights: Floats, bounds: Float
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: tuple[float, float]) -> Floats:
-    """Gaussian noise of unit variance and the given grain."""
+    """Gaussian noise of unit variance, smoothed by `sigma` pixels."""
     noise = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma, mode="wrap", truncate=3)
-    smooth: Floats = noise / noise.std()
-    return smooth
+    return np.asarray(noise / noise.std())
 
 
-def _expose(image: Floats, look: RetinaLook, rng: np.random.Generator) -> Images:
-    """Grain on grey levels: 0 to 254."""
-    signal = (image * np.float32(look.gain)) ** 2
-    if look.speckle:
-        signal *= np.exp(np.float32(look.speckle) * _smooth(rng, image.shape, (1.1, 0.85)))
-    if look.noise:  # weaker below, as in scans
-        weight = look.noise * _VITREOUS**2 * np.linspace(1.1, 0.35, len(image), dtype=np.float32)[:, None]
+def _expose(image: Floats, appearance: Appearance, rng: np.random.Generator) -> Images:
+    """Speckle and noise on grey levels: 0 to 254."""
+    signal = (image * np.float32(appearance.gain)) ** 2
+    if appearance.speckle:
+        signal *= np.exp(np.float32(appearance.speckle) * _smooth(rng, image.shape, (1.1, 0.85)))
+    if appearance.noise:  # weaker below, as in scans
+        weight = appearance.noise * _VITREOUS**2 * np.linspace(1.1, 0.35, len(image), dtype=np.float32)[:, None]
         signal += weight * _smooth(rng, image.shape, (0.8, 0.6))
-    pixels: Images = np.rint(np.sqrt(np.clip(signal, 0, 254**2))).astype(np.uint8)
-    return pixels
+    return np.asarray(np.rint(np.sqrt(np.clip(signal, 0, 254**2))), np.uint8)

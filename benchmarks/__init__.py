@@ -1,0 +1,1 @@
+"""Benchmarks, each run as ``python benchmarks/NAME``; `benchmarks.common` is what they share."""

@@ -1,0 +1,107 @@
+"""Small data sets on disk, one a domain: what the suite of domains is run on. A new domain adds an entry to CASES."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from strips.domain import STRIPS
+
+from anotwin.data.synthetic import plant_blob, textured_discs
+from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan
+from anotwin.domains.protocol import Domain
+from anotwin.domains.registry import DOMAINS
+
+DAMAGED = "999x.png"  # the end of the name of the file that cannot be read
+Images = Sequence[np.ndarray]
+TRAINED = (
+    "networks.base_channels=8",
+    "networks.latent_dim=16",
+    "networks.memory=256",  # as many as are enough here: sixteen thousand patches take half a minute
+    "training.batch_size=32",
+    "training.learning_rate=0.001",
+    "training.ema=0.98",
+    "data.holdout=0.2",
+    "calibration.false_alarm_rate=0.2",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the images of one domain lie on disk."""
+
+    domain: Domain
+    normal: str  # the label that is normal
+    settings: tuple[str, ...]
+    images: Callable[[int, int, bool], Images]  # count, seed, with a defect planted in each -> native images
+    folder: Callable[[Path, Images, Images], None]  # writes normals to train on, and labelled ones to score
+
+    def write(self, root: Path, training: int = 40, scored: int = 6) -> Path:
+        """Normals to train on, as many unseen ones as abnormal ones to score, and one damaged file among these."""
+        normals, abnormal = self.images(scored, 7, False), self.images(scored, 7, True)
+        self.folder(root, self.images(training, 0, False), [*normals, *abnormal])
+        return root
+
+
+def _save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def _labelled(root: Path, training: Images, scored: Images, normal: str) -> None:
+    """Class folders in train/ and test/."""
+    for number, image in enumerate(training):
+        _save(root / "train" / normal / f"{number:03d}x.png", image)
+    half = len(scored) // 2
+    for number, image in enumerate(scored):
+        _save(root / "test" / (normal if number < half else "defect") / f"{number:03d}x.png", image)
+    (root / "test/defect" / DAMAGED).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+
+
+def _strips(root: Path, training: Images, scored: Images) -> None:
+    half = len(scored) // 2
+    lines = [f"t{number:03d}.png normal" for number in range(len(training))]
+    lines += [f"{'n' if number < half else 'd'}{number:03d}.png defect" for number in range(len(scored))]
+    lines = [line.replace("defect", "normal") if line[0] == "n" else line for line in lines]
+    for line, image in zip(lines, [*training, *scored], strict=True):
+        _save(root / line.split()[0], image)
+    (root / DAMAGED).write_bytes(b"no image")
+    (root / "strips.txt").write_text("\n".join([*lines, f"{DAMAGED} defect"]))
+
+
+def _discs(count: int, seed: int, abnormal: bool) -> Images:
+    images = textured_discs(count, 24, seed)[0]  # not the model's size: results come back in the image's own
+    return list(plant_blob(images, seed)[0] if abnormal else images)
+
+
+def _retinas(count: int, seed: int, abnormal: bool) -> Images:
+    lesions = [Lesion("cyst", 300, 250, at=0.5)] if abnormal else []
+    return [retina_scan(1000 * seed + number, 400, 80, lesions).pixels for number in range(count)]
+
+
+def _long_discs(count: int, seed: int, abnormal: bool) -> Images:
+    images = textured_discs(3 * count, 16, seed)[0]
+    planted = plant_blob(images, seed)[0] if abnormal else images
+    return [np.concatenate([images[3 * k], planted[3 * k + 1], images[3 * k + 2]], axis=1) for k in range(count)]
+
+
+CASES = {
+    "plain": Case(
+        DOMAINS[0],
+        "good",
+        ("training.steps=200", "data.image_size=16"),
+        _discs,
+        lambda r, t, s: _labelled(r, t, s, "good"),
+    ),
+    "oct": Case(
+        next(domain for domain in DOMAINS if domain.name == "oct"),
+        "NORMAL",
+        ("training.steps=150", "data.image_size=16", "data.layout=oct"),
+        _retinas,
+        lambda r, t, s: _labelled(r, t, s, "NORMAL"),
+    ),
+    "strips": Case(STRIPS, "normal", ("training.steps=200", "data.image_size=16"), _long_discs, _strips),
+}
