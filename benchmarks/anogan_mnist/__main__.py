@@ -84,7 +84,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 def trained(images: Images, settings: Settings, arguments: argparse.Namespace, folder: Path, watch: Watch) -> Detector:
     """A calibrated detector: the one in `folder` if it was trained like this, else a new one, kept there.
 
-    A training that was stopped goes on. Where search or comparison differ from a kept model's it is calibrated anew.
+    A training that was stopped is resumed. Where search or comparison differ from a kept model's it is calibrated anew.
     """
     source = images.training(arguments.normal)
     if not (folder / "bundle.json").is_file():

@@ -72,7 +72,7 @@ def find_or_bundled(arguments: argparse.Namespace) -> Images:
     """`find_images`, and the digits where there is no MNIST."""
     found = find_images(arguments)
     if found is None:
-        console.print("going on with scikit-learn's digits, which come with it")
+        console.print("scikit-learn's digits are used in its place")
     return found or bundled()
 
 

@@ -2,7 +2,7 @@
 
 Normals held out of training against the same normals damaged, and against letters (see `letters`). In each fold some
 kinds of damage are left out of what the discriminator learns to name; only those and the letters count as unseen. This
-is what settings are chosen by: no image of another class and no test image is looked at. Planted damage leaves traces
+is what settings are chosen by: no image of another class and no test image is used. Planted damage leaves traces
 (seams, blur) that a real anomaly does not: letters, which have none, are the harder test and the better guide.
 
     python benchmarks/leftout --normal 8 --json leftout.json
@@ -100,7 +100,7 @@ def scores(detector: Detector, images: torch.Tensor) -> Scores:
     parts = []
     for part in torch.split(images, AT_ONCE):
         comparison = score_batch(detector.method, Batch(part, tuple(range(len(part)))))[1]
-        parts.append({name: getattr(comparison, name).double().cpu().numpy() for name in TERMS})
+        parts.append({name: getattr(comparison.scores, name).double().cpu().numpy() for name in TERMS})
     return {name: np.concatenate([part[name] for part in parts]) for name in TERMS}
 
 

@@ -1,18 +1,20 @@
 """Retinal OCT: lines, speed, AUROC under cross-validation by patient, what gives a scan away, lesions found.
 
-lines      synthetic retinas with known lines: errors of ILM and RPE, flatness of the baseline, error of the inverse
-real       every real scan: segmented or refused; --sheet DIR draws lines and bands of all for a person to judge
-lesions    a model of synthetic healthy eyes: AUROC of its heatmaps' pixels, and the smallest cyst that it finds
-speed      preparation in B-scans a second, stage by stage, and scoring of a 49-slice volume
-confounds  AUROC of white borders, protocol, brightness and noise alone, before preparation and after it
-planted    five folds by patient over the normals alone: AUROC of the unseen ones against copies of them in which
-           lesions were planted, a kind a copy; needs no abnormal scan, so that settings may be chosen by it
-auroc      five folds by patient over all normals, every abnormal scan scored by every fold's model: PCA, kNN, a
-           convolutional autoencoder, anogan as in the paper, and the default method, on the same flattened retinas
+    lines      synthetic retinas with known lines: errors of ILM and RPE, flatness of the baseline, error of the inverse
+    real       every real scan: segmented or refused; --sheet DIR draws lines and bands of all for a person to judge
+    lesions    a model of synthetic healthy eyes: AUROC of its heatmaps' pixels, and the smallest cyst that it finds
+    speed      preparation in B-scans a second, stage by stage, and scoring of a 49-slice volume
+    confounds  AUROC of white borders, protocol, brightness and noise alone, before preparation and after it
+    planted    five folds by patient over the normals alone: AUROC of the unseen ones against copies of them in which
+               lesions were planted, a kind a copy; needs no abnormal scan, so that settings may be chosen by it
+    auroc      five folds by patient over all normals, every abnormal scan scored by every fold's model: PCA, kNN, a
+               convolutional autoencoder, anogan as in the paper, and the default method, on the same flattened retinas
 
-python benchmarks/oct --part lines real confounds --sheet sheets --json oct.json
-python benchmarks/oct --part planted --methods twin --set training.steps=6000    # is another setting better?
-python benchmarks/oct --part auroc --scores scores --json oct-auroc.json     # hours on two cores
+    python benchmarks/oct --part lines real confounds --sheet sheets --json oct.json
+    python benchmarks/oct --part planted --methods twin --set training.steps=6000    # is another setting better?
+    python benchmarks/oct --part auroc --scores scores --json oct-auroc.json     # hours on two cores
+
+Labels measure and choose nothing.
 """
 
 from __future__ import annotations
@@ -221,7 +223,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
     """The parts asked for: rows are saved as they come, and those of a part shown together."""
     parts, scans = [part for part in PARTS if part in arguments.part], Scans((), ())
     if OF_SCANS.keys() & parts:
-        real = find_scans(arguments)
+        real = None if arguments.quick else find_scans(arguments)
         scans = real or (stand_ins(10, 1) if arguments.quick else stand_ins(40, 10))
         arguments.goals = real is not None and arguments.limit is None and arguments.folds == FOLDS
     kinds = [(label, scans.patients[scans.labels == label]) for label in np.unique(scans.labels)]

@@ -67,16 +67,14 @@ class Scans(ArraySource):
 
 
 def find_scans(arguments: argparse.Namespace) -> Scans | None:
-    """The real scans; None with --quick, and where there are none: a printed line then says how to get them."""
-    if arguments.quick:
-        return None
+    """The real scans; None where there are none: a printed line then says how to get them."""
     places = [arguments.data] if arguments.data else [os.environ.get("ANOTWIN_DATA"), "../shared/data"]
     for root in (Path(place) / folder for place in places if place for folder in ("oct", "")):
         if all((root / part / NORMAL).is_dir() for part in ("train", "test")):
             return real_scans(root, arguments.limit)
     if arguments.data is not None:
         raise DataError(f"--data {arguments.data}: no train/{NORMAL} and test/{NORMAL} in it or in oct/; {GET_OCT}")
-    console.print(f"{GET_OCT}\ngoing on with synthetic retinas in place of real scans", markup=False)
+    console.print(f"{GET_OCT}\nsynthetic retinas are used in place of real scans", markup=False)
     return None
 
 

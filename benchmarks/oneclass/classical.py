@@ -41,7 +41,7 @@ def edges(training: Floats, seed: int = 0) -> Score:
 
 
 def _edges(pixels: Floats) -> torch.Tensor:
-    """Edge directions (N, 512) of square grey images (N, P), in the size in which twin sees them."""
+    """Edge directions (N, 512) of square grey images (N, P), in the size that twin takes."""
     side = math.isqrt(pixels.shape[1])
     images = torch.from_numpy(pixels).float().view(-1, 1, side, side)
     size = 16 * math.ceil(side / 16)

@@ -24,7 +24,7 @@ class Scored:
     normal: str
     seed: int
     method: str
-    fingerprints: Ints  # (N,) who the images are, by content
+    fingerprints: Ints  # (N,) of the content of the images
     labels: tuple[str, ...]  # (N,)
     truth: npt.NDArray[np.bool_]  # (N,) True where abnormal
     scores: Floats  # (N,)

@@ -63,7 +63,7 @@ def training_rows(
 
 
 class OurTraining:
-    """`training.loop.train` going on from turn to turn; its own log says how fast it was."""
+    """`training.loop.train` continued from turn to turn; its own log says how fast it was."""
 
     def __init__(
         self, name: str, images: TrainingSet, spec: ImageSpec, settings: Settings, folder: Path, device: str

@@ -115,8 +115,8 @@ def test_training_and_test_digits_share_no_image() -> None:
     assert {item.label for item in training.items} == {"3"}
     assert {item.label for item in test.items} == {str(digit) for digit in range(10)}
     assert len(training.items) + len(test.items) == len(load_digits().images)
-    prints = [{fingerprint(source.read(i)) for i in range(len(source.items))} for source in (training, test)]
-    assert not prints[0] & prints[1]
+    contents = [{fingerprint(source.read(i)) for i in range(len(source.items))} for source in (training, test)]
+    assert not contents[0] & contents[1]
     with pytest.raises(DataError, match="no such digit"):
         images.training("x")
 

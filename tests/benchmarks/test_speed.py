@@ -28,7 +28,7 @@ def _networks() -> tuple[Any, Any, Any]:
     """Our untrained networks, with statistics that are not 0 and 1, and the plain ones with their weights."""
     method = create("anogan", SPEC, SMALL)
     generate, judge = method.networks["generator"].train(), method.networks["discriminator"].train()
-    for step in range(20):  # statistics of what really flows through, or a fresh generator paints one grey
+    for step in range(20):  # statistics of what really flows through, or a fresh generator draws one grey
         judge(generate(torch.randn(16, 6, generator=generator(0, "statistics", step))))
     method.networks.eval()
     g = plain.with_weights(plain.plain_generator(SPEC, SMALL.networks), method.networks["generator"])
@@ -41,7 +41,7 @@ def test_plain_networks_compute_what_ours_compute() -> None:
     latents = torch.randn(5, 6, generator=generator(0))
     images = g(latents[:, :, None, None])
     torch.testing.assert_close(images, method.networks["generator"](latents))
-    assert float(images.std()) > 1e-4  # not one grey: fresh weights are small, and so is what they paint
+    assert float(images.std()) > 1e-4  # not one grey: fresh weights are small, and so is what they draw
     logits, features = d(images)
     torch.testing.assert_close(logits, method.critique(images).logits)
     torch.testing.assert_close(features, method.critique(images).features)
@@ -51,9 +51,9 @@ def test_plain_search_is_the_papers() -> None:
     """A(x) after one step is L(z) at the start; after many it is lower."""
     method, g, d = _networks()
     image, start = torch.rand(1, 1, 32, 32, generator=generator(1)) * 2 - 1, torch.randn(1, 6, 1, 1)
-    twin = method.networks["generator"](start.flatten(1))
-    features, of_twin = method.critique(image).features, method.critique(twin).features
-    by_hand = 0.9 * (image - twin).abs().sum() + 0.1 * (features - of_twin).abs().sum()
+    counterpart = method.networks["generator"](start.flatten(1))
+    features, others = method.critique(image).features, method.critique(counterpart).features
+    by_hand = 0.9 * (image - counterpart).abs().sum() + 0.1 * (features - others).abs().sum()
     first = plain.plain_search(g, d, image, 1, start)
     assert first == pytest.approx(float(by_hand), rel=1e-5)
     assert plain.plain_search(g, d, image, 60, start) < first

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-SHORT = 0.5  # seconds: what takes less is timed three times, and the least counts, as in oneclass.py
+SHORT = 0.5  # seconds: what takes less is timed three times, and the least counts, as in oneclass
 
 
 @dataclass(frozen=True)
