@@ -22,8 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/anotwin demo
 
+# A process a core, each with one thread; a file's tests stay together, for they share what they trained.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m "slow and not gpu and not ray and not browser"

@@ -24,7 +24,7 @@ def test_what_is_not_a_model_folder(tmp_path: Path, model: Path) -> None:
     assert "is a file, not a model folder" in refusal(model / "bundle.json")
     assert "train one with: anotwin train DATA --out MODEL" in refusal(tmp_path)
     assert "has no bundle.json" in refusal(tmp_path)
-    assert "cannot be read" in refusal(tmp_path / ("a" * 300))
+    assert "cannot be read" in refusal(tmp_path / ("a" * 256))
     assert "does not exist" in refusal(tmp_path / "nul\0")
     (model / "weights.safetensors").unlink()
     assert "has no weights.safetensors; " in refusal(model)
