@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from anotwin import Detector
 from anotwin.cli import _run
 from anotwin.data.synthetic import textured_discs
 from anotwin.settings import Settings
@@ -115,3 +116,16 @@ def leftovers(folder: Path) -> list[str]:
         for path in folder.rglob("*")
         if ".tmp" in path.name or ".next" in path.name or ".partial" in path.name
     )
+
+
+def stopped_after(count: int) -> Callable[..., Iterator[Any]]:
+    """`Detector.findings` that is stopped by Ctrl-C after so many."""
+    honest = Detector.findings
+
+    def findings(self: Detector, *args: Any, **more: Any) -> Iterator[Any]:
+        for number, finding in enumerate(honest(self, *args, **more)):
+            if number == count:
+                raise KeyboardInterrupt
+            yield finding
+
+    return findings

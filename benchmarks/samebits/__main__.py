@@ -7,7 +7,8 @@ byte. Pictures of `anotwin prepare` are left out: they are for a person, and the
 
     python benchmarks/samebits --against REVISION [--methods twin anogan] [--data retina] [--json FILE]
 
-A row a model: how many files are equal, and which are not. ``--quick`` compares HEAD with the code here, one model.
+A row a model: how many files are equal, which are not, and how long `anotwin score` took under both codes. ``--quick``
+compares HEAD with the code here, one model.
 """
 
 from __future__ import annotations
@@ -47,14 +48,15 @@ SMALL = (
 )
 # In a process of its own, with the package from PYTHONPATH: the commands from stdin, then the findings themselves.
 RUN = """
-import hashlib, json, pathlib, sys
+import hashlib, json, pathlib, sys, time
 from anotwin import Detector, cli
-given = json.load(sys.stdin)
+given, seconds, rows = json.load(sys.stdin), [], []
 for words in given["commands"]:
+    began = time.perf_counter()
     code = cli._run(words)
     if code:
         sys.exit(f"{' '.join(words)}: exit code {code}")
-rows = []
+    seconds.append(time.perf_counter() - began)
 if given["findings"]:
     model, data, layout, path = given["findings"]
     detector = Detector.load(model, "cpu")
@@ -64,9 +66,11 @@ if given["findings"]:
         hashes = [None if a is None else hashlib.sha256(a.dtype.str.encode() + a.tobytes()).hexdigest() for a in arrays]
         rows.append([finding.id, repr(finding.score), repr(finding.discriminator), repr(finding.p_value), hashes])
     pathlib.Path(path).write_text(json.dumps(rows, indent=0))
+    pathlib.Path(path).with_name("seconds.json").write_text(json.dumps(seconds))
 """
 NOT_RESULTS = {"seconds_per_image"}  # of an evaluation: a time
 DONE = "done"  # a file that is there when all others are
+SECONDS = "seconds.json"  # of each command in `_using`, score with pictures first
 
 Words = list[str]
 console = Console(highlight=False, soft_wrap=True)
@@ -81,6 +85,7 @@ class Compared:
     files: int
     equal: int
     different: list[str]
+    score_seconds: list[float]  # of `anotwin score` with pictures, before and now; of one run only if nothing was kept
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
@@ -177,7 +182,7 @@ def _run_all(tree: Path, method: str, images: Path, options: Words, trained: Pat
 
 def _results(root: Path) -> set[str]:
     files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    return {path.as_posix() for path in files if not set(path.parts) & {DONE, "runs", "steps", "sheets"}}
+    return {path.as_posix() for path in files if not set(path.parts) & {DONE, SECONDS, "runs", "steps", "sheets"}}
 
 
 def _equal(one: Path, other: Path) -> bool:
@@ -209,7 +214,23 @@ def compare(trees: Mapping[str, Path], work: Path, data: Sequence[str], methods:
                 _run_all(tree, method, images, options, roots["before"] / "trained", roots[name])
             names = sorted(_results(roots["before"]) | _results(roots["now"]))
             different = [name for name in names if not _equal(roots["before"] / name, roots["now"] / name)]
-            yield Compared(kind, method, len(names), len(names) - len(different), different)
+            times = [float(json.loads((roots[name] / "used" / SECONDS).read_text())[0]) for name in ("before", "now")]
+            yield Compared(kind, method, len(names), len(names) - len(different), different, times)
+
+
+def _tree(repository: Path, revision: str, work: Path) -> Path:
+    """The package of a revision, in ``work/tree``; what another revision left in `work` is removed."""
+    git = ["git", "-C", str(repository)]
+    name = subprocess.run([*git, "rev-parse", revision], check=True, capture_output=True, text=True).stdout
+    tree, told = work / "tree", work / "revision"
+    if not told.is_file() or told.read_text() != name:
+        for old in (tree, work / "before"):
+            shutil.rmtree(old, ignore_errors=True)
+        tree.mkdir(parents=True)
+        packed = subprocess.run([*git, "archive", revision, "src"], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(tree)], input=packed, check=True)
+        told.write_text(name)
+    return tree
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -226,17 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     now = Path(anotwin.__file__).parents[2]
     with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
         work = (given.work or Path(scratch)).absolute()
-        before = work / "tree"
-        if not before.is_dir():
-            before.mkdir(parents=True)
-            archive = ["git", "-C", str(now), "archive", given.against, "src"]
-            packed = subprocess.run(archive, check=True, capture_output=True).stdout
-            subprocess.run(["tar", "-x", "-C", str(before)], input=packed, check=True)
         rows = []
-        for row in compare({"before": before, "now": now}, work, data, methods):
+        for row in compare({"before": _tree(now, given.against, work), "now": now}, work, data, methods):
             rows.append(row)
+            before, after = row.score_seconds
             counts = f"{row.data:8} {row.method:8} {row.equal} of {row.files} files equal"
-            console.print(counts, *row.different[:6], sep="  ")
+            console.print(counts, f"score {before:.1f} s -> {after:.1f} s", *row.different[:6], sep="  ")
         if given.json:
             write_json_atomic(given.json, {"against": given.against, "rows": [asdict(row) for row in rows]})
     return int(any(row.equal < row.files for row in rows))

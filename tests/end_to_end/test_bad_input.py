@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from anotwin import Detector, files
 from model_folders import edit, entry, forge, raw
-from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, weights, write
+from quick import Outcome, good, leftovers, normals, queries, run, same_weights, sets, stopped_after, weights, write
 
 TRAIN = ("train", "{normals}", "--out", "{new}", *sets("training.steps=1"))
 SCORE = ("score", "{model}", "{queries}", "--out", "{new}")
@@ -488,20 +488,8 @@ def test_a_disk_that_fills_up_while_the_model_is_saved(
     assert leftovers(places["copy"]) == []
 
 
-def _interrupted_after(count: int) -> Callable[..., Iterator[Any]]:
-    honest = Detector.findings
-
-    def findings(self: Detector, *args: Any, **more: Any) -> Iterator[Any]:
-        for number, finding in enumerate(honest(self, *args, **more)):
-            if number == count:
-                raise KeyboardInterrupt
-            yield finding
-
-    return findings
-
-
 def test_ctrl_c_while_scoring_keeps_what_is_done(places: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Detector, "findings", _interrupted_after(3))
+    monkeypatch.setattr(Detector, "findings", stopped_after(3))
     outcome = run("score", places["model"], places["queries"], "--out", places["new"])
     assert outcome.code == 130
     assert outcome.error == "stopped; what was finished is kept"

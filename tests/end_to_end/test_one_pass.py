@@ -1,7 +1,6 @@
 """Each image is read and scored once; a run that was stopped and continued ends with the files of one that was not."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from anotwin import Detector
 from anotwin.data.folder import FileSource
-from quick import good, leftovers, queries, run, write
+from quick import good, leftovers, queries, run, stopped_after, write
 
 STOPPED_AFTER = 6  # rows
 
@@ -44,18 +43,6 @@ def names(data: Path) -> set[str]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def stopped_after(count: int) -> Callable[..., Iterator[Any]]:
-    honest = Detector.findings
-
-    def findings(self: Detector, *args: Any, **more: Any) -> Iterator[Any]:
-        for number, finding in enumerate(honest(self, *args, **more)):
-            if number == count:
-                raise KeyboardInterrupt
-            yield finding
-
-    return findings
 
 
 @pytest.mark.parametrize("trained", ["model", "searching_model"])
