@@ -20,7 +20,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from anotwin import __version__
-from anotwin.domains.registry import layouts
+from anotwin.domains.registry import DOMAINS, layouts
 from anotwin.errors import AnoTwinError
 
 
@@ -52,6 +52,7 @@ Data = Annotated[
     typer.Argument(help="Folder of images: any folder, MVTec AD layout, idx files, or OCT scans.", show_default=False),
 ]
 LAYOUTS = ", ".join(["auto", *layouts()])
+OPTIONS = "; ".join(f"{name} ({domain.name}): {what}" for domain in DOMAINS for name, what in domain.options.items())
 Layout = Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
@@ -178,7 +179,8 @@ def score(
     ],
     layout: Layout = "auto",
     pictures: Annotated[bool, typer.Option(help="Write a counterpart and a heatmap for every image.")] = True,
-    lines: Annotated[bool, typer.Option(help="OCT: draw the layer lines into bscans/.")] = False,
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Repeatable. {OPTIONS}.")] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="The same as --option lines.")] = False,
     budget_ms: Budget = None,
     device: Device = "auto",
 ) -> None:
@@ -189,7 +191,7 @@ def score(
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
-        options = frozenset({"lines"} if lines else ())
+        options = frozenset([*(option or ()), *(["lines"] if lines else ())])
         summary = scoring.score_folder(detector, data, out, layout, pictures, watch, options)
     showing.scored(summary)
 

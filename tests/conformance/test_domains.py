@@ -256,11 +256,15 @@ def test_the_command_line(case: Case, root: Path, model: Path, tmp_path: Path) -
     assert Path(json.loads(found.out)["table"]).is_file()
 
 
-def test_an_option_of_another_domain_is_refused(case: Case, root: Path, model: Path, tmp_path: Path) -> None:
-    if "lines" in case.domain.options:
-        good("score", model, root, "--out", tmp_path / "results", "--lines", "--no-pictures")
-    else:
-        assert "--lines" in run("score", model, root, "--out", tmp_path / "results", "--lines").error
+def test_options_are_those_of_the_domain_alone(case: Case, root: Path, model: Path, tmp_path: Path) -> None:
+    words = ("score", model, root, "--out", tmp_path / "results", "--no-pictures")
+    for other in CASES.values():
+        for name in other.domain.options:
+            if name in case.domain.options:
+                good(*words, "--option", name)
+            else:
+                assert f"only for models with the view {other.domain.view_name}" in run(*words, "--option", name).error
+    assert "did you mean 'lines'" in run(*words, "--option", "line").error
 
 
 def test_outputs_ask_again_only_for_what_they_have_not_seen(

@@ -16,7 +16,7 @@ from anotwin.detector import Detector
 from anotwin.domains.open import notes_of
 from anotwin.domains.protocol import Job, ScoreOutputs, Written
 from anotwin.domains.registry import DOMAINS
-from anotwin.errors import DataError, SettingsError
+from anotwin.errors import DataError, SettingsError, did_you_mean
 from anotwin.files import check_apart
 from anotwin.prepare.resize import image_to_native
 from anotwin.records import Finding, Geometry, ImageSource, PixelType
@@ -64,9 +64,10 @@ def score_folder(
     """
     for unknown in sorted(options - detector.domain.options.keys()):
         views = [domain.view_name for domain in DOMAINS if unknown in domain.options]
+        known = {name for domain in DOMAINS for name in domain.options}
+        told = f"only for models with the view {' or '.join(views)} (this one has {detector.spec.view}); leave it out"
         raise SettingsError(
-            f"--{unknown}: only for models with the view {' or '.join(views)} (this one has {detector.spec.view}); "
-            "leave it out"
+            f"--option {unknown}: {told if views else f'there are {sorted(known)}{did_you_mean(unknown, known)}'}"
         )
     source = detector.open(data, layout)
     tell(watch, notes_of(source))

@@ -204,7 +204,7 @@ def test_after_a_stop_only_kept_rows_are_scored_again_for_their_pictures(counted
 
 def test_lines_are_an_option_of_retinas_alone(tmp_path):
     assert "lines" in OCT.options
-    with pytest.raises(SettingsError, match=r"--lines: .*retina.*whole"):
+    with pytest.raises(SettingsError, match=r"--option lines: .*retina.*whole"):
         score_folder(
             model_of("whole"),
             Path("data"),
