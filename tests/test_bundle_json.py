@@ -136,7 +136,7 @@ def test_a_hostile_bundle_json_is_refused(model: Path, name: str) -> None:
         (b'{"format": "anotwin", "schema": 1}', "is missing"),
         (b'{"format": "anotwin", "schema": NaN}', "NaN is not finite"),
         (b'{"format": "anotwin", "schema": 1e999}', "1e999 is not finite"),
-        (b'{"format": "x", "format": "anotwin", "schema": 1}', "key 'format' stands twice"),
+        (b'{"format": "x", "format": "anotwin", "schema": 1}', "key 'format' occurs twice"),
         (b"[" * 10**6, "nested"),
         (b"\xff\xfe", "not UTF-8"),
         (b" " * (64 * 2**20 + 1), "larger than 67108864 bytes"),

@@ -34,7 +34,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "no object": (raw(b"[1]"), "no header"),
     "space first": (raw(b" {}"), "no header"),
     "not JSON": (raw(b"{nope}"), "not JSON"),
-    "header twice": (raw(b'{"a.b": 1, "a.b": 2}'), "stands twice"),
+    "header twice": (raw(b'{"a.b": 1, "a.b": 2}'), "occurs twice"),
     "NaN": (raw(b'{"a.b": NaN}'), "not finite"),
     "deep": (raw(b'{"a.b":' * 5000 + b"1" + b"}" * 5000), "nested"),
     "metadata": (raw({"__metadata__": {"a": 1}}), "__metadata__"),

@@ -31,12 +31,12 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers read the imports above and so know which names do not exist
     from importlib import import_module
 
-    _HOMES = ("errors", "settings", "records", "detector")  # cheapest first; the last one loads torch
+    _MODULES = ("errors", "settings", "records", "detector")  # cheapest first; the last one loads torch
 
     def __getattr__(name):
         if name in __all__:
-            for home in _HOMES:
-                module = import_module(f"anotwin.{home}")
+            for each in _MODULES:
+                module = import_module(f"anotwin.{each}")
                 if getattr(vars(module).get(name), "__module__", None) == module.__name__:
                     globals()[name] = vars(module)[name]
                     return globals()[name]

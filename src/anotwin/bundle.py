@@ -33,7 +33,7 @@ Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
 
 _FINGERPRINTS = "fingerprints."
 _FINGERPRINT_NAMES = (_FINGERPRINTS + "train", _FINGERPRINTS + "holdout")
-_ATTEMPTS = 10  # a model that is saved again while it is read
+_ATTEMPTS = 10  # to read a model that is being saved again meanwhile
 _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin train DATA --out MODEL"
 
 
@@ -123,7 +123,7 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
             break
         except BundleError:
             unchanged = _read_document(folder)[0].checksum == document.checksum
-            if unchanged and failed:  # once may be a save at this moment, whose weights are just being renamed
+            if unchanged and failed:  # the first failure may be a save whose weights are being renamed
                 raise
             failed = unchanged
     else:
@@ -146,7 +146,7 @@ def _spec(document: Document, where: str) -> ImageSpec:
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """What ``anotwin info --json`` fingerprints, plain JSON; `parameters`: floating-point values a network."""
+    """What ``anotwin info --json`` prints, plain JSON; `parameters`: floating-point values per network."""
     parameters: dict[str, int] = {}
     for name, tensor in bundle.tensors.items():
         network = name.partition(".")[0]
@@ -245,7 +245,7 @@ def _wanted(
 ) -> Mapping[str, TensorType] | None:
     try:
         return expected(method, spec, settings) if expected else None
-    except SettingsError as error:  # a method that this AnoTwin does not have, or that cannot be built so
+    except SettingsError as error:  # an unknown method, or settings that it cannot be built with
         raise BundleError(f"{where}: {error}; upgrade AnoTwin or {RESTORE}") from None
 
 
@@ -272,5 +272,5 @@ def _digest(stream: BufferedReader) -> str:
 def _check_fingerprints(types: Mapping[str, TensorType], where: str) -> None:
     for name, (shape, dtype) in types.items():
         if name not in _FINGERPRINT_NAMES or len(shape) != 1 or dtype != torch.int64:
-            expected = f"one of {', '.join(_FINGERPRINT_NAMES)}, each a row of int64"
+            expected = f"one of {', '.join(_FINGERPRINT_NAMES)}, each a vector of int64"
             raise BundleError(f"{where}: tensor {name!r} ({dtype} {shape}) is foreign; expected {expected}")

@@ -100,7 +100,7 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
         document: dict[str, Any] = parse_json(data)
     except (ValueError, TypeError, RecursionError) as error:
         raise BundleError(f"{_UNSAVED}: {_clip(str(error))}") from None
-    if len(data) > MAX_BYTES - 100:  # the checksum comes on top
+    if len(data) > MAX_BYTES - 100:  # room for the checksum
         raise BundleError(f"{_UNSAVED}: {len(data)} bytes of JSON, at most {MAX_BYTES} can be read; shorten history")
     document["checksum"] = _checksum(document)
     parse(document, _UNSAVED)
@@ -134,7 +134,7 @@ def parse(document: Any, where: str) -> tuple[Document, Settings]:
 
 
 def _with_preset(settings: dict[str, Any]) -> dict[str, Any]:
-    """Models older than presets searched as the paper does, and their thresholds hold for that search."""
+    """Settings saved before there were presets get the paper's search, for which their thresholds hold."""
     search = settings.get("search")
     if not isinstance(search, dict) or "preset" in search:
         return settings

@@ -1,7 +1,7 @@
 """The command line: parse the arguments, call what does the work, print.
 
 Exit codes: 0 done; 2 what the user can correct (arguments, images, a model folder, a place to write); 3 training
-diverged; 1 the machine (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr, behind ``error:``.
+diverged; 1 the machine (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr: ``error: ...``.
 
 The commands import what they need when they run: importing torch takes seconds, and ``--help`` should not.
 """
@@ -61,7 +61,7 @@ Budget = Annotated[
     float | None,
     typer.Option(
         "--budget-ms",
-        help="Milliseconds an image: as many steps of search as fit. For methods that search.",
+        help="Time in milliseconds per image: the search takes as many steps as fit. For methods that search.",
         show_default=False,
     ),
 ]
@@ -81,7 +81,7 @@ def prepare(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Only so many scans: whole volumes, drawn at random with a fixed seed.")
+        int | None, typer.Option(help="At most this many scans: whole volumes, drawn at random with a fixed seed.")
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Write the steps of every scan; sheets are always written.")] = True,
     as_json: Json = False,
@@ -105,7 +105,7 @@ def train(
     ] = None,
     layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
-    image_size: Annotated[int | None, typer.Option(help="The model's square side: 16, 32, 64, 128 or 256.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the model's square: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the last run in --out.")] = False,
@@ -204,7 +204,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many images, drawn at random with a fixed seed.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most this many images, drawn with a fixed seed.")] = None,
     budget_ms: Budget = None,
     layout: Layout = "auto",
     device: Device = "auto",
@@ -252,7 +252,7 @@ def demo(
             help="A folder with MNIST's idx files, or digits: those of scikit-learn. Not given: MNIST if found."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where to work.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for data, model and results.")] = Path("demo"),
 ) -> None:
     """Train, calibrate, score and evaluate on real images, in under three minutes."""
     from anotwin.commands import showing

@@ -115,7 +115,7 @@ class Detector:
                 raise SettingsError("resume needs the folder of the run: give out=")
             begun = str(RunFolder.latest(Path(out)).description().get("method"))
             if method not in (None, begun):
-                raise SettingsError(f"{out}: its last run is {begun}, not {method}; start anew without --resume")
+                raise SettingsError(f"{out}: its last run is {begun}, not {method}; start a new run without --resume")
             method, settings = begun, settings or cls.settings_of_run(out)
         method, settings = method or DEFAULT_METHOD, settings or Settings()
         source = open_source(data, "train", settings.data.layout, settings.data.normal)

@@ -8,7 +8,7 @@
     └── MissingExtra      an optional dependency is not installed
 
 Every message says what, where (file, image), what was found, what was expected, and what to do next, on one line:
-the command line prints it behind ``error:`` and exits with `exit_code`.
+the command line prints it after ``error:`` and exits with `exit_code`.
 """
 
 from __future__ import annotations

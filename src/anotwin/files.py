@@ -37,7 +37,7 @@ def atomic_path(path: str | Path, sync: bool = True) -> Iterator[Path]:
     """A temporary path in the folder of `path` (made if missing); at the end of the block it becomes `path`.
 
     On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was. The temporary file exists,
-    is empty and has the suffix of `path`, for writers that choose the format by it. Syncing takes milliseconds a file:
+    is empty and has the suffix of `path`, for writers that choose the format by it. Syncing takes some ms per file:
     without `sync`, for thousands of pictures that can be drawn again, a power cut may leave an empty one.
 
     Raises DataError, naming `path`, when the file cannot be written; other exceptions of the block pass unchanged.
@@ -198,7 +198,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {reprlib.repr(twice)} stands twice")
+        raise ValueError(f"key {reprlib.repr(twice)} occurs twice")
     for key in values:
         if len(key) > _MAX_KEY:
             raise ValueError(f"a key of {len(key)} characters; at most {_MAX_KEY} are allowed")

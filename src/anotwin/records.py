@@ -90,7 +90,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Batch:
-    """Squares as a method takes them."""
+    """Squares as a method takes them: whole images, or parts of images, of the model's size."""
 
     images: torch.Tensor  # (B, C, S, S) float32 in [-1, 1]
     fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training

@@ -1,4 +1,4 @@
-"""Every setting of every stage: one frozen model a stage, from TOML and ``--set``.
+"""Every setting of every stage: one frozen model per stage, from TOML and ``--set``.
 
 A key that does not exist or a value out of range is a `SettingsError` on one line.
 """
@@ -26,14 +26,14 @@ class _Stage(BaseModel):
 class DataSettings(_Stage):
     """Which images, and how they become the model's squares."""
 
-    layout: str = "auto"  # how the files lie: a name that anotwin.domains knows, or auto
+    layout: str = "auto"  # of the files: a name that anotwin.domains knows, or auto
     view: str = "auto"  # what a model looks at (whole images, patches of a flattened retina ...); auto: by the layout
     normal: str | None = None  # the label that is normal; None: the layout's own ("good", "normal")
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
     fit: Literal["stretch", "pad"] = "stretch"  # pad keeps the aspect ratio and repeats the border
     holdout: float = Field(0.2, gt=0, lt=1)  # share of the normals kept from training for health and calibration
-    holdout_most: int = Field(500, ge=1)  # more held-out normals cost search time and sharpen the threshold little
+    holdout_most: int = Field(500, ge=1)  # more held-out normals cost search time and hardly improve the threshold
     memory_mb: int = Field(1024, ge=1)  # prepared training images above this go to a file on disk, memory-mapped
     workers: int = Field(0, ge=0, le=64)  # decoding processes; 0 decodes in the main one
 
@@ -81,14 +81,14 @@ class TrainingSettings(_Stage):
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     r1_gamma: float = Field(0.0, ge=0)  # R1 penalty gamma/2 |grad D(x)|^2 (Mescheder et al. 2018); 0: off
-    r1_every: int = Field(8, ge=1)  # lazy (StyleGAN2): every so many steps and times as strong; it is expensive
+    r1_every: int = Field(8, ge=1)  # lazy, as it is expensive (StyleGAN2): every n-th step, n times as strong
     adversarial: Literal["gan", "wgan-gp"] = "gan"  # wgan-gp: f-AnoGAN's (no batch norm in D, no R1; G every 5th step)
     encoder_objective: Literal["izi_f", "izi", "ziz"] = "izi_f"  # fanogan: what its encoder learns, see the method
     encoder_share: float = Field(0.4, gt=0, lt=1)  # fanogan: the last steps, the encoder's; it needs fewer than the GAN
-    # twin: what its discriminator learns to name; leave out what normal images do ("turned", where parts lie any way)
+    # twin: what its discriminator learns to name; leave out what normals show too ("turned", if parts lie at any angle)
     damage: list[Damage] = Field(list(get_args(Damage)), min_length=1)
     ema: float = Field(0.999, ge=0, lt=1)  # the moving average of the generator is what scores; 0: the last generator
-    snapshot_every: int = Field(500, ge=1)  # steps: a kill loses at most so many
+    snapshot_every: int = Field(500, ge=1)  # steps, the most that a killed run loses
     sample_every: int = Field(500, ge=1)  # steps between sample grids
     # auto: bf16-mixed where the processor multiplies bf16. float32 gives the same weights on every processor of a kind
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -117,15 +117,15 @@ class SearchSettings(_Stage):
     }  # fmt: skip
 
     preset: Literal["engine", "paper"] = "engine"
-    optimizer: Literal["adam-axes", "adam"] = "adam-axes"  # axes: the generator's own, the rate falling
+    optimizer: Literal["adam-axes", "adam"] = "adam-axes"  # axes: along the generator's own, with a decaying rate
     steps: int = Field(30, ge=0)  # the fewest that reach the loss of the paper's 500
     learning_rate: float = Field(0.5, gt=0)  # of Adam on z; the paper does not say, 0.01 is the preset's
     warm: bool = False  # fanogan: search on from the encoder's guess, instead of taking it
     restarts: int = Field(1, ge=1, le=64)  # starts an image, of which the best counts; each costs a search
-    prior_weight: float = Field(0.0, ge=0)  # times -log p(z), beside L(z); raises A's distance from the loss searched
+    prior_weight: float = Field(0.0, ge=0)  # times -log p(z), beside L(z); A(x) is without it
     bound: float = Field(1.0, ge=0)  # normal prior: |z| <= bound sqrt(Z); uniform: |z_i| <= bound; 0: anywhere
     tolerance: float = Field(0.01, ge=0, lt=1)  # converged: the best loss fell by less than this share ...
-    patience: int = Field(5, ge=0)  # ... in so many steps; such an image leaves the batch; 0: none does
+    patience: int = Field(5, ge=0)  # ... in this many steps; such an image leaves the batch; 0: none does
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the processor has it; see above
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R

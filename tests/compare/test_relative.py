@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cosine
 
-from anotwin.compare.relative import FAINT, cosine_distance, relative_square, unit_features
+from anotwin.compare.relative import MIN_CONTRAST, cosine_distance, relative_square, unit_features
 
 few_examples = settings(derandomize=True, deadline=None, max_examples=50)
 image_pairs = hnp.arrays(np.float64, (2, 3, 2, 4, 4), elements=st.floats(-1, 1))
@@ -74,7 +74,7 @@ def test_relative_square_in_closed_form() -> None:
 def test_relative_square_against_numpy(pair: np.ndarray) -> None:
     queries, counterparts = (part.reshape(3, -1) for part in pair)
     error = np.square(queries - counterparts).mean(1)
-    expected = error / np.maximum(queries.var(1), (2 * FAINT) ** 2)
+    expected = error / np.maximum(queries.var(1), (2 * MIN_CONTRAST) ** 2)
     assert np.allclose(relative_square(*map(torch.from_numpy, pair)).numpy(), expected)
 
 

@@ -97,7 +97,7 @@ def rows(out: Path) -> dict[str, dict[str, str]]:
         (("prepare", "{normals}", "--out", "{new}", "--layout", "folder"), "nothing to prepare in the layout folder"),
         (("prepare", "{normals}", "--out", "{new}", "--layout", "auto"), "use --layout oct if that is what they are"),
         (("prepare", "{normals}", "--out", "{new}", "--part", "all"), "--part all: expected train or test"),
-        ((*SCORE, "--lines"), "--option lines: only for models with the view retina (this one has whole); leave it out"),
+        ((*SCORE, "--lines"), "--option lines: only for models with the view retina (this one has whole)"),
         (("evaluate", "{model}", "{normals}", "--json", "{new}.json"), "needs normal and abnormal images"),
         # settings and options
         ((*TRAIN, "--method", "anogann"), "did you mean 'anogan'?"),

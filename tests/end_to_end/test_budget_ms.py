@@ -39,7 +39,7 @@ def test_score_within_a_budget_is_score_with_these_steps(
 ) -> None:
     allows(2)
     outcome = good("score", searching_model, query_folder, "--out", tmp_path / "budget", "--budget-ms", 3)
-    assert "2 steps of search for every image of this run (1.5 ms an image and step, 64 images at once)" in outcome.err
+    assert "2 steps of search for every image of this run (1.5 ms per image and step, 64 images at once)" in outcome.err
     assert "calibrate with the same --budget-ms" in outcome.err
     other = shutil.copytree(searching_model, tmp_path / "m")
     detector = Detector.load(other)
@@ -75,7 +75,7 @@ def test_a_budget_for_nothing_is_refused(tmp_path: Path, searching_model: Path, 
     words = "score", searching_model, query_folder, "--out", tmp_path / "o", "--budget-ms"
     outcome = run(*words, "1e-6")
     assert outcome.code == 2
-    assert "one step of this search takes" in outcome.error
+    assert "one step of the search takes" in outcome.error
     assert "must be above 0" in run(*words, 0).error
 
 

@@ -41,7 +41,7 @@ def _with_clock(
 
 
 def test_a_budget_that_allows_nothing_says_what_would() -> None:
-    with pytest.raises(SettingsError, match=r"--budget-ms 10: one step of this search takes 11 ms an image here"):
+    with pytest.raises(SettingsError, match=r"--budget-ms 10: one step of the search takes 11 ms per image here"):
         steps_within(*_with_clock(machine(once=0.64, step=0.064), 64, 10.0))
 
 

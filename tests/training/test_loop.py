@@ -160,7 +160,7 @@ def test_a_finished_run_does_nothing_more(run: RunFolder) -> None:
 
 def test_a_snapshot_of_another_network_is_refused(run: RunFolder) -> None:
     run.save_snapshot(5, {"networks": {"other.weight": torch.zeros(3)}, "optimizers": {}})
-    with pytest.raises(SettingsError, match=r"snapshot-000005.*start anew"):
+    with pytest.raises(SettingsError, match=r"snapshot-000005.*start a new run"):
         _train(Counting(), run, 10)
 
 

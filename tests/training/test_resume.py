@@ -117,7 +117,7 @@ def test_the_images_may_have_moved(finished: Path, model: Path, tmp_path: Path) 
     [
         (["--set", "training.learning_rate=0.01"], "training.learning_rate was None and is now 0.01"),
         (["--set", "networks.latent_dim=9"], "networks.latent_dim was 8 and is now 9"),
-        (["--seed", "1"], "start anew without --resume"),  # another split: other training images
+        (["--seed", "1"], "start a new run without --resume"),  # another split: other training images
         (["--image-size", "32"], "data.image_size"),
         (["--steps", "29"], "30 steps are done already"),
     ],
@@ -153,7 +153,7 @@ def test_a_held_out_image_of_another_kind_is_refused(finished: Path, tmp_path: P
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)).save(data / name)
     outcome = run("train", data, "--out", finished, "--resume")
     assert outcome.code == 2
-    assert "another kind of images (channels was 1 and is 3)" in outcome.error
+    assert "DATA now holds other images (channels was 1 and is 3)" in outcome.error
 
 
 def test_nothing_to_resume(tmp_path: Path, normal_folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\x00"])
 def test_a_damaged_description_is_said(run: RunFolder, text: str) -> None:
     (run.path / "run.json").write_text(text)
-    with pytest.raises(SettingsError, match=r"run\.json.*start anew without --resume"):
+    with pytest.raises(SettingsError, match=r"run\.json.*start a new run without --resume"):
         run.description()
 
 

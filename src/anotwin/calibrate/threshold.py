@@ -55,7 +55,7 @@ def conformal_threshold(scores: Numbers, rate: float) -> float:
 
 
 def smallest_rate(count: int) -> float:
-    """The smallest false-alarm rate, 1 / (n + 1), that `count` held-out normals can promise.
+    """The smallest false-alarm rate, 1 / (n + 1), that `count` held-out normals can guarantee.
 
     >>> smallest_rate(99)
     0.01
@@ -72,7 +72,7 @@ def normals_needed(rate: float) -> int:
     99
     """
     exact = math.ceil(1 / Fraction(_checked_rate(rate))) - 1
-    # Fraction(rate) is the double, not the decimal: where that is a hair below 1 / n, one less is enough (see _allowed)
+    # Fraction(rate) is the double, not the decimal: where it is just below 1 / n, one less is enough (see _allowed)
     return exact - 1 if exact > 1 and 1 / exact <= rate else exact
 
 
@@ -136,7 +136,7 @@ def calibrate(
     """
     counts = (len(scores), len(residuals), len(discriminations))
     if len(set(counts)) > 1:
-        raise SettingsError(f"calibration: scores, residuals and discriminations must be as many, got {counts}")
+        raise SettingsError(f"calibration: scores, residuals and discriminations must have one length, got {counts}")
     if not (math.isfinite(heat_quantile_scale) and heat_quantile_scale >= 0):
         raise SettingsError(f"calibration: the heatmap scale must be finite and >= 0, got {heat_quantile_scale}")
     ordered = _ascending(scores, "score")
@@ -194,7 +194,7 @@ def _allowed(count: int, rate: float) -> int:
 def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1:
-        raise SettingsError(f"calibration: {name}s must be one number an image, got an array of shape {values.shape}")
+        raise SettingsError(f"calibration: {name}s must be one number per image, got an array of shape {values.shape}")
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise DataError(

@@ -1,4 +1,4 @@
-"""`--budget-ms`: a detector whose search takes at most that time an image, and a note that says so."""
+"""`--budget-ms`: a detector whose search takes at most that time per image, and a note that says so."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def within_budget(detector: Detector, milliseconds: float | None, watch: Watch) 
 
     steps, cost = steps_within(search, size, milliseconds)
     note = (
-        f"--budget-ms {milliseconds:g}: {steps} steps of search for every image of this run ({cost:.3g} ms an image "
-        f"and step, {size} images at once); the model's own are {before}"
+        f"--budget-ms {milliseconds:g}: {steps} steps of search for every image of this run ({cost:.3g} ms per image "
+        f"and step, {size} images at once); the model's own number is {before}"
     )
     if steps != before and detector.calibration is not None:
-        note += ". Its threshold holds for those only and is not used: calibrate with the same --budget-ms to have one"
+        note += ". Its threshold holds for those only and is not used: calibrate with the same --budget-ms to get one"
     watch(Update("note", detail=note))
     return detector if steps == before else with_steps(f"search.steps={steps}")

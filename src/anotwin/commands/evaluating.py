@@ -40,7 +40,7 @@ def evaluate_to(
     """`evaluate`, with the numbers in `json_file`, and the pictures in the folder of that name if `out` is None."""
     if json_file.is_dir():
         raise SettingsError(f"{json_file}: is a folder; --json names the file for the numbers")
-    check_writable(json_file.parent)  # before an hour of scoring
+    check_writable(json_file.parent)  # before scoring, which may take hours
     beside = json_file.with_suffix("") if json_file.suffix else json_file.with_name(f"{json_file.name}-pictures")
     numbers = evaluate(detector, data, out or beside, layout=layout, limit=limit, watch=watch)
     write_json_atomic(json_file, numbers)
@@ -83,7 +83,7 @@ def evaluate(
         false_alarm_rate_requested=detector.calibration.false_alarm_rate if detector.calibration else None,
     ).as_dict() | {"n_leaked": collected.leaked}
     if collected.leaked:
-        note = f"{collected.leaked} of these images were trained on: the numbers flatter the model"
+        note = f"{collected.leaked} of these images were trained on: the numbers are too optimistic"
         watch(Update("note", detail=note))
     _draw(detector, numbers, collected, out)
     outputs.finish(collected.chooser.chosen, None)
@@ -92,7 +92,7 @@ def evaluate(
 
 @dataclass
 class _Collected:
-    """What the pictures and `n_leaked` need of the findings; their other pictures are let go."""
+    """What the pictures and `n_leaked` need of the findings; only the chosen ones are kept."""
 
     trained_on: frozenset[int]
     chooser: Chooser = field(default_factory=lambda: Chooser(SHOWN))
@@ -118,7 +118,7 @@ def _draw(detector: Detector, numbers: dict[str, Any], collected: _Collected, ou
 
 
 def _labelled(source: ImageSource, limit: int | None) -> list[int]:
-    """The images to score; raises before an hour of scoring where they are not both normal and abnormal ones."""
+    """The images to score; raises, before any is scored, where they are not both normal and abnormal."""
     if not {True, False} <= {item.normal for item in source.items}:
         found = sorted({str(item.label) for item in source.items})[:10]
         raise DataError(

@@ -29,7 +29,7 @@ def prepare_folder(
         out: a folder that is not within `data`.
         layout: of `data`; "auto": the one recognised; None: likewise or, if that has no check, the first that has one.
         part: "train" (normal images alone) or "test"; None: train, or test where `data` is one file.
-        limit: only so many images, drawn at random with a fixed seed.
+        limit: at most this many images, drawn at random with a fixed seed.
         pictures: the steps of every image; they take most of the time.
 
     Raises:

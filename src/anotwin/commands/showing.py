@@ -25,8 +25,8 @@ console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 @contextmanager
 def bars() -> Iterator[Watch]:
-    """A progress bar a stage, on stderr because results go to stdout; notes are printed above the bars."""
-    columns = (  # 80 columns hold all of it
+    """A progress bar for each stage, on stderr because results go to stdout; notes are printed above the bars."""
+    columns = (  # fit into 80 characters
         TextColumn("{task.description:<11}"),
         BarColumn(10),
         MofNCompleteColumn(),
@@ -58,7 +58,7 @@ def prepared(found: Checked, as_json: bool) -> None:
     table, *pictures = found.written
     console.print(f"{found.summary} -> {table.path}")
     if pictures:
-        console.print(f"look at {pictures[0].path}")
+        console.print(f"see {pictures[0].path}")
 
 
 def trained(detector: Detector, out: Path) -> None:
@@ -162,4 +162,4 @@ def demonstrated(outcome: dict[str, Any], out: Path) -> None:
     """The last lines of demo."""
     console.print(outcome["what"], style="bold")
     evaluated(outcome["numbers"], None)
-    console.print(f"look at {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}")
+    console.print(f"see {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}")

@@ -1,6 +1,6 @@
 """Where the edges of an image run, and in which direction: hardly changed by small shifts or bolder strokes.
 
-Pixels of two images of one thing seldom agree: a stroke that moves by its own width has no pixel in common. The amount
+Two images of one thing seldom agree pixel by pixel: a stroke that moves by its width has no pixel in common. The amount
 of edge in each direction and part of the image hardly changes: the idea of SIFT and of HOG (Dalal, Triggs 2005), with
 overlapping cells and the whole image as one block.
 """
@@ -16,9 +16,9 @@ from anotwin.compare.relative import unit_features
 
 DIRECTIONS = 8
 SHARPNESS = 4  # an edge counts by cos^4 of its angle to a direction: half as much 33 degrees away
-CELLS = 8  # along each side; a cell is twice as wide as their distance, so that nothing falls between two
+CELLS = 8  # along each side; a cell is twice as wide as their distance, so that cells overlap
 EDGES = DIRECTIONS * CELLS * CELLS  # numbers an image
-FAINT = 1e-6  # a slope of less has no direction
+MIN_SLOPE = 1e-6  # a lesser slope has no direction
 
 
 def edge_directions(images: torch.Tensor) -> torch.Tensor:
@@ -38,11 +38,11 @@ def edge_directions(images: torch.Tensor) -> torch.Tensor:
     rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
     columns = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     across, down = rows[..., 2:] - rows[..., :-2], columns[..., 2:, :] - columns[..., :-2, :]  # Sobel
-    slope = (across.square() + down.square()).sqrt().clamp_min(FAINT)
+    slope = (across.square() + down.square()).sqrt().clamp_min(MIN_SLOPE)
     parts = []
     for number in range(DIRECTIONS):
         angle = 2 * math.pi * number / DIRECTIONS
-        along = (across * math.cos(angle) + down * math.sin(angle)).clamp_min(0) / slope  # cos, 0 behind
+        along = (across * math.cos(angle) + down * math.sin(angle)).clamp_min(0) / slope  # cos, 0 beyond 90 degrees
         parts.append((slope * along**SHARPNESS).sum(1))
     cell = side // CELLS
     cells = F.avg_pool2d(torch.stack(parts, 1), 2 * cell, cell, cell // 2)  # (B, 8, 8, 8)

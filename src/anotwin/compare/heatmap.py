@@ -1,4 +1,4 @@
-"""Where: the residual image, smoothed over the neighbourhood of each pixel."""
+"""Where the anomaly is: the residual image, smoothed over the neighbourhood of each pixel."""
 
 from __future__ import annotations
 

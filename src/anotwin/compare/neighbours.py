@@ -44,27 +44,27 @@ def reconstruction_distance(
     """
     wanted = min(neighbours, len(memory) - (own is not None))
     if wanted == 0:
-        nobody = descriptors.new_empty(len(descriptors), 0, dtype=torch.int64)
-        return Reconstruction(torch.full_like(descriptors[:, 0], 4.0), nobody)
+        none = descriptors.new_empty(len(descriptors), 0, dtype=torch.int64)
+        return Reconstruction(torch.full_like(descriptors[:, 0], 4.0), none)
     memory, distances, nearest = memory.double(), [], []
     owners = [None] * len(descriptors) if own is None else torch.split(own, AT_ONCE)
     for part, rows in zip(torch.split(descriptors.double(), AT_ONCE), owners, strict=False):
-        apart = torch.cdist(part, memory, compute_mode="use_mm_for_euclid_dist")  # (b, M)
+        to_memory = torch.cdist(part, memory, compute_mode="use_mm_for_euclid_dist")  # (b, M)
         if rows is not None:
-            apart.scatter_(1, rows[:, None], torch.inf)
-        nearest.append(apart.topk(wanted, dim=1, largest=False).indices)
-        distances.append(_remainder(part, memory[nearest[-1]], ridge))  # (b, K, F)
+            to_memory.scatter_(1, rows[:, None], torch.inf)
+        nearest.append(to_memory.topk(wanted, dim=1, largest=False).indices)
+        distances.append(_squared_error(part, memory[nearest[-1]], ridge))  # (b, K, F)
     return Reconstruction(torch.cat(distances).float(), torch.cat(nearest))
 
 
-def _remainder(descriptors: torch.Tensor, nearest: torch.Tensor, ridge: float) -> torch.Tensor:
+def _squared_error(descriptors: torch.Tensor, nearest: torch.Tensor, ridge: float) -> torch.Tensor:
     """|v - sum_k w_k m_k|^2 for descriptors (b, F) and their neighbours (b, K, F): (b,)."""
-    apart = nearest - descriptors[:, None]
-    products = apart @ apart.transpose(1, 2)  # (b, K, K)
+    differences = nearest - descriptors[:, None]
+    products = differences @ differences.transpose(1, 2)  # (b, K, K)
     count = products.shape[1]
-    scale = products.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)  # copies of the image itself: nothing is left
+    scale = products.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)  # 0 if all are copies of the image
     system = products + ridge * scale[:, None, None] * torch.eye(count, dtype=products.dtype, device=products.device)
-    factor = torch.linalg.cholesky_ex(system).L  # no error for NaN, which is handed on
+    factor = torch.linalg.cholesky_ex(system).L  # no error for NaN: the distance is NaN
     weights = torch.cholesky_solve(torch.ones_like(system[..., :1]), factor)
     weights = weights / weights.sum(1, keepdim=True)
-    return (weights.transpose(1, 2) @ apart)[:, 0].square().sum(1)
+    return (weights.transpose(1, 2) @ differences)[:, 0].square().sum(1)

@@ -11,8 +11,8 @@ import math
 
 import torch
 
-FAINT = 0.01  # of the pixel range: a contrast (r.m.s.) below it counts as this much
-SHORT = 1e-6  # a feature vector shorter than this counts as this long
+MIN_CONTRAST = 0.01  # of the pixel range: a contrast (r.m.s.) below it counts as this much
+MIN_LENGTH = 1e-6  # a feature vector shorter than this counts as this long
 
 
 def relative_square(queries: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
@@ -22,13 +22,13 @@ def relative_square(queries: torch.Tensor, counterparts: torch.Tensor) -> torch.
     [0.5]
     """
     flat = (queries - queries.mean((1, 2, 3), keepdim=True)).flatten(1)
-    contrast = (_length(flat) / math.sqrt(flat.shape[1])).clamp_min(2 * FAINT)  # root mean square
+    contrast = (_length(flat) / math.sqrt(flat.shape[1])).clamp_min(2 * MIN_CONTRAST)  # root mean square
     return (queries - counterparts).square().flatten(1).mean(1) / contrast.square()
 
 
 def unit_features(features: torch.Tensor) -> torch.Tensor:
     """f / |f|, the direction of features (B, F); zeros stay zeros."""
-    return features / _length(features).clamp_min(SHORT)[:, None]
+    return features / _length(features).clamp_min(MIN_LENGTH)[:, None]
 
 
 def cosine_distance(query_features: torch.Tensor, features: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How much: a method's terms for a batch and its counterparts, made into a score, differences and heatmaps."""
+"""How abnormal: a method's terms for a batch and its counterparts, made into a score, differences and heatmaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terms of a score, higher: more apart. Differences x - G(z) are (B, C, S, S) in [-2, 2], features f are (B, F)."""
+"""Terms of a score, higher: more abnormal. Differences x - G(z) are (B, C, S, S) in [-2, 2], features f are (B, F)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def discrimination_score(query_features: torch.Tensor, features: torch.Tensor) -
 
 
 def reference_score(logits: torch.Tensor) -> torch.Tensor:
-    """D(x) of the reference GAN_R: eq. 3 (Yeh et al. 2016) at the counterpart, -log D(G(z)), logits (B,) -> (B,) >= 0.
+    """D(x) of the paper's GAN_R: eq. 3 (Yeh et al. 2016) at the counterpart, -log sigmoid(logit): (B,) -> (B,) >= 0.
 
-    It asks whether the counterpart passes for real; the query has no part in it.
+    The discriminator's logits of the counterparts: how real these are. The query does not enter.
 
-    >>> round(float(reference_score(torch.zeros(1))), 4)  # log 2: D cannot tell
+    >>> round(float(reference_score(torch.zeros(1))), 4)  # log 2: the discriminator is undecided
     0.6931
     """
     return F.softplus(-logits)

@@ -60,7 +60,7 @@ def from_arrays(
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)) or 0 in image.shape:
             raise DataError(f"array: image {number} is of shape {image.shape}; {_EXPECTED}")
     if labels is not None and len(labels) != len(pixels):
-        raise DataError(f"array: {len(labels)} labels for {len(pixels)} images, expected one label an image")
+        raise DataError(f"array: {len(labels)} labels for {len(pixels)} images, expected one label per image")
     names = [None] * len(pixels) if labels is None else [str(label) for label in labels]
     known = [name for name in names if name is not None]
     if normal is not None and str(normal) not in known:

@@ -19,7 +19,7 @@ from anotwin.records import Array, ImageItem
 
 Part = Literal["train", "test"]
 
-NORMAL_NAMES = frozenset({"good", "normal", "ok"})  # compared without case
+NORMAL_NAMES = frozenset({"good", "normal", "ok"})  # compared ignoring case
 
 
 @dataclass(frozen=True)

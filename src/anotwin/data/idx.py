@@ -23,7 +23,7 @@ from anotwin.records import Array, ImageItem
 
 _IMAGES = {"train": ("train-images",), "test": ("t10k-images", "test-images")}
 _ENDINGS = ("-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz")
-_DEFLATE_MOST = 1032  # no deflate stream grows by more: a header that promises more lies
+_DEFLATE_MOST = 1032  # no deflate stream grows by more: a header that says more is wrong
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def open_idx(root: str | Path, part: Part, normal: str | None = None) -> IdxSour
     labels_path = _labels_path(path)
     images, codes = read_idx(path, 3), read_idx(labels_path, 1)
     if len(images) != len(codes):
-        raise DataError(f"{labels_path}: {len(codes)} labels for {len(images)} images; expected one label an image")
+        raise DataError(f"{labels_path}: {len(codes)} labels for {len(images)} images; expected one label per image")
     labels = [str(code) for code in codes.tolist()]
     counts = Counter(dict(sorted(Counter(labels).items())))
     if normal is None and part == "train":
@@ -92,7 +92,7 @@ def find_idx(root: Path, part: Part) -> Path | None:
             if any(path.name.endswith(stem + end) for stem in _IMAGES[part] for end in _ENDINGS) and path.is_file()
         }
         if len(found) > 1:
-            raise DataError(f"{folder}: several idx sets ({', '.join(sorted(found))}); keep one set a folder")
+            raise DataError(f"{folder}: several idx sets ({', '.join(sorted(found))}); keep one set per folder")
         if found:
             return next(iter(found.values()))
     return None
@@ -121,7 +121,7 @@ def _read_idx(path: Path, dimensions: int, size: int, _changed: int) -> npt.NDAr
         length = int(np.prod(shape, dtype=object))
         if zipped and length > _DEFLATE_MOST * size:
             raise DataError(f"{path}: truncated, {size} compressed bytes cannot hold {_text(shape)}; fetch it again")
-        # one byte more than promised would be trailing garbage; a raw file is measured, not read
+        # one byte more than the header says would be trailing garbage; a raw file is measured, not read
         data = _at_most(file, length + 1) if zipped else bytearray()
         held = len(data) if zipped else size - start
     if held != length:
@@ -135,7 +135,7 @@ def _read_idx(path: Path, dimensions: int, size: int, _changed: int) -> npt.NDAr
 
 
 def _at_most(file: gzip.GzipFile | IO[bytes], count: int) -> bytearray:
-    """Up to `count` bytes in pieces: memory grows with what is there, not with what a header promises."""
+    """Up to `count` bytes in pieces: memory grows with what is there, not with what a header says."""
     data = bytearray()
     while len(data) < count and (piece := file.read(min(2**24, count - len(data)))):
         data += piece

@@ -11,7 +11,7 @@ from anotwin.errors import DataError
 
 NAME = "manifest.csv"
 
-_OWN = frozenset({"file", "label", "split", "group"})  # "patient" stays in `Row.more` as well: it is more than a group
+_OWN = frozenset({"file", "label", "split", "group"})  # "patient" is in `Row.more` too: OCT needs it beside the group
 
 
 @dataclass(frozen=True)
@@ -69,5 +69,5 @@ def _file(path: Path, line: int, text: str | None, rows: dict[str, Row]) -> str:
     if name == PurePosixPath() or name.is_absolute() or ".." in name.parts:
         raise DataError(f"{path}: line {line}: file {text!r}, expected a path below the manifest's folder")
     if str(name) in rows:
-        raise DataError(f"{path}: line {line}: {str(name)!r} is named a second time; keep one row a file")
+        raise DataError(f"{path}: line {line}: {str(name)!r} is named a second time; keep one row per file")
     return str(name)

@@ -45,11 +45,11 @@ def split_holdout(
             f"one single image or group ({len(items)} images): need at least two, one to train on and one to hold out; "
             "add images or correct the groups in manifest.csv"
         )
-    room = min(max(1, round(share * len(items))), max(1, most))
+    limit = min(max(1, round(share * len(items))), max(1, most))
     chosen: list[int] = []
     left = len(names)
     for name in names:
-        if left > 1 and len(chosen) + len(groups[name]) <= room:
+        if left > 1 and len(chosen) + len(groups[name]) <= limit:
             chosen += groups[name]
             left -= 1
     if not chosen:

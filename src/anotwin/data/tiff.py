@@ -63,7 +63,7 @@ def _images(file: tifffile.TiffFile) -> list[Any]:
 
 
 def _check_size(path: Path, page: Any) -> None:
-    # before anything is allocated: the header may promise more than the file holds
+    # before anything is allocated: the header may claim more than the file holds
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 2**27)
     if page.imagelength * page.imagewidth > limit:
         raise DataError(f"{path}: {page.imagewidth} x {page.imagelength} pixels, at most {limit} can be read; tile it")
@@ -115,5 +115,5 @@ def _by_pillow(path: Path, page: Any) -> npt.NDArray[Any]:
     with Image.open(path, formats=("TIFF",)) as image:
         image.load()
         pixels = pillow_pixels(image)
-    # Pillow turns 8-bit "white is zero" around by itself, and leaves 16-bit as it is
+    # Pillow inverts 8-bit "white is zero" by itself, and leaves 16-bit as it is
     return _black_is_zero(pixels, page) if pixels.dtype == np.uint16 else pixels

@@ -1,1 +1,1 @@
-"""Kinds of images: one folder a domain, and a line in the registry."""
+"""Kinds of images: one folder per domain, and a line in the registry."""

@@ -1,11 +1,11 @@
-"""What a domain is: a kind of images, how its files lie, and what a model looks at in them.
+"""What a domain is: a kind of images, how its files are laid out, and what a model looks at in them.
 
 A domain is a folder beside this file and one line in registry.py. Its ``domain.py`` names the parts below and loads
 them when they are needed: the command line asks every domain for its name, and must not wait for torch. Domains import
 data, prepare and report, never methods, run, commands or each other.
 
     Domain     name, layouts, view, what it writes besides scores.csv and what `anotwin prepare` shows of it
-    Layout     one way in which files lie: whether a folder is such a one, and how it is opened
+    Layout     one way in which files are laid out: whether a folder has it, and how it is opened
     View       what a model looks at: whole images, patches, tiles ... -> `Prepared` images
     Prepared   one image as the model sees it, and the way back to its file
     Outputs    what `score` and `evaluate` write of a domain, fed by the one scoring stream
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # domains are named without torch and numpy
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which the files of a data set lie."""
+    """One way in which the files of a data set are laid out."""
 
     name: str  # what `--layout` and `data.layout` call it
     recognises: Callable[[Path], bool]  # whether DATA can be nothing else
@@ -60,11 +60,11 @@ class Prepared(Protocol):
     def evidence(self) -> Any: ...  # what the domain found on the way; `Finding.evidence` hands it to its outputs
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
-        """One number a term from those of the squares, (P,) each."""
+        """One number per term from those of the squares, (P,) each."""
         ...
 
     def heat(self, heat: Array) -> Array:
-        """The heat of the image's own model pixels, any shape, of the squares' (P, S, S): what heat 1 is set by."""
+        """The heat (P, S, S) where its squares show the image, in any shape: the scale of heat is set by it."""
         ...
 
     def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
@@ -142,7 +142,7 @@ class Job:
     watch: Watch = field(default=silent, repr=False)
 
     def again(self, names: AbstractSet[str], known: Iterable[Finding] = ()) -> Iterator[Finding]:
-        """The findings of these ids whose rows were kept from a stopped run: the `known` ones, others scored anew."""
+        """The findings of these ids whose rows were kept from a stopped run: the `known` ones, others scored again."""
         found = {finding.id: finding for finding in known if finding.id in names}
         wanted = [index for index, item in enumerate(self.source.items) if item.id in names - found.keys()]
         return chain(found.values(), self.model.findings(self.source, wanted) if wanted else ())
@@ -161,7 +161,7 @@ class Outputs(Protocol):
     """What a domain writes in one run; every finding of the one scoring stream passes through `take`."""
 
     def take(self, index: int, finding: Finding) -> None:
-        """Look at the finding of image `index`; what stands for it in a table is not written yet."""
+        """Use the finding of image `index`; its row in scores.csv is written afterwards."""
         ...
 
     def finish(self, shown: Sequence[Finding], table: Path | None) -> Sequence[Written]:
@@ -211,5 +211,5 @@ class Domain:
     scoring: Callable[[Job], ScoreOutputs]  # of `anotwin score`
     evaluating: Callable[[Job], Outputs]  # of `anotwin evaluate`
     check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
-    own_layout: str = "auto"  # how the files of this view lie where nobody says; auto: it is looked for
+    own_layout: str = "auto"  # the layout of DATA where none is named; auto: the first that recognises it
     options: Mapping[str, str] = field(default_factory=dict)  # of `anotwin score`: name -> what it does

@@ -7,7 +7,7 @@ from anotwin.domains.plain.domain import PLAIN
 from anotwin.domains.protocol import Domain, Layout
 from anotwin.errors import SettingsError, did_you_mean
 
-DOMAINS: list[Domain] = [PLAIN, OCT]  # a layout is looked for in this order; the first is the default
+DOMAINS: list[Domain] = [PLAIN, OCT]  # DATA is recognised in this order; the first is the default
 
 
 def layouts() -> dict[str, Layout]:

@@ -103,7 +103,7 @@ def bootstrap(
     """Percentile interval of a metric from a stratified bootstrap: normals and abnormals are resampled separately.
 
     Efron and Tibshirani 1993, Sec. 13.3. The metrics of this module run on counts (10,000 images x 1,000 draws take
-    about a second); any other function is called once a draw. The same seed gives every metric the same resamples.
+    about a second); any other function is called once per draw. The same seed gives every metric the same resamples.
     Where the scores separate the classes without an error, those of each resample do too: the interval has no width.
 
     Args:
@@ -222,7 +222,7 @@ def _checked(labels: Vector, scores: Vector) -> tuple[npt.NDArray[np.bool_], Flo
     abnormal, values = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if abnormal.ndim != 1 or abnormal.shape != values.shape:
         raise SettingsError(
-            f"metrics: labels {abnormal.shape} and scores {values.shape} must be one number an image each"
+            f"metrics: labels {abnormal.shape} and scores {values.shape} must be one number per image each"
         )
     if not np.isin(abnormal, (0, 1)).all():
         raise SettingsError("metrics: labels must be true or false (1 abnormal, 0 normal); got other values")

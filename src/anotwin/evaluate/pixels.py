@@ -30,7 +30,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 class PixelHeat:
     """The heat of one image's normal and defect pixels: all that the pixel metrics need of an image."""
 
-    normal: npt.NDArray[np.float32]  # (n,) 4 bytes a pixel; nearly all pixels are normal
+    normal: npt.NDArray[np.float32]  # (n,) 4 bytes per pixel; nearly all pixels are normal
     defect: npt.NDArray[np.float32]  # (m,)
     weights: npt.NDArray[np.float64]  # (m,) 1 / pixels of the region that the defect pixel belongs to; sums to regions
 

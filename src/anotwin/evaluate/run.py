@@ -1,6 +1,6 @@
 """The evaluation of a stream of findings with known labels.
 
-The stream is read once. Only the numbers of each finding are kept and, where masks are given, its heat: 4 bytes a pixel
+The stream is read once. Only the numbers of each finding are kept and, with masks, its heat: 4 bytes per pixel
 of the test set, twice that while the pixel metrics sort them.
 """
 

@@ -3,11 +3,11 @@
 Paper: Pathak et al., "Context encoders: feature learning by inpainting", 2016 (1604.07379), whose loss the AnoGAN paper
 takes over for whole images: reconstruct, and fool a discriminator while doing so.
 
-    encoder E, decoder Dec     counterpart = Dec(E(x)), one pass
+    encoder E, decoder Dec     counterpart = Dec(E(x)), one pass;  discriminator D, its logit
     objective                  min  l_rec |x - Dec(E(x))|^2 + l_adv softplus(-D(Dec(E(x)))),  l_rec 0.999, l_adv 0.001
 
-Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; R, D and
-A as in AnoGAN, with lambda = 0.1.
+Deviations: no mask and no channel-wise fully-connected layer (there is nothing to inpaint); R1 as in `anogan`; the
+score is AnoGAN's, with lambda = 0.1.
 """
 
 from __future__ import annotations

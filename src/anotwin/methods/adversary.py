@@ -10,7 +10,7 @@ from anotwin.settings import NetworkSettings, Settings, TrainingSettings
 from anotwin.training.protocol import Backward
 
 DCGAN_RATE = 2e-4  # Radford et al. 2016
-CRITIC_STEPS = 5  # of D for each of G: the critic must be near its optimum for its slope to be a distance
+CRITIC_STEPS = 5  # of D for each of G: only near its optimum does the critic's loss estimate a distance
 PENALTY_WEIGHT = 10.0  # lambda; both as in Gulrajani et al. 2017, algorithm 1, and in f-AnoGAN
 
 
@@ -51,7 +51,7 @@ def train_discriminator(
 
     Every `r1_every` steps + r1_every gamma/2 |grad_x D(x)|^2: the lazy R1 of StyleGAN2.
 
-    Returns what is worth logging, and the loss of whoever made the fakes, softplus(-D(fake)) with D as it was before
+    Returns scalars to log, and the loss of the network that made the fakes, softplus(-D(fake)) with D as it was before
     its step, to call `backward` on: D is computed once for both sides, which saves a twelfth of a DCGAN's step.
     """
     penalise = settings.r1_gamma > 0 and step % settings.r1_every == 0
@@ -67,7 +67,7 @@ def train_discriminator(
         loss = loss + settings.r1_every * settings.r1_gamma / 2 * penalty
         logged["r1"] = penalty.detach()
     optimise(optimizer, loss, backward)
-    return logged, loss_g.detach() + ((fakes - leaf.detach()) * slope).sum()  # + 0, whose gradient is the slope
+    return logged, loss_g.detach() + ((fakes - leaf.detach()) * slope).sum()  # adds 0, with the slope as gradient
 
 
 def train_critic(

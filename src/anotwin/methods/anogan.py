@@ -3,11 +3,11 @@
 Paper: Schlegl, Seeböck, Waldstein, Schmidt-Erfurth, Langs, "Unsupervised anomaly detection with generative adversarial
 networks to guide marker discovery", IPMI 2017 (1703.05921). Written from the paper.
 
-    generator      G       discriminator  D       features   f (an intermediate block of D)
-    latents        z       queries        x       weight     lambda = 0.1
-    search         section 2.2, Gamma = 500 steps; residual R, discrimination D(z), score A: search/objective.py
+    generator      G       discriminator  D, its logit     features   f (an intermediate block of D)
+    latents        z       queries        x                weight     lambda = 0.1
+    search         section 2.2, Gamma = 500 steps of the loss L(z): search/objective.py;  score A(x) = L(z) at the end
 
-Deviations, each measured in docs/results.md or a plain repair:
+Deviations, each measured in docs/results.md or a correction:
 - G is the exponential moving average of the trained generator: smoother samples at no cost;
 - G and D step at once, each against the other as it was before, on the same fakes: a step costs a sixth less;
 - D may have R1, spectral norm or no norm at all (training.r1_gamma, networks.discriminator_norm);

@@ -27,7 +27,7 @@ Maker = Callable[[torch.Tensor, Rng], torch.Tensor]
 
 
 def jitter(images: torch.Tensor, rng: Rng) -> torch.Tensor:
-    """Images as they might have been taken again: shifted, turned and scaled a little; four in ten stay as they are."""
+    """Images as if taken a second time: shifted, turned and scaled a little; four in ten stay as they are."""
     return _sample(images, _grid(_small_motion(len(images), rng), images))
 
 

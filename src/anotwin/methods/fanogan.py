@@ -17,7 +17,7 @@ is given more steps after its end trains the GAN again first, then E).
 Deviations:
 - the GAN is the DCGAN of `anogan`; training.adversarial = "wgan-gp" is the paper's loss, without its residual blocks;
 - G is the moving average of the trained generator, and E is trained against that one, which also scores;
-- D uses its running statistics while E is trained, as in scoring: E minimises the very score;
+- D uses its running statistics while E is trained, as in scoring: E minimises exactly the score;
 - codes are squashed to where the prior has its mass and G was trained: 3 tanh(u / 3) for a normal prior, tanh(u) for a
   uniform one (an option of the authors' code);
 - search.warm starts AnoGAN's search at E(x): closer counterparts, which need not separate better;

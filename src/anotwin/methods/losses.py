@@ -9,7 +9,7 @@ import torch.nn.functional as F
 def discriminator_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
     """-log D(x) - log(1 - D(G(z))) with D = sigmoid(logit) (Goodfellow et al. 2014, eq. 1); logits (B,).
 
-    >>> round(float(discriminator_loss(torch.zeros(2), torch.zeros(2))), 4)  # 2 log 2: D cannot tell
+    >>> round(float(discriminator_loss(torch.zeros(2), torch.zeros(2))), 4)  # 2 log 2: D is undecided
     1.3863
     """
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()

@@ -84,7 +84,7 @@ class SmallConv(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if len(input) > 1 or input.is_cuda:
             return super().forward(input)
-        # PyTorch has another CPU kernel for one small image, which adds in another order: so there are always two
+        # PyTorch has another CPU kernel for one small image, which adds in another order: it gets two
         return super().forward(torch.cat([input, input]))[:1]
 
 
@@ -100,8 +100,8 @@ class Generator(nn.Module):
             nn.BatchNorm2d(channels[0]),
             nn.ReLU(),
         ]
-        for now, then in pairwise(channels):
-            layers += [nn.ConvTranspose2d(now, then, 4, 2, 1, bias=False), nn.BatchNorm2d(then), nn.ReLU()]
+        for inputs, outputs in pairwise(channels):
+            layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         layers += [ImageConvTranspose(channels[-1], spec.channels), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(_dcgan_weights)
@@ -118,8 +118,8 @@ class Discriminator(nn.Module):
         norm = settings.discriminator_norm
         channels = _channels(spec, settings)
         self.blocks = nn.ModuleList()
-        for level, (now, then) in enumerate(pairwise(channels)):
-            layers = _halving(level, now, then, batch_norm=norm == "batch")
+        for level, (inputs, outputs) in enumerate(pairwise(channels)):
+            layers = _halving(level, inputs, outputs, batch_norm=norm == "batch")
             if norm == "spectral":
                 nn.utils.parametrizations.spectral_norm(layers[0])  # in place
             self.blocks.append(nn.Sequential(*layers))
@@ -138,7 +138,7 @@ class Discriminator(nn.Module):
                 features = hidden
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))  # a logit in bf16 has two digits
         weight = self.head.weight.reshape(1, *hidden.shape[1:]).contiguous(memory_format=torch.channels_last)
-        logits = (hidden * weight).sum((1, 2, 3)) + self.head.bias  # in one memory format: mixed, it is slow
+        logits = (hidden * weight).sum((1, 2, 3)) + self.head.bias  # both channels last: mixed formats are slow
         return Critique(logits, features.flatten(1))
 
 
@@ -149,8 +149,8 @@ class Encoder(nn.Module):
         super().__init__()
         channels = _channels(spec, settings)
         layers: list[nn.Module] = []
-        for level, (now, then) in enumerate(pairwise(channels)):
-            layers += _halving(level, now, then, batch_norm=True)
+        for level, (inputs, outputs) in enumerate(pairwise(channels)):
+            layers += _halving(level, inputs, outputs, batch_norm=True)
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels[-1], settings.latent_dim, 4), nn.Flatten())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -167,15 +167,15 @@ class DamageCritique(NamedTuple):
 
 
 class DamageDiscriminator(nn.Module):
-    """Names the damage in images (B, C, S, S) besides; the 3 x 3 convolutions at 8 x 8 and 4 x 4 help with that."""
+    """A discriminator that also names the damage in images (B, C, S, S), with 3 x 3 convolutions at 8 x 8 and 4 x 4."""
 
     def __init__(self, spec: ImageSpec, settings: NetworkSettings, kinds: int) -> None:
         super().__init__()
         channels = _channels(spec, settings)
         blocks: list[nn.Module] = []
-        for level, (now, then) in enumerate(pairwise(channels)):
-            halving = _halving(level, now, then, batch_norm=True)  # first: the order decides the initial weights
-            added = _same_side(now) if level == len(channels) - 2 else []  # at 8 x 8
+        for level, (inputs, outputs) in enumerate(pairwise(channels)):
+            halving = _halving(level, inputs, outputs, batch_norm=True)  # first: the order decides the initial weights
+            added = _same_side(inputs) if level == len(channels) - 2 else []  # at 8 x 8
             blocks.append(nn.Sequential(*added, *halving))
         blocks.append(nn.Sequential(*_same_side(channels[-1])))
         self.blocks = nn.ModuleList(blocks)
@@ -221,12 +221,12 @@ def _channels(spec: ImageSpec, settings: NetworkSettings) -> list[int]:
     return [spec.channels, *widths(spec.size, settings.width_for(spec.parts))]
 
 
-def _halving(level: int, now: int, then: int, batch_norm: bool) -> list[nn.Module]:
+def _halving(level: int, inputs: int, outputs: int, batch_norm: bool) -> list[nn.Module]:
     """The layers that halve the side, `level` counted from the image, where there is never a norm."""
     if level == 0:
-        return [ImageConv(now, then), nn.LeakyReLU(0.2)]
-    norm = [nn.BatchNorm2d(then)] if batch_norm else []
-    return [nn.Conv2d(now, then, 4, 2, 1, bias=not batch_norm), *norm, nn.LeakyReLU(0.2)]
+        return [ImageConv(inputs, outputs), nn.LeakyReLU(0.2)]
+    norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not batch_norm), *norm, nn.LeakyReLU(0.2)]
 
 
 def _same_side(width: int) -> list[nn.Module]:

@@ -13,7 +13,7 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
 
     D      min max(0, 1 - D(x)) + max(0, 1 + D(G(z~))) + 1/2 CE(K(x), 0) + 1/2 CE(K(t_k(x)), k)
     E, G   min |x - x'|^2 / |x - mean x|^2 + mean_l (1 - cos(f_l(x), f_l(x'))) + 1 - cos(z~, E(G(z~)))
-               - 0.1 (D(G(z~)) + D(x')),    x' = G(E(s(x))) for every other x
+               - 0.1 (D(G(z~)) + D(x')),    where x' is G(E(s(x))) for every other x
 
     residual       r(x) = |x - x'|^2 / |x - mean x|^2, relative: little contrast leaves little room for differences
     distance       d(x) = squared distance of v(x) to its reconstruction by its 40 nearest in M: compare/neighbours.py
@@ -31,7 +31,7 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
 - D's features find best what is like the damage that it was shown, edges find other anomalies: together they miss least
   (docs/research.md, where planted letters and planted damage chose between them).
 - The hinge (Lim, Ye 2017, 1705.02894) bounds D's slope, and with it the weight of its logit.
-- Rates follow from training.steps: a run that is given more steps after its end is not the longer run, step for step.
+- Rates follow from training.steps: a run given more steps after its end differs from one that had them at once.
 - D always has batch norm; networks.feature_layer chooses the block of f; networks.latent_prior has no effect.
 """
 
@@ -67,14 +67,14 @@ from anotwin.training.protocol import Backward
 
 ADVERSARIAL = 0.1  # weight of D's logits beside restoring; at 1 the counterparts no longer resemble their queries
 CODE_NOISE = 0.3  # on codes between two normals, as a share of a code's length
-DROPPED = 0.3  # of D's last activations while K is trained, or it learns the training images by heart
+DROPPED = 0.3  # of D's last activations while K is trained, against memorising the training images
 FEATURE_WEIGHT = 0.4  # length of f(x) in v(x), where e(x) has length 1
 NEIGHBOURS = 40
 RIDGE = 0.3
 RESIDUAL = 0.25  # weight of the residual in A(x)
 SPECKLE = 1.5  # times compare.heatmap_sigma: a width that averages out the speckle of parts
 LEARNING_RATE = 5e-4
-MOVING = ("encoder", "generator", "discriminator")
+MOVING = ("encoder", "generator", "discriminator")  # the networks that have a moving average
 AT_ONCE = 256  # images through the networks in `remember_normals`
 
 
@@ -96,7 +96,7 @@ class Norms(nn.Module):
     """What the finished networks compute of training normals: their descriptors, codes and terms."""
 
     count: torch.Tensor  # () int64: rows of the three below that are in use; the others are zeros
-    memory: torch.Tensor  # (M, EDGES + F) v(x), float16: rounding is some hundredth of a distance
+    memory: torch.Tensor  # (M, EDGES + F) v(x), float16: rounding changes a distance by about 1 %
     codes: torch.Tensor  # (M, Z) on the sphere
     usual: torch.Tensor  # (M, 2) log r and log d of each
     centre: torch.Tensor  # (2,) their mean
@@ -146,8 +146,8 @@ class Twin:
         nearest = reconstruction_distance(_descriptor(queries, features), memory, NEIGHBOURS, RIDGE)
         residual = relative_square(queries, images)
         terms = (_log_terms(residual, nearest.distance) - self._expected(nearest)) / norms.spread  # (B, 2)
-        stated = Terms(terms[:, 1] + RESIDUAL * terms[:, 0], residual, terms[:, 1])
-        found = comparison(queries, images, **stated._asdict(), query_logits=logits, settings=self.settings.compare)
+        total = Terms(terms[:, 1] + RESIDUAL * terms[:, 0], residual, terms[:, 1])
+        found = comparison(queries, images, **total._asdict(), query_logits=logits, settings=self.settings.compare)
         if not self.spec.parts:
             return found
         sigma = SPECKLE * self.settings.compare.heatmap_sigma

@@ -161,7 +161,7 @@ class _Memory:
 
 @dataclass(frozen=True)
 class _File:
-    """Written as an ordinary file: a full disk is an OSError then, while writing to a mapped file would kill."""
+    """Written as an ordinary file: a full disk is an OSError then; writing to a mapped file would kill the process."""
 
     path: Path
     file: IO[bytes]

@@ -22,7 +22,7 @@ class _Places:
     shape: tuple[int, ...]  # of the image
     count: int
     ends: npt.NDArray[np.int64]  # (rows,) how many places lie in this row and those above
-    bits: npt.NDArray[np.uint8] | None  # (rows, columns / 8) a bit a place; None: a patch may lie at all of them
+    bits: npt.NDArray[np.uint8] | None  # (rows, columns / 8) a bit per place; None: a patch may lie at all of them
 
     @classmethod
     def of(cls, valid: Mask, size: int) -> _Places:

@@ -21,7 +21,7 @@ from anotwin.records import Array
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
-MIN_VALID = 0.9  # share of a training patch that must be valid: with more border a model would learn the border
+MIN_VALID = 0.9  # share of a training patch that must be valid: with less, a model would learn the border
 SHOWN = 0.5  # the same when scoring, which must cover the whole image
 TOP_SHARE = 0.05  # of the patches of an image (the images of a volume, ...): their mean is its score
 

@@ -30,7 +30,7 @@ _FORMATS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of so many inches, drawn by Agg."""
+    """An empty white figure, its sides in inches, drawn by Agg."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -51,7 +51,7 @@ def write(figure: Figure, left: float, top: float, text: str, size: float = 7.0,
 
 
 def font(size: float, weight: str = "normal") -> FontProperties:
-    """The font of all figures at so many points."""
+    """The font of all figures, its size in points."""
     return FontProperties(family="DejaVu Sans", size=size, weight=weight)
 
 

@@ -34,7 +34,7 @@ class _Best:
 
 
 class Extremes:
-    """The findings with the highest and those with the lowest scores: so many of each, with their pictures.
+    """The findings with the highest and those with the lowest scores: at most as many as asked for, with pictures.
 
     Among equal scores the highest are chosen from the first id on and the lowest from the last, as `table.extremes`
     does. Findings without a score or a picture are left out.

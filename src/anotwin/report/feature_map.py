@@ -29,7 +29,7 @@ _TSNE_INPUT = 50  # principal components that t-SNE starts from, as van der Maat
 def feature_figure(
     features: Array, groups: Sequence[str], path: str | Path, how: Literal["pca", "tsne"] = "pca"
 ) -> None:
-    """Draw features as points in two dimensions, one colour and one marker a group.
+    """Draw features as points in two dimensions, one colour and one marker per group.
 
     Args:
         features: (N, F) finite; above 2,000 points a sample is drawn, equal shares of the groups as far as they go.

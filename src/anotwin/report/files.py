@@ -30,8 +30,8 @@ def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
 def picture_name(image_id: str) -> str:
     """The posix path of an image's picture below an output folder: always inside it, one name for one id.
 
-    The suffix becomes ``.png``; one that was not ``.png`` stays readable behind a ``~``, so that ``a.jpg`` and
-    ``a.png`` do not meet. Characters that are special in paths or shells, and parts like ``..``, are percent-encoded.
+    The suffix becomes ``.png``; one that was not ``.png`` stays readable after a ``~``, so that ``a.jpg`` and
+    ``a.png`` differ. Characters that are special in paths or shells, and parts like ``..``, are percent-encoded.
 
     >>> picture_name("bad/a.png"), picture_name("bad/a.jpg"), picture_name("test-00042")
     ('bad/a.png', 'bad/a~jpg.png', 'test-00042.png')

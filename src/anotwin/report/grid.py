@@ -51,5 +51,5 @@ def image_grid(images: Array) -> npt.NDArray[np.uint8]:
 
 
 def save_grid(images: Array, path: str | Path) -> None:
-    """Save `image_grid(images)` as a PNG, one pixel a pixel, atomically."""
+    """Save `image_grid(images)` as a PNG, one to one, atomically."""
     save_png(image_grid(images), path)

@@ -26,7 +26,7 @@ Window = tuple[float, float]  # the native values shown black and white
 HEAT_FULL = 2.0
 HEAT_TICKS = {0.0: "0", 1.0: "1", HEAT_FULL: f"≥ {HEAT_FULL:g}"}
 HEAT_MAP = "inferno"  # perceptually uniform, monotone in lightness, safe for the colour-blind and in grey print
-_MAP_TOP = 0.87  # of inferno: its last part fades to a pale yellow that would be lost on a white background
+_MAP_TOP = 0.87  # of inferno: its last part is a pale yellow that would be invisible on white
 _CLEAR, _OPAQUE = 0.5, 1.5  # heat below which the overlay shows nothing, and from which it covers most
 _MOST_ALPHA = 0.8
 

@@ -79,7 +79,7 @@ def heat_map() -> Colormap:
 
 
 def draw_keys(figure: Figure, left: float, middle: float, keys: Mapping[str, Style]) -> None:
-    """Names of lines in a row, each behind a piece of its line."""
+    """Names of lines in a row, each after a piece of its line."""
     across, down = figure.get_size_inches()
     for name, (colour, dashes) in keys.items():
         if colour != "none":
@@ -93,7 +93,7 @@ def draw_keys(figure: Figure, left: float, middle: float, keys: Mapping[str, Sty
 
 
 def draw_length(axes: Axes, shape: tuple[int, ...], spacing: float, upright: bool = False) -> None:
-    """A bar of a round length in the lower left corner of a picture of `shape`; `spacing` is micrometres a pixel."""
+    """A bar of a round length in the lower left corner of a picture of `shape`; `spacing` is micrometres per pixel."""
     height, width = shape[:2]
     side = height if upright else width
     length = max((each for each in _LENGTHS if each <= 0.25 * side * spacing), default=None)

@@ -24,7 +24,7 @@ _AXIS_ROOM = 0.65  # inches for the numbers at the left of a loss curve
 
 
 def search_figure(trace: Array, queries: Array, steps: Sequence[int], losses: Array, path: str | Path) -> None:
-    """Draw a row an image: the query, its counterpart at steps of the search, and the loss over the steps.
+    """Draw a row per image: the query, its counterpart at steps of the search, and the loss over the steps.
 
     Of a longer trace 10 counterparts are drawn, evenly chosen in log(step + 1), because most of the change is early;
     the loss curve shows all steps, with a point at each counterpart drawn.

@@ -1,4 +1,4 @@
-"""Scores as CSV, one row an image, written so that a stopped run keeps what it has scored.
+"""Scores as CSV, one row per image, written so that a stopped run keeps what it has scored.
 
 Rows go to ``scores.csv.partial``; ``scores.csv.partial.json`` holds the key of the run (model, data, settings). A run
 with the same key continues after the last row; `ScoresWriter.finish` renames the partial to its final name.
@@ -151,7 +151,7 @@ def scan_scores(path: str | Path) -> Iterator[Row]:
 
 
 def badness(entry: Row) -> tuple[bool, float, str]:
-    """A key that sorts rows from the most to the least anomalous, and behind them those that could not be scored."""
+    """A key that sorts rows from the most to the least anomalous, and after them those that could not be scored."""
     unscored = math.isnan(entry["score"])
     return unscored, 0.0 if unscored else -entry["score"], entry["image"]
 
@@ -195,7 +195,7 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
 
 
 def _end_of_last_record(content: bytes) -> int:
-    """Where the last complete record ends: behind the last line break that is not inside quotes."""
+    """Where the last complete record ends: after the last line break that is not inside quotes."""
     end = len(content)
     while (end := content.rfind(b"\n", 0, end)) >= 0:
         if content.count(b'"', 0, end) % 2 == 0:

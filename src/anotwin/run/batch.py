@@ -2,7 +2,7 @@
 
 A score depends on (bundle, image, seed) alone. Beyond seeding and frozen networks, that takes batches filled up to a
 power of two: a CPU's kernels add in another order for odd batch sizes (with two threads a batch of 37 and a batch of 1
-differed in the last bits, and 500 steps of descent turn last bits into digits). The rows that fill up are dropped.
+differed in the last bits, and 500 steps of descent amplify them to visible digits). The added rows are dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the user's word for a device to Lightning Fabric, which knows the rest."""
+"""The device that the user names, as a Lightning Fabric."""
 
 from __future__ import annotations
 

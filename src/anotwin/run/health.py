@@ -1,4 +1,4 @@
-"""Is the generator any good? Measured on normals that it never saw.
+"""Whether the generator is good, measured on normals that it was not trained on.
 
 Three numbers, each by nearest neighbours among pixels of equally many samples S, held-out normals H and training
 normals T, and each divided by what real images would get, so that 1 is as good as real:
@@ -57,7 +57,7 @@ def examine(samples: Matrix, heldout: Matrix, training: Matrix) -> Health:
     """
     count = min(len(samples), len(heldout), len(training))
     if count < FEWEST:
-        why = f"only {count} held-out normals: too few to judge the generator (20 are needed); look at the sample grids"
+        why = f"only {count} held-out normals: too few to assess the generator (20 are needed); see the sample grids"
         return Health("unknown", None, None, None, why)
     samples, heldout, training = samples[:count], heldout[:count], training[:count]
     diversity = _spread(samples) / max(_spread(heldout), 1e-12)

@@ -32,7 +32,7 @@ from anotwin.updates import Update, Watch, tell
 
 @dataclass(eq=False)
 class Trained:
-    """What a training session leaves behind: all that a detector is made of but its calibration."""
+    """The result of a training session: all that a detector is made of but its calibration."""
 
     method: Method
     fingerprints: dict[str, torch.Tensor]  # "train" and "holdout"
@@ -72,16 +72,16 @@ class TrainingSession:
     def _learn(self, images: TrainingImages, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         method, (training, heldout) = self.method, self._split(images)
         run = open_run(self.folder, method.name, self._description(images.fingerprints[training]), resume)
-        to_learn, to_judge = images.subset(training), images.subset(heldout)  # raises before training, not after it
-        diverged, seconds = self._train(to_learn, run)
+        training_set, heldout_set = images.subset(training), images.subset(heldout)  # raises before training
+        diverged, seconds = self._train(training_set, run)
         steps = run.last_step()
         if diverged is not None and steps == 0:
             raise diverged
         freeze(method.networks)
         if isinstance(method, RemembersNormals):
-            most = min(method.most_remembered, len(to_learn))
-            method.remember_normals(to_learn.batch(np.arange(most)).images)
-        health = examine_method(method, to_judge, to_learn)
+            most = min(method.most_remembered, len(training_set))
+            method.remember_normals(training_set.batch(np.arange(most)).images)
+        health = examine_method(method, heldout_set, training_set)
         self.watch(Update("note", detail=health.advice))
         trained = Trained(
             method,

@@ -80,7 +80,7 @@ class _Waiting:
         return 0 if self.squares is None else len(self.squares) - self.taken
 
     def take(self, most: int) -> Batch | None:
-        """The next squares, at most so many; None: there are none."""
+        """The next squares, at most `most` of them; None: there are none."""
         rows = slice(self.taken, self.taken + min(most, self.missing))
         self.taken = rows.stop
         return None if self.squares is None or rows.start == rows.stop else batch_rows(self.squares, rows)
@@ -94,7 +94,7 @@ def _score_next(method: Method, waiting: Iterable[_Waiting], size: int) -> None:
         if batch is not None:
             taken.append((each, batch))
     counterpart, comparison = score_batch(method, join_batches([batch for _, batch in taken]))
-    on_cpu = replace(comparison, scores=comparison.scores.map(lambda term: term.double().cpu()))  # one transfer a batch
+    on_cpu = replace(comparison, scores=comparison.scores.map(lambda term: term.double().cpu()))  # once per batch
     begin = 0
     for each, batch in taken:
         each.results.append(result_rows((counterpart, on_cpu), slice(begin, begin + len(batch))))

@@ -1,7 +1,7 @@
-"""From milliseconds an image to steps: measured once, so that no score in a run depends on the clock.
+"""From milliseconds per image to steps: measured once, so that no score depends on a clock.
 
 The steps that a budget allows are measured before the first image is scored, on synthetic images of the model's shape,
-and hold for the whole run: scores do not depend on the batch. A resumed run has the same steps only if it is given
+and hold for the whole run: scores do not depend on its speed. A resumed run has the same steps only if it is given
 them, and a threshold holds for the steps that it was calibrated with.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from anotwin.errors import SettingsError
 
-Search = Callable[[int], object]  # searches one full batch with so many steps
+Search = Callable[[int], object]  # searches one full batch with that many steps
 
 SHORT, LONG = 2, 6  # steps; their difference leaves out the cost of a batch that does not grow with steps
 REPEATS = 3
@@ -24,7 +24,7 @@ def steps_within(
 ) -> tuple[int, float]:
     """The steps that `milliseconds` an image allow for `search`, which takes `images` at once, and what a step costs.
 
-    Returns (steps >= 1, milliseconds an image-step); raises SettingsError for a budget that does not allow one step.
+    Returns (steps >= 1, milliseconds per image-step); raises SettingsError for a budget that does not allow one step.
 
     >>> now = iter([0.0, 0.3, 0.0, 0.7] * REPEATS)  # 0.1 s a step and as much besides
     >>> steps_within(lambda steps: None, 10, 200.0, lambda: next(now))
@@ -46,5 +46,5 @@ def steps_within(
     steps = int((milliseconds / 1000 * images - once) / step + 1e-6)
     if steps < 1:
         least = 1000 * (once + step) / images
-        raise SettingsError(f"--budget-ms {milliseconds:g}: one step of this search takes {least:.3g} ms an image here")
+        raise SettingsError(f"--budget-ms {milliseconds:g}: one step of the search takes {least:.3g} ms per image here")
     return steps, round(1000 * step / images, 6)

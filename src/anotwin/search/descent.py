@@ -33,7 +33,7 @@ class Plan:
     optimizer: Adam = PAPER
     keep_in: Callable[[torch.Tensor], torch.Tensor] | None = None  # latents (N, Z) -> the nearest that are allowed
     tolerance: float = 0.01  # a row leaves when its best loss fell by less than this share ...
-    patience: int = 0  # ... over so many steps; checked every so many steps, because a check waits for the device
+    patience: int = 0  # ... over this many steps; checked at such intervals alone: a check waits for the device
     rows_at_once: int = 64  # through the networks, a power of two: memory does not grow with images x restarts
 
 

@@ -23,7 +23,7 @@ from anotwin.seeding import Prior
 from anotwin.settings import SearchSettings
 
 ROWS_AT_ONCE = {"cpu": 64, "cuda": 1024}  # on a CPU 64 are as fast a row as 256
-FAST_BETAS = 0.5, 0.9  # of Adam over tens of steps: 0.9 and 0.999 remember too long, and end 15 to 25 % higher
+FAST_BETAS = 0.5, 0.9  # of Adam over tens of steps: 0.9 and 0.999 average over too many, and end 15 to 25 % higher
 
 
 def find_counterparts(
@@ -42,7 +42,7 @@ def find_counterparts(
     """
     dtype = search_dtype(settings.precision, queries.device)
     folded = fold_norms(generator)
-    axes = latent_axes(folded) if settings.optimizer == "adam-axes" and prior == "normal" else None  # a box has its own
+    axes = latent_axes(folded) if settings.optimizer == "adam-axes" and prior == "normal" else None  # None: z's own
     generate = for_search(folded if axes is None else turn_latents(folded, axes), dtype)
     critic = for_search(discriminator, dtype)
     objective = partial(

@@ -76,8 +76,8 @@ def _fold_parametrization(module: nn.Module) -> None:
 def latent_axes(generator: nn.Module) -> torch.Tensor:
     """The directions of z that a folded generator tells apart, (Z, Z) orthonormal, one a column.
 
-    They are the left singular vectors of the first weights. Along them the loss is far less skewed than along z's own
-    coordinates, and Adam, which has one scale a coordinate, needs several times fewer steps. More than `WIDEST`
+    Left singular vectors of the first weights: along them the loss is far better conditioned than along z's own
+    coordinates, and Adam, which has one scale per coordinate, needs several times fewer steps. More than `WIDEST`
     dimensions keep their axes.
     """
     first = _first_layer(generator)

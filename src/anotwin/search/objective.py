@@ -2,10 +2,10 @@
 
 Paper: Schlegl et al. 2017 (1703.05921), section 2.2; code name = paper symbol:
 
-    residual        R(z) = sum |x - G(z)|                          eq. 2
-    discrimination  D(z) = sum |f(x) - f(G(z))|                    eq. 4, feature matching
-                 or D(z) = sigmoid cross-entropy of D(G(z)) and 1  eq. 3, Yeh et al. 2016 (the paper's GAN_R)
-    total           L(z) = (1 - lambda) R(z) + lambda D(z)         eq. 5
+    residual        L_R(z) = sum |x - G(z)|                          eq. 2
+    discrimination  L_D(z) = sum |f(x) - f(G(z))|                    eq. 4, feature matching
+                 or L_D(z) = sigmoid cross-entropy of D(G(z)) and 1  eq. 3, Yeh et al. 2016 (the paper's GAN_R)
+    total           L(z)   = (1 - lambda) L_R(z) + lambda L_D(z)     eq. 5
 
 Pixels are in [-1, 1]; sums go over all pixels (and channels) and over all features of f. The same function scores the
 pair, so that A(x) is L(z) at the counterpart. No row's terms depend on the other rows.
@@ -31,7 +31,7 @@ Discrimination = Literal["feature_matching", "sigmoid"]
 
 
 class Terms(NamedTuple):
-    """The terms of L(z), one number a row."""
+    """The terms of L(z), one number per row."""
 
     total: torch.Tensor  # (N,) what is minimised
     residual: torch.Tensor  # (N,)
@@ -50,7 +50,7 @@ def anogan_terms(
     weight: float,
     discrimination: Discrimination,
 ) -> Terms:
-    """L, R and D, (N,) each, of queries and images (N, C, S, S); `critique`: logits and features of the images."""
+    """L, L_R and L_D, (N,) each, of queries and images (N, C, S, S); `critique`: logits and features of the images."""
     logits, features = critique
     residual = residual_score(queries - _wide(images))
     if discrimination == "sigmoid":
@@ -85,5 +85,5 @@ def anogan_objective(
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
-    """bf16 as float32: a sum of thousands in 8 bits is no sum. Anything else stays."""
+    """bf16 as float32, because its 8 bits cannot add up thousands of values. Anything else stays."""
     return values.float() if values.dtype == torch.bfloat16 else values

@@ -151,7 +151,7 @@ def restore(trainer: Trainer, run: RunFolder) -> int:
         for name, optimizer in trainer.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError):
-        why = "not a snapshot of this method and these settings; start anew without --resume"
+        why = "not a snapshot of this method and these settings; start a new run without --resume"
         raise SettingsError(f"{run.snapshot_path(step)}: {why}") from None
     return step
 

@@ -10,7 +10,7 @@ from anotwin.files import write_json_atomic
 from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
 
-RESUMABLE = {
+RESUMABLE = {  # settings that a resumed run may change
     ("training", "steps"),
     ("training", "snapshot_every"),
     ("training", "sample_every"),
@@ -30,20 +30,20 @@ def open_run(model: Path, method: str, description: dict[str, Any], resume: bool
     before = run.description()
     settings_before = Settings.parse(before.get("settings", {}), where=str(run.path / "run.json"))  # new keys: defaults
     if before.get("images") != description["images"]:
-        raise SettingsError(f"{run.path}: was trained on other images than DATA now holds; start anew without --resume")
+        raise SettingsError(f"{run.path}: trained on other images than DATA holds; start a new run without --resume")
     for section in ("data", "networks", "training"):
         for key, value in description["settings"][section].items():
             old = getattr(getattr(settings_before, section), key)
             if old != value and (section, key) not in RESUMABLE:
                 raise SettingsError(
                     f"{run.path}: {section}.{key} was {old!r} and is now {value!r}; a resumed run keeps it "
-                    "(training.steps may grow), or start anew without --resume"
+                    "(training.steps may grow), or start a new run without --resume"
                 )
     if before.get("spec") != description["spec"]:
         old_spec = before["spec"] if isinstance(before.get("spec"), dict) else {}
         changed = {key: value for key, value in description["spec"].items() if old_spec.get(key) != value}
         kinds = ", ".join(f"{key} was {old_spec.get(key)!r} and is {value!r}" for key, value in changed.items())
-        raise SettingsError(f"{run.path}: DATA now holds another kind of images ({kinds}); start anew without --resume")
+        raise SettingsError(f"{run.path}: DATA now holds other images ({kinds}); start a new run without --resume")
     steps, done = description["settings"]["training"]["steps"], run.last_step()
     if steps < done:
         raise SettingsError(f"{run.path}: {done} steps are done already, got training.steps {steps}; ask for more")

@@ -1,4 +1,4 @@
-"""A numbered folder a training run: settings, statistics, sample grids, snapshots.
+"""A numbered folder for each training run: settings, statistics, sample grids, snapshots.
 
     MODEL/runs/00000-anogan/
       run.json          method, spec, settings, which images (hash), versions
@@ -59,9 +59,9 @@ class RunFolder:
         try:
             loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise SettingsError(f"{path}: cannot read it ({error}); start anew without --resume") from None
+            raise SettingsError(f"{path}: cannot read it ({error}); start a new run without --resume") from None
         if not isinstance(loaded, dict):
-            raise SettingsError(f"{path}: not a description of a run; start anew without --resume")
+            raise SettingsError(f"{path}: not a description of a run; start a new run without --resume")
         return loaded
 
     def log(self, row: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Retinal optical coherence tomography: B-scans and volumes, seen as patches of the flattened retina."""
+"""Retinal optical coherence tomography: B-scans and volumes, scored as patches of the flattened retina."""

@@ -35,7 +35,7 @@ def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: boo
     Writes ``prepared.csv``, ``sheets/scans-01.png`` ... with the lines of many scans, ``sheets/bands-01.png`` ... with
     the flattened scans and, if `pictures`, ``steps/<image>.png``: a scan with its lines, flattened, and some patches.
 
-    With a `limit` only so many scans: whole volumes, drawn at random with a fixed seed, the last cut short. Raises
+    With a `limit` at most that many scans: whole volumes, drawn at random with a fixed seed, the last cut short. Raises
     DataError after writing if no scan could be segmented, SettingsError for no OCT scans or a limit below 1.
     """
     if not isinstance(source, ScanSource):

@@ -1,4 +1,4 @@
-"""Retinal OCT: B-scans and volumes as scanners write them, seen as patches of the flattened retina."""
+"""Retinal OCT: B-scans and volumes as scanners write them, scored as patches of the flattened retina."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scan flattened along the baseline of its retina: one physical spacing, one band, one range of values; and back.
+"""A scan flattened along the baseline of its retina, a band of one spacing and range of values; and the inverse.
 
 Column j of the band is a strip of scan columns, row i a depth below the baseline, so that flattening only moves
 pixels along their own column: `to_flat` and `to_scan` are exact inverses.
@@ -27,17 +27,17 @@ Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
 
 VITREOUS, BRIGHT = -0.8, 0.6  # band values of the two anchors: headroom for noise below and for foci above
-SHOWN = 0.5  # share of a band pixel that the scan must show
+SHOWN = 0.5  # share of a band pixel that the scan must show, or it is not valid
 
 
 @dataclass(frozen=True)
 class FlatSpec:
     """The band, in micrometres. All scans come to the same scale; wide ones have more columns."""
 
-    above: float = 480.0  # of the baseline: a retina lifted by fluid to 1.5 times its thickness
-    below: float = 120.0  # the RPE, Bruch's membrane and the inner choroid
-    row: float = 6.0  # of the optical resolution in tissue
-    column: float = 12.0  # a column of the quick scans: nothing is enlarged
+    above: float = 480.0  # above the baseline: room for a retina lifted by fluid to 1.5 times its thickness
+    below: float = 120.0  # below the baseline: the RPE, Bruch's membrane and the inner choroid
+    row: float = 6.0  # about the optical resolution in tissue
+    column: float = 12.0  # no less than in Spectralis' quick scans: no scan is enlarged
 
     @property
     def height(self) -> int:
@@ -57,9 +57,9 @@ class Flat:
     baseline: Floats  # (W,) rows of the scan
     height: int  # rows of the scan
     first: float  # rows of the scan from the baseline to the middle of band row 0; negative: above
-    rows: float  # of the scan, a band row
-    columns: float  # of the scan, a band column
-    grey: float = 1.0  # grey levels of the scan, a unit of the band's values
+    rows: float  # of the scan in a band row
+    columns: float  # of the scan in a band column
+    grey: float = 1.0  # grey levels of the scan in a unit of the band's values
 
 
 def flatten(scan: npt.NDArray[Any], retina: Retina, spec: FlatSpec = BAND, spacing: Spacing | None = None) -> Flat:

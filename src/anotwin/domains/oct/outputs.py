@@ -25,7 +25,7 @@ from anotwin.report.text import short
 from anotwin.updates import Update
 
 SHOWN = 8  # scans in bscans/ at least: as many as figure.png shows
-MOST_SCANS = 50  # at most, each takes half a second to draw: all that are anomalous
+MOST_SCANS = 50  # at most: all that are anomalous; each takes half a second to draw
 
 
 class ScanOutputs:

@@ -180,7 +180,7 @@ def _info(path: Path, name: str, volume: FileVolume, row: Row | None) -> ScanInf
     eyes = [more.get("eye"), volume.eye, *_EYE.findall(f"{path.parent.name}/{path.stem}")]
     eye = next((eye for eye in map(eye_name, eyes) if eye), None)
     told = spacing_of(more.get("axial_um"), more.get("lateral_um"), more.get("between_um"))
-    if "volume" in more:  # patients may count their volumes alike, and eyes too
+    if "volume" in more:  # patients, and eyes, may number their volumes alike
         name = "/".join(part for part in (patient, eye, more["volume"]) if part)
     elif volume.series:
         name = volume.series

@@ -24,7 +24,7 @@ from anotwin.updates import Update, Watch
 
 PATCH = 64  # pixels, as in the AnoGAN paper
 OVERLAP = 2  # patches over a pixel, along each side
-TOP = 0.15  # of a scan's patches make its score: seven of 45 (chosen by planted lesions, docs/research.md)
+TOP = 0.15  # of a scan's patches, the highest, are its score: seven of 45 (chosen by planted lesions, docs/research.md)
 
 Maps = npt.NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class PreparedScan(FlatScan):
         return self.retina
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
-        """The mean of the highest patches; the residual a pixel is that of all."""
+        """The mean of the highest patches; the residual per pixel is that of all."""
         mean = float(np.mean(scores.mean_residual))
         return Scores(**{**vars(scores.map(lambda term: pool(term, TOP))), "mean_residual": mean})
 

@@ -1,4 +1,4 @@
-"""What is written of whole images besides: maps of features, and the search where there is one."""
+"""What is written of whole images besides scores.csv and pictures: maps of features, and the search if there is one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def by_label(finding: Finding) -> str | None:
 
 
 class WholeOutputs:
-    """Maps of features, a point an image, and search.png of a method that searches.
+    """Maps of features, a point per image, and search.png of a method that searches.
 
     Args:
         job: the run.
@@ -77,7 +77,7 @@ class WholeOutputs:
         return written + [Written(path, "what the discriminator sees in queries") for path in maps]
 
     def _take_kept(self, table: Path, shown: Sequence[Finding]) -> None:
-        """The images whose rows were kept from a stopped run: they have not come by."""
+        """The images whose rows were kept from a stopped run: they were not in this run's stream."""
         mapped = {row["image"] for row in first_of_each(table, MAPPED)}
         position = {item.id: index for index, item in enumerate(self.job.source.items) if item.id in mapped}
         missing = {name for name, index in position.items() if index not in self._points}

@@ -31,7 +31,7 @@ _DAMAGED = "cannot read the DICOM file, is it damaged or in a compression that p
 
 
 class NotOCTError(DataError):
-    """A sound DICOM file that shows something else, like the fundus picture of the same export."""
+    """A valid DICOM file that shows something else, like the fundus picture of the same export."""
 
 
 def is_opt(path: Path) -> bool:
@@ -50,7 +50,7 @@ def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
     Raises:
         DataError: damaged; NotOCTError: another modality. MissingExtra: no pydicom.
     """
-    with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):  # it warns of odd values
+    with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):  # pydicom warns of odd values
         file = library("pydicom", "pydicom", path).dcmread(path, stop_before_pixels=True)
         modality = str(file.get("Modality", ""))
         if modality != "OPT":
@@ -73,7 +73,7 @@ def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
 
 
 def dicom_slice(path: Path, _volume: int, number: int) -> Array:
-    """One frame as stored, (H, W) or (H, W, 3); in MONOCHROME1 turned so that black is 0."""
+    """One frame as stored, (H, W) or (H, W, 3); MONOCHROME1 inverted, so that black is 0."""
     with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):
         file = _dataset(path, stamp(path))
         index = number if int(file.get("NumberOfFrames", 1) or 1) > 1 else 0
@@ -83,7 +83,7 @@ def dicom_slice(path: Path, _volume: int, number: int) -> Array:
     return native(pixels, str(path))
 
 
-@lru_cache(maxsize=2)  # of one volume and the next: the header of a hundred frames is slow to read
+@lru_cache(maxsize=2)  # one volume and the next: the header of a hundred frames is slow to read
 def _dataset(path: Path, _stamp: tuple[int, int]) -> Any:
     return library("pydicom", "pydicom", path).dcmread(path)
 
@@ -104,7 +104,7 @@ def _spacing(file: Any, shared: Any, first: Any) -> Any:
 
 
 def _distance(file: Any) -> float | None:
-    """Millimetres from frame to frame by where the frames lie: a slice's thickness need not be it."""
+    """Millimetres from frame to frame, from the positions of the frames: a slice's thickness may differ."""
     positions = [
         _group(frame, "PlanePositionSequence").get("ImagePositionPatient") for frame in (file.get(_FRAMES) or ())
     ]

@@ -1,4 +1,4 @@
-"""Heidelberg .vol and Zeiss .img: two published layouts in which a slice is read straight from its place.
+"""Heidelberg .vol and Zeiss .img: two published formats in which each slice is at a known offset.
 
 .vol: the export that Spectralis' special function manual describes; the fields as in eyepy's ``vol_reader`` and in
 octSegmentation's ``HDEVolImporter.m``. eyepy reads a whole file for one slice, so it is the oracle of the tests here.

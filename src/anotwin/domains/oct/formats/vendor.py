@@ -1,4 +1,4 @@
-"""Heidelberg .e2e through eyepy, Topcon .fda and .fds through oct-converter: formats that nobody published.
+"""Heidelberg .e2e through eyepy, Topcon .fda and .fds through oct-converter: formats without a published specification.
 
 What is relied on of the libraries is what their own importers use: eyepy 0.21, oct-converter 0.7.
 """

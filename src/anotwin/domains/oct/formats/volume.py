@@ -1,4 +1,4 @@
-"""What the readers of OCT files share: the record of a volume before its pixels are read, words of headers, errors."""
+"""What the readers of OCT files share: the record of a volume before its pixels are read, names in headers, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anotwin.errors import AnoTwinError, DataError, MissingExtra
 
 PARALLEL = (3, 4)  # Heidelberg's scan patterns with a distance between slices; others are lines, circles and stars
 _RIGHT, _LEFT = frozenset({"OD", "R", "RIGHT"}), frozenset({"OS", "L", "LEFT"})
-_NOBODY = frozenset({"unknown", "anonymous", "anonymized", "anonymised", "anon", "none"})  # one name for all patients
+_ANONYMOUS = frozenset({"unknown", "anonymous", "anonymized", "anonymised", "anon", "none"})  # names no patient
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FileVolume:
     """One volume of a file, or one slice of a volume that is spread over files, as the header tells it."""
 
     numbers: tuple[int, ...]  # the slices that the file holds, ascending: (0,) for one image
-    slices: int  # that the volume ought to have
+    slices: int  # that the whole volume has
     name: str = ""  # which of several volumes of the file
     patient: str | None = None
     eye: str | None = None  # "OD", "OS"
@@ -41,9 +41,9 @@ def eye_name(text: object) -> str | None:
 
 
 def patient_name(text: object) -> str | None:
-    """The patient of a header; None where it is empty or one of the words that stand for nobody."""
+    """The patient of a header; None where it is empty or one of the words for an unknown patient."""
     word = str(text or "").split("\0")[0].strip()
-    return None if not word or word.casefold() in _NOBODY else word
+    return None if not word or word.casefold() in _ANONYMOUS else word
 
 
 def spacing_of(axial: object, lateral: object, between: object = None, unit: float = 1.0) -> Spacing | None:

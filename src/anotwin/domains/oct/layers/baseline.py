@@ -1,8 +1,8 @@
 """Where the RPE would lie without drusen and detachments: a smooth curve below its elevations.
 
 The RPE bends up over a lesion and hardly ever down, so the curve may leave many columns above itself but few below.
-The best of many cubics through parts of the line is taken first (after Fischler and Bolles 1981, RANSAC, with all
-triples and fours of a few columns instead of random ones) and then relaxed towards the line with asymmetric weights
+The best of many polynomials through parts of the line is taken first (after Fischler and Bolles 1981, RANSAC, with
+all choices of 3 to 5 of ten points instead of random ones) and then relaxed towards the line with asymmetric weights
 (after Eilers 2005, asymmetric least squares), so that it follows the real curvature of long, tilted or S-shaped eyes.
 """
 
@@ -18,13 +18,13 @@ from scipy.linalg import solveh_banded
 
 Doubles = npt.NDArray[np.float64]
 
-PARTS = 10  # of the scan, each with one point that a cubic may go through
+PARTS = 10  # of the scan, each with one point that a polynomial may go through
 CLOSE = 20.0  # micrometres: the RPE itself is about as thick
 PLUNGE = 120.0  # micrometres below the curve where no RPE lies: the line has gone into an optic disc
 STIFF = 4500.0  # micrometres: waves shorter than this are not followed where the whole line is undisturbed
 STEP = 90.0  # micrometres from point to point of the curve
 ROUNDS = 15
-HOLD = 0.03, 0.01  # weight of an elevation, first and last: it holds a curve that nothing else holds
+HOLD = 0.03, 0.01  # weight of an elevation, first and last round: above 0, for where the whole line is raised
 
 
 def undisturbed(line: npt.NDArray[Any], weights: npt.NDArray[Any], lateral: float) -> Doubles:
@@ -49,9 +49,9 @@ def undisturbed(line: npt.NDArray[Any], weights: npt.NDArray[Any], lateral: floa
     samples, weights = (np.interp(places, np.arange(len(line)), some) for some in (line, weights))
     samples, weights = samples.reshape(count, size), weights.reshape(count, size)
     trusted, depth = weights.mean(axis=1), np.average(samples, axis=1, weights=weights + 1e-6)
-    curve = _best_cubic(depth, trusted)
+    curve = _best_polynomial(depth, trusted)
     strength = (STIFF * count / (2 * np.pi * lateral * len(line))) ** 6  # half of a wave of length STIFF passes
-    # gentle first: an S-shaped eye is no lesion
+    # tolerant at first, because an S-shaped eye is no lesion
     for tolerance, hold in zip(np.linspace(4 * CLOSE, 1.5 * CLOSE, ROUNDS), np.geomspace(*HOLD, ROUNDS), strict=True):
         raised = curve - depth  # micrometres that the RPE lies above the curve
         up = np.exp(-((raised / tolerance) ** 2))
@@ -62,21 +62,21 @@ def undisturbed(line: npt.NDArray[Any], weights: npt.NDArray[Any], lateral: floa
     return np.asarray(CubicSpline(middles, curve)(np.arange(len(line))))
 
 
-def _best_cubic(line: Doubles, weights: Doubles) -> Doubles:
-    """Of all parabolas and cubics through the middles of the parts, the one with the least loss, (w,)."""
+def _best_polynomial(line: Doubles, weights: Doubles) -> Doubles:
+    """Of all polynomials of degree 2 to 4 through 3 to 5 middles of parts, the one with the least loss, (w,)."""
     x = np.linspace(-1, 1, len(line))
     parts = [part for part in np.array_split(np.arange(len(line)), PARTS) if weights[part].sum() > 0]
     knots = np.array([x[part].mean() for part in parts])
     depths = np.array([np.median(line[part][weights[part] > 0]) for part in parts])
     best, least = np.full(len(line), np.average(line, weights=weights)), np.inf
-    for points, handicap in ((3, 1.0), (4, 1.1), (5, 1.25)):
+    for points, factor in ((3, 1.0), (4, 1.1), (5, 1.25)):
         if len(parts) < points:
             continue
         chosen = np.array(list(combinations(range(len(parts)), points)))
         powers = np.vander(x, points, increasing=True)  # (w, points)
-        factors = np.linalg.solve(knots[chosen][:, :, None] ** np.arange(points), depths[chosen][:, :, None])[:, :, 0]
-        curves = factors @ powers.T  # (candidates, w)
-        loss = (weights * _loss(curves - line)).mean(axis=1) * handicap
+        solved = np.linalg.solve(knots[chosen][:, :, None] ** np.arange(points), depths[chosen][:, :, None])[:, :, 0]
+        curves = solved @ powers.T  # (candidates, w)
+        loss = (weights * _loss(curves - line)).mean(axis=1) * factor
         if loss.min() < least:
             least, best = float(loss.min()), curves[loss.argmin()]
     return best

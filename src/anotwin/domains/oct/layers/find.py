@@ -22,9 +22,9 @@ SPECTRALIS_AXIAL = 3.87  # micrometres a row
 SPECTRALIS_LATERAL = 11.5  # a column of the quick scans: 512 over 20, 768 over 30 degrees of the eye
 DEEPEST = 1920.0  # micrometres that a scan of more than 512 rows is taken to show
 HALF_RPE = 18.0  # micrometres from the outer edge of its bright band to its middle
-STRAY = 70.0  # micrometres that a line may leave its neighbours by: the height of a druse
+STRAY = 70.0  # micrometres that a line may differ from its neighbours by: the height of a druse
 ALIKE = 8.0  # rows that baselines of neighbouring slices may differ in shape
-APART = 500.0  # micrometres between slices from which each stands alone
+APART = 500.0  # micrometres between slices, beyond which each is segmented alone
 UPSIDE_DOWN = "upside down: the RPE lies above the inner surface; turn the scan over"
 
 
@@ -54,7 +54,7 @@ def find_retinas(scans: Sequence[npt.NDArray[Any]], spacing: Spacing | None = No
     """The lines of a volume's slices, in their order; a single B-scan is a volume of one slice.
 
     Lines are found in each slice alone first. Where a line differs from those of the two slices at either side by more
-    than `STRAY`, it is searched for again near them. At last each baseline is averaged with those of the next slices:
+    than `STRAY`, it is searched for again near them. Finally each baseline is averaged with those of the next slices:
     only their shapes, because the eye may have moved between slices. Slices of another size, or without a retina, are
     not used as neighbours. A picture that cannot be segmented has a `Retina` with a reason; nothing is raised.
 
@@ -152,8 +152,8 @@ def _guide(found: Sequence[_Lines | Retina], index: int) -> tuple[Floats, Floats
         return None
     ilm = np.median([own.ilm, *(_onto(one.ilm, own.ilm) for one in near)], axis=0)
     rpe = np.median([own.rpe, *(_onto(one.rpe, own.rpe) for one in near)], axis=0)
-    strays = max(np.abs(own.ilm - ilm).max(), np.abs(own.rpe - rpe).max()) * own.fine.axial
-    return (ilm, rpe) if strays > STRAY else None
+    differs = max(np.abs(own.ilm - ilm).max(), np.abs(own.rpe - rpe).max()) * own.fine.axial
+    return (ilm, rpe) if differs > STRAY else None
 
 
 def _with_neighbours(retinas: Sequence[Retina], index: int) -> Retina:

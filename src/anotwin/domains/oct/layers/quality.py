@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from anotwin.domains.oct.layers.shortest_paths import FAINT, Bools, Floats, Grid
 
-# Limits of what passes for a retina, well below the worst of 176 real scans and above pictures of other things.
+# Limits of what counts as a retina, well below the worst of 176 real scans and above pictures of other things.
 LEAST_TISSUE = 0.04  # brightness between the lines; 1: the brightest layers
 LEAST_COLUMNS = 0.5  # share that shows tissue
 LEAST_ILM, LEAST_CLEAR = 0.12, 0.55  # contrast at the inner surface, and the share of columns where it is clear
@@ -36,9 +36,9 @@ class LineQuality:
 
     def score(self) -> float:
         """Higher where the lines fit better; compares an upright with an upside-down reading of one scan."""
-        upright = float(np.clip(_middle(self.upright, self.tissue), -0.2, 0.2))
-        under, over = _middle(self.under, self.tissue), _middle(self.over, self.tissue)
-        return _middle(self.ilm, self.tissue) + over + 0.5 * under + upright
+        upright = float(np.clip(_median(self.upright, self.tissue), -0.2, 0.2))
+        under, over = _median(self.under, self.tissue), _median(self.over, self.tissue)
+        return _median(self.ilm, self.tissue) + over + 0.5 * under + upright
 
     def weights(self) -> Floats:
         """How far the RPE of each column is trusted, 0..1."""
@@ -47,21 +47,21 @@ class LineQuality:
 
     def quality(self) -> float:
         """0..1: geometric mean of the contrast at both lines, times the share of columns that show tissue."""
-        ilm = np.clip(_middle(self.ilm, self.tissue) / 0.5, 0, 1)
-        rpe = np.clip((_middle(self.under, self.tissue) + _middle(self.over, self.tissue)) / 0.7, 0, 1)
+        ilm = np.clip(_median(self.ilm, self.tissue) / 0.5, 0, 1)
+        rpe = np.clip((_median(self.under, self.tissue) + _median(self.over, self.tissue)) / 0.7, 0, 1)
         return float(np.sqrt(ilm * rpe) * self.tissue.mean())
 
     def reason(self) -> str:
         """Why this is no retina, in a sentence; "" if it may be one."""
         if self.tissue.mean() < LEAST_COLUMNS:
             return f"no retina found: only {self.tissue.mean():.0%} of the columns show tissue between two lines"
-        ilm, clear = _middle(self.ilm, self.tissue), float(np.mean(self.ilm[self.tissue] > CLEAR))
+        ilm, clear = _median(self.ilm, self.tissue), float(np.mean(self.ilm[self.tissue] > CLEAR))
         if ilm < LEAST_ILM or clear < LEAST_CLEAR:
             return f"no retina found: an inner surface is seen in {clear:.0%} of the columns only"
-        under, over = _middle(self.under, self.tissue), _middle(self.over, self.tissue)
+        under, over = _median(self.under, self.tissue), _median(self.over, self.tissue)
         if min(under, over) < -LEAST_RPE / 2 or under + over < LEAST_RPE:
             return f"no retina found: no bright RPE (contrast {over:.2f} above it, {under:.2f} below, of 1)"
-        thickness = _middle(self.thickness, self.tissue)
+        thickness = _median(self.thickness, self.tissue)
         if not THICKNESS[0] <= thickness <= THICKNESS[1]:
             return (
                 f"no retina found: the lines lie {thickness:.0f} micrometres apart, expected {THICKNESS[0]:g} to "
@@ -138,6 +138,6 @@ def _first(where: Bools) -> int:
     return int(np.argmax(where)) if where.any() else len(where)
 
 
-def _middle(values: Floats, where: Bools) -> float:
+def _median(values: Floats, where: Bools) -> float:
     chosen = values[where & np.isfinite(values)]
     return float(np.median(chosen)) if len(chosen) else 0.0

@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 ROW, COLUMN = 7.8, 46.0  # micrometres of a pixel of the coarse grid: a tenth of the thinnest retina, half a druse
 FINE_COLUMN = 23.0  # of the fine grid, which has every row of the scan
 RIBBON = 62.0  # micrometres above and below the coarse line that the fine line may go: it must reach the next layer
-LEAST = 0.05  # cost of a pixel on a perfect line: keeps the way short where the evidence is equal
+LEAST = 0.05  # cost of a pixel on a perfect line: keeps the way short where the contrast is equal
 CLIMB = 0.4  # length of a step of one row, that of a column being 1
 THINNEST, THIN = 75.0, 170.0  # micrometres between the lines: a scarred fovea, a healthy one
 FAINT = 0.1  # brightness that counts as none
@@ -88,8 +88,8 @@ def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple
     """Rows (w,) of ILM and outer edge of the RPE on the coarse grid; `near` two others (w,) where given."""
     smooth = replace(grid, values=gaussian_filter(grid.values, 0.7 + np.clip(10 * (grid.noise - 0.1), 0, 1.3)))
     # speckle has edges too, but no tissue below them
-    coarse = gaussian_filter(_ilm_evidence(smooth, 150.0), (1.0, 2.0))
-    edge = _ilm_evidence(smooth, 65.0) * np.clip(2 * _scaled(coarse), 0, 1)
+    coarse = gaussian_filter(_ilm_contrast(smooth, 150.0), (1.0, 2.0))
+    edge = _ilm_contrast(smooth, 65.0) * np.clip(2 * _scaled(coarse), 0, 1)
     edge[: round(25 / grid.axial)] *= 0.5  # nothing is known above the top row: noise looks like an edge there
     # a line deep below another clear edge is not the innermost one
     earlier = np.maximum.accumulate(_scaled(gaussian_filter(edge, (1.0, 3.0))), axis=0)
@@ -101,7 +101,7 @@ def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple
 
 
 def _away(grid: Grid, line: Floats) -> Floats:
-    """What it costs to leave a line by more than 40 micrometres: as much as no evidence at 120, and more beyond."""
+    """What it costs to leave a line by more than 40 micrometres: as much as no contrast at 120, and more beyond."""
     distance = np.abs(np.arange(grid.values.shape[0])[:, None] - line) * grid.axial
     return np.clip((distance - 40) / 80, 0, 3)
 
@@ -129,14 +129,14 @@ def fine_line(grid: Grid, centre: Floats, kind: Literal["ilm", "rpe"]) -> Floats
     )
     straight = replace(grid, values=gaussian_filter1d(ribbon, 1.0, axis=1))
     if kind == "ilm":
-        cost = 1 - _ilm_evidence(straight, 30.0)
+        cost = 1 - _ilm_contrast(straight, 30.0)
     else:
         cost = 1 - _scaled(straight.mean(-12, 12) - straight.mean(16, 44)) + 0.5 * np.abs(offsets) / half
     row = shortest(cost[more:-more]) - half
     return np.asarray(gaussian_filter1d(row, 1.0, mode="nearest") + centre)
 
 
-def _ilm_evidence(grid: Grid, reach: float) -> Floats:
+def _ilm_contrast(grid: Grid, reach: float) -> Floats:
     """0..1: dark above, bright below, relative to both: a dim retina over a bright choroid counts as much."""
     above, below = grid.mean(-reach, 0), grid.mean(0, reach)
     dim = np.clip(above, 0, None) + np.clip(below, 0, None) + 2 * (FAINT + grid.noise)
@@ -154,12 +154,12 @@ def _rpe_cost(grid: Grid, ilm: Floats) -> Floats:
     band = even.mean(-45, 0)
     step = np.clip(band - even.mean(5, 80), 0, None) + 0.7 * np.clip(band - even.mean(-130, -50), 0, None)
     seen = replace(grid, values=grid.known.astype(np.float32)).mean(-60, 40) > 0.99
-    evidence = _scaled(np.where(seen & (band > FAINT), step, 0))
+    contrast = _scaled(np.where(seen & (band > FAINT), step, 0))
     depth = round(70 / grid.axial)
     deeper = np.maximum.accumulate(np.where(seen, band, 0)[::-1], axis=0)[::-1]
     deeper = np.pad(deeper[depth:], ((0, depth), (0, 0)))
     thin = np.clip((THIN - (rows - ilm) * grid.axial) / (THIN - THINNEST), 0, 1)
-    return np.asarray(1 - evidence + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside)
+    return np.asarray(1 - contrast + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside)
 
 
 def _scaled(step: Floats) -> Floats:

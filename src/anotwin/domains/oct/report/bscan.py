@@ -33,7 +33,7 @@ _GAP, _KEY = 0.2, 0.3  # inches
 _BESIDE, _ALONE = 3.9, 7.2  # inches: width of one of two panels side by side, and of one above the other
 _TALLEST = 6.0  # inches
 _NARROWEST, _NAMES = 5.2, 3.0  # inches: of a figure, or its title is cut; what the names of the lines take
-_WIDE = 1.6  # from this aspect ratio on the two panels stand one above the other
+_WIDE = 1.6  # from this aspect ratio on, the second panel is below the first
 _BAND_HEIGHT = 2.4  # inches at most
 _DASH = 6  # columns of a dash in pixels
 

@@ -86,7 +86,7 @@ def volume_figure(
     scales.draw_title(figure, title)
     deep = f"{DEPTH} rows" if spacing is None else f"{DEPTH * spacing.axial:.0f} µm"
     axes = scales.draw_picture(figure, place, heat_rgb(flat), f"heat from above: mean of the loudest {deep}", "nearest")
-    _dress_map(axes, flat, "column" if step else "column (not to scale)")
+    _draw_axes(axes, flat, "column" if step else "column (not to scale)")
     if spacing is not None:
         scales.draw_length(axes, flat.shape, spacing.lateral)
     scales.draw_heat_bar(figure, place, scales.heat_map())
@@ -134,7 +134,7 @@ def _map_place(shape: tuple[int, ...], step: float | None, top: float) -> Place:
     return Place(_AXIS, top, max(width, 0.8), max(width * aspect, 0.8))
 
 
-def _dress_map(axes: Axes, flat: npt.NDArray[np.float32], xlabel: str) -> None:
+def _draw_axes(axes: Axes, flat: npt.NDArray[np.float32], xlabel: str) -> None:
     for index in np.flatnonzero(np.isnan(flat).all(axis=1)):
         corner = (-0.5, index - 0.5)
         axes.add_patch(
@@ -148,7 +148,7 @@ def _dress_map(axes: Axes, flat: npt.NDArray[np.float32], xlabel: str) -> None:
 
 
 def _draw_profile(axes: Axes, rows: Sequence[SliceRow], slices: int, threshold: float | None) -> None:
-    """Bars of scores, a row a slice beside its row of the map; those above the threshold stand out."""
+    """Bars of scores, a row per slice beside its row of the map; those above the threshold stand out."""
     scored = [row for row in rows if np.isfinite(row.score)]
     above = [row.anomalous if row.anomalous is not None else False for row in scored]
     colours = [VERMILLION if flag else BLUE for flag in above]

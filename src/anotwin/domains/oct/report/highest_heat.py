@@ -14,14 +14,14 @@ from anotwin.domains.oct.scans import levels
 from anotwin.prepare.patches import cut, shown_positions
 from anotwin.records import Finding
 
-STEP = 8  # of a patch's side: places are tried so far apart
+STEP = 8  # places tried along a patch's side: one every eighth of it
 
 
 def highest_heat_patch(finding: Finding, size: int, spacing: Spacing | None = None) -> Finding | None:
     """The finding of a scan, with pictures (S, S) of the patch of the flattened retina that has the most heat.
 
-    Query and counterpart are uint8, 0 for -1 and 255 for 1. None where the finding has no pictures or no retina, or the
-    retina no place for a patch. `spacing` is that with which the retina was found.
+    Query and counterpart are uint8, 0 for -1 and 255 for 1. None without pictures, a retina or a place for a patch.
+    `spacing` is that with which the retina was found.
     """
     query, difference, heat = finding.query, finding.difference, finding.heatmap
     if query is None or difference is None or heat is None or finding.evidence is None or finding.evidence.reason:
@@ -30,10 +30,10 @@ def highest_heat_patch(finding: Finding, size: int, spacing: Spacing | None = No
     positions = shown_positions(flat.valid, size, max(size // STEP, 1))
     if not len(positions):
         return None
-    hot, apart = _flattened(heat, flat), _flattened(difference, flat)
+    hot, differs = _flattened(heat, flat), _flattened(difference, flat)
     highest = positions[[int(cut(hot, positions, size).mean(axis=(1, 2)).argmax())]]
-    counterpart = flat.pixels - 2 * apart  # differences are in [-1, 1], values of the band too
-    shown = [cut(picture, highest, size)[0] for picture in (levels(flat.pixels), levels(counterpart), apart, hot)]
+    counterpart = flat.pixels - 2 * differs  # differences are in [-1, 1], values of the band too
+    shown = [cut(picture, highest, size)[0] for picture in (levels(flat.pixels), levels(counterpart), differs, hot)]
     return replace(finding, query=shown[0], counterpart=shown[1], difference=shown[2], heatmap=shown[3])
 
 

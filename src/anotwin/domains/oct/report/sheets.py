@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from anotwin.domains.oct.layers.find import Retina
     from anotwin.records import Array
 
-TILE = (384, 512)  # rows, columns of a scan on its sheet, whatever its own: all are judged side by side
+TILE = (384, 512)  # rows, columns of a scan on its sheet, whatever its own: all are compared side by side
 ACROSS, DOWN = 3, 4  # scans on a sheet
 BANDS = 12  # bands on a sheet, one below the other, pixel for pixel
 _GAP = 3  # pixels around a picture
 _PAPER = 255
 _SIZE, _LINE = 12, 15  # pixels: of letters, and from line to line
 _LETTER = 6.6  # pixels that a letter takes on average
-KEYS = {  # what stands above a page, and its colours
+KEYS = {  # the words above a page, and their colours
     "scans": {name: colour for name, (colour, _) in LINES.values()} | {"(behind the name: quality, 0 to 1)": "#FFFFFF"},
     "bands": {"flattened along the undisturbed RPE": "#FFFFFF", "tinted: not valid, not used": "#8CBFFF"},
 }
@@ -57,7 +57,7 @@ class Sheets:
         self._add(_labelled(picture, name))
 
     def finish(self) -> list[Path]:
-        """Write the last page and remove those that a longer run left behind it; the paths of all pages."""
+        """Write the last page and remove those that an earlier, longer run left; the paths of all pages."""
         if self._tiles:
             self._write()
         with disk_errors(self.folder):
@@ -79,7 +79,7 @@ class Sheets:
         key = _key(KEYS[self.kind], across * width + _GAP)
         page = np.full((rows * height + _GAP, key.shape[1], 3), _PAPER, np.uint8)
         for place, tile in enumerate(self._tiles):
-            bottom, left = (place // across + 1) * height, place % across * width + _GAP  # pictures in line, not words
+            bottom, left = (place // across + 1) * height, place % across * width + _GAP  # captions differ in height
             page[bottom - tile.shape[0] : bottom, left : left + tile.shape[1]] = tile
         self._tiles.clear()
         self._paths.append(save_png(np.concatenate([key, page]), self._path(len(self._paths) + 1)))

@@ -19,7 +19,7 @@ from anotwin.seeding import derive
 Floats = npt.NDArray[np.floating[Any]]
 Kind = Literal["cyst", "fluid", "druse", "detachment", "focus"]
 
-# Boundaries from above to below, each the upper end of the layer named behind it; and the grey levels at the upper and
+# Boundaries from above to below, each the upper end of the layer named after it; and the grey levels at the upper and
 # the lower end of that layer, read off 60 normal scans. Zero: the level depends on thickness or on the lesion.
 BOUNDARIES = {
     "ilm": (0, 0),  # nerve fibre layer
@@ -107,7 +107,7 @@ class Eye:
         self.disc = int(rng.choice([-1, 1]))
         self.thick = rng.uniform(0.9, 1.12)  # of the inner retina, 1: average
         self.choroid = rng.uniform(0.8, 1.3)  # thickness, 1: average
-        self.phases = rng.uniform(0, 2 * np.pi, 6)  # of its gentle waves
+        self.phases = rng.uniform(0, 2 * np.pi, 6)  # of its slight waves
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def baseline(geometry: SliceGeometry) -> Floats:
 
 
 class Site:
-    """Where and how large lesion `number` is; what it leaves open is drawn from the eye's seed."""
+    """Where and how large lesion `number` is; what it does not say is drawn from the eye's seed."""
 
     def __init__(self, geometry: SliceGeometry, number: int, lesion: Lesion) -> None:
         rng = np.random.default_rng(derive(geometry.eye.seed, "lesion", number))
@@ -211,7 +211,7 @@ def lift(heights: Floats, site: Site, geometry: SliceGeometry) -> None:
     distance = site.distance(geometry)
     dome = np.clip(1 - distance, 0, None) ** 1.5
     match site.lesion.kind:
-        case "cyst":  # a wide swelling, by what the layer cannot take in and no less than half the cyst's height
+        case "cyst":  # a wide swelling, by what does not fit into the layer and no less than half the cyst's height
             lowest = AT["ipl" if site.inner else "opl"]
             own = float(np.interp(site.x, geometry.x, heights[lowest] - heights[lowest + 1]))
             width = 2.25 + (0.35 / site.radius) ** 2  # of the swelling, squared, in radii of the cyst
@@ -225,5 +225,5 @@ def lift(heights: Floats, site: Site, geometry: SliceGeometry) -> None:
     for k in range(lowest, -1, -1):
         own_thickness = heights[k - 1] - heights[k]
         heights[k] += lifted
-        if site.lesion.kind == "druse" and 0 < k <= AT["elm"]:  # the layers above give way, by half at most
+        if site.lesion.kind == "druse" and 0 < k <= AT["elm"]:  # the layers above get thinner, by half at most
             lifted = np.maximum(0.6 * lifted, lifted - 0.5 * own_thickness)

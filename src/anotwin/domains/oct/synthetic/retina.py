@@ -51,7 +51,7 @@ _CHOROID = (
     (100, 84, 73, 62, 54, 48, 43, 38, 31, 25, 20, 15, 7),
 )
 _DEPTHS = np.concatenate([np.arange(0, 440, 8.0), [600, 900, 1200]])  # micrometres
-# Rows from each boundary to where its layers have their own levels; few in the RPE, brightest in its very middle.
+# Rows from each boundary to where its layers have their own levels; few in the RPE, which is brightest in its middle.
 _RIM = np.array([1, 2, 2.5, 2.5, 2.5, 1, 1, 1, 1, 1, 1, 0.3, 1, 1, 1])
 
 
