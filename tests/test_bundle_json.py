@@ -84,8 +84,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "fit": (lambda d: d["spec"].update(fit=None), "fit"),
     "spec": (lambda d: d.update(spec=[1, 32]), "spec"),
     "unknown view": (
-        lambda d: d["spec"].update(view="tiles"),
-        "spec.view 'tiles', but .* views whole, retina; upgrade",
+        lambda d: d["spec"].update(view="nowhere"),
+        "spec.view 'nowhere', but .* views whole, retina; upgrade",
     ),
     "view type": (lambda d: d["spec"].update(view=3), "spec.view"),
     "parts": (lambda d: d["spec"].update(parts=True), "unknown key 'spec.parts'"),

@@ -49,9 +49,10 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
 Data = Annotated[
     Path,
-    typer.Argument(help="Folder of images: any folder, MVTec AD layout, idx files, or OCT scans.", show_default=False),
+    typer.Argument(help="Folder of images, or one file; how it may be laid out is under --layout.", show_default=False),
 ]
 LAYOUTS = ", ".join(["auto", *layouts()])
+VIEWS = ", ".join(["auto", *(domain.view_name for domain in DOMAINS)])
 OPTIONS = "; ".join(f"{name} ({domain.name}): {what}" for domain in DOMAINS for name, what in domain.options.items())
 Layout = Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -74,6 +75,7 @@ def prepare(
     layout: Annotated[
         str | None, typer.Option(help=f"How DATA is laid out: {LAYOUTS}; some have nothing to prepare.")
     ] = None,
+    view: Annotated[str, typer.Option(help=f"What a model sees: {VIEWS}; auto: by the layout.")] = "auto",
     part: Annotated[
         str | None,
         typer.Option(
@@ -90,9 +92,7 @@ def prepare(
     from anotwin.commands import preparing, showing
 
     with showing.bars() as watch:
-        found = preparing.prepare_folder(
-            data, out, layout=layout, part=part, limit=limit, pictures=pictures, watch=watch
-        )
+        found = preparing.prepare_folder(data, out, layout, view, part, limit, pictures, watch)
     showing.prepared(found, as_json)
 
 
@@ -104,6 +104,7 @@ def train(
         str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
     ] = None,
     layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
+    view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by the layout.")] = None,
     normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the model's square: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -121,6 +122,7 @@ def train(
     base = Settings.load(config) if config else Detector.settings_of_run(out) if resume else Settings()
     given = {
         "data.layout": layout,
+        "data.view": view,
         "data.normal": None if normal is None else json.dumps(normal, ensure_ascii=False),
         "data.image_size": image_size,
         "training.seed": seed,
@@ -174,7 +176,7 @@ def score(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for scores.csv, counterparts/, heatmaps/, figure.png; of OCT scans also bscans/, volumes/ ..."
+            help="Folder for scores.csv, counterparts/, heatmaps/, figure.png and what the domain writes besides."
         ),
     ],
     layout: Layout = "auto",

@@ -117,3 +117,12 @@ def test_the_heat_of_parts_grows_with_their_score() -> None:
     assert heat.isfinite().all()
     assert (heat[1:] > heat[:-1]).all()
     assert float(heat[2]) == pytest.approx(0.25 * 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 16, 32, 64])
+def test_heat_of_parts_does_not_depend_on_the_batch(size):
+    rng = torch.Generator().manual_seed(0)
+    differences, scores = torch.randn(128, 1, 16, 16, generator=rng), 5 * torch.randn(128, generator=rng)
+    together = heatmap_of_parts(differences, scores)
+    parts = [heatmap_of_parts(d, s) for d, s in zip(differences.split(size), scores.split(size), strict=True)]
+    assert torch.equal(torch.cat(parts), together)

@@ -39,6 +39,12 @@ class Case:
     images: Callable[[int, int, bool], Images]  # count, seed, with a defect planted in each -> native images
     folder: Callable[[Path, Images, Images], None]  # writes normals to train on, and labelled ones to score
 
+    @property
+    def layout(self) -> str:
+        """How the files lie: that of the settings, for domains that have no layout of their own."""
+        named = [word.partition("=")[2] for word in self.settings if word.startswith("data.layout=")]
+        return named[0] if named else self.domain.own_layout
+
     def write(self, root: Path, training: int = 40, scored: int = 6) -> Path:
         """Normals to train on, as many unseen ones as abnormal ones to score, and one damaged file among these."""
         normals, abnormal = self.images(scored, 7, False), self.images(scored, 7, True)

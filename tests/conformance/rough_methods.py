@@ -21,6 +21,7 @@ ROUGH = (
     "search.learning_rate=0.1",
 )
 SPECS = [ImageSpec(channels, size) for size, channels in product((16, 32), (1, 3))]
+PARTS = ImageSpec(1, 16, view="retina", parts=True)
 
 
 @cache

@@ -30,7 +30,9 @@ def heatmap_of_parts(differences: torch.Tensor, scores: torch.Tensor, sigma: flo
     """
     wide = sigma * differences.shape[-1]
     heat = gaussian(gaussian(differences.mean(1) / 2, wide).abs(), wide)
-    return heat * F.softplus(scores).sqrt()[:, None, None]
+    # softplus of full blocks of values: a CPU computes the last ones of an array otherwise, and batches differ in size
+    factors = F.softplus(F.pad(scores, (0, -len(scores) % 64)))[: len(scores)].sqrt()
+    return heat * factors[:, None, None]
 
 
 def gaussian(maps: torch.Tensor, sigma: float) -> torch.Tensor:
