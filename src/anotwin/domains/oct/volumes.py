@@ -70,8 +70,8 @@ def write_pooled(table: Path, source: ScanSource, out: Path, listed: bool) -> li
     tables.write_rows(tables.PatientRow, patients, out / "patients.csv")
     repeated = any(row.scans > 1 for row in patients)
     return [
-        Written(out / "volumes.csv", "volumes", tables.volume_listing(volumes) if listed else None),
-        Written(out / "patients.csv", "patients", tables.patient_listing(patients) if repeated else None),
+        Written(out / "volumes.csv", "a row per volume", tables.volume_listing(volumes) if listed else None),
+        Written(out / "patients.csv", "a row per patient", tables.patient_listing(patients) if repeated else None),
     ]
 
 
