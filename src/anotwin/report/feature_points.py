@@ -21,6 +21,7 @@ AT_ONCE = 256  # squares through the discriminator
 class _Group:
     points: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (F,)
     squares: dict[int, torch.Tensor] = field(default_factory=dict)  # index -> (C, S, S), features not computed yet
+    last: int | None = None  # the highest index, as soon as the group is full
 
 
 class FeaturePoints:
@@ -36,12 +37,13 @@ class FeaturePoints:
     def add(self, index: int, group: str, square: torch.Tensor) -> None:
         """The square (C, S, S) of image `index`, left out where its group has enough images before it."""
         own = self._groups.setdefault(group, _Group())
+        if own.last is not None and index > own.last:
+            return
+        if own.last is not None:
+            (own.points if own.last in own.points else own.squares).pop(own.last)
+        own.squares[index] = square.clone()  # a row of a batch would keep all of the batch in memory
         if len(own.points) + len(own.squares) == MAPPED:
-            last = max(own.points.keys() | own.squares.keys())
-            if index > last:
-                return
-            (own.points if last in own.points else own.squares).pop(last)
-        own.squares[index] = square
+            own.last = max(own.points.keys() | own.squares.keys())
         if len(own.squares) == AT_ONCE:
             self._compute([own])
 

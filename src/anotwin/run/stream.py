@@ -50,16 +50,19 @@ def scored_images(
     """
     size = method.settings.search.batch_size
     waiting: deque[_Waiting] = deque()
+    missing = 0  # squares of those waiting that are still to be scored
 
     def finished() -> Iterator[Scored]:
         while waiting and not waiting[0].missing:
             yield _result(waiting.popleft(), name, trained_on)
 
     for image in images:
-        waiting.append(_Waiting(image, None if image.fingerprint in trained_on else image.squares))
+        squares = None if image.fingerprint in trained_on else image.squares
+        waiting.append(_Waiting(image, squares, 0 if squares is None else len(squares)))
+        missing += waiting[-1].missing
         yield from finished()
-        while sum(each.missing for each in waiting) >= size or len(waiting) > size:
-            _score_next(method, waiting, size)
+        while missing >= size or len(waiting) > size:
+            missing -= _score_next(method, waiting, size)
             yield from finished()
     while waiting:
         _score_next(method, waiting, size)
@@ -72,33 +75,32 @@ class _Waiting:
 
     image: Prepared
     squares: Batch | None  # None: it is not scored
-    taken: int = 0  # squares that were
+    missing: int  # squares that are still to be scored
     results: list[Result] = field(default_factory=list)
 
-    @property
-    def missing(self) -> int:
-        return 0 if self.squares is None else len(self.squares) - self.taken
-
-    def take(self, most: int) -> Batch | None:
-        """The next squares, at most `most` of them; None: there are none."""
-        rows = slice(self.taken, self.taken + min(most, self.missing))
-        self.taken = rows.stop
-        return None if self.squares is None or rows.start == rows.stop else batch_rows(self.squares, rows)
+    def take(self, most: int) -> Batch:
+        """The next squares, at most `most` of those that are missing."""
+        assert self.squares is not None
+        begin, count = len(self.squares) - self.missing, min(most, self.missing)
+        self.missing -= count
+        return batch_rows(self.squares, slice(begin, begin + count))
 
 
-def _score_next(method: Method, waiting: Iterable[_Waiting], size: int) -> None:
-    """Score the next `size` squares, or all that there are."""
+def _score_next(method: Method, waiting: Iterable[_Waiting], size: int) -> int:
+    """Score the next `size` squares, or all that there are; how many they were."""
     taken: list[tuple[_Waiting, Batch]] = []
+    room = size
     for each in waiting:
-        batch = each.take(size - sum(len(batch) for _, batch in taken))
-        if batch is not None:
-            taken.append((each, batch))
+        if room and each.missing:
+            taken.append((each, each.take(room)))
+            room -= len(taken[-1][1])
     counterpart, comparison = score_batch(method, join_batches([batch for _, batch in taken]))
     on_cpu = replace(comparison, scores=comparison.scores.map(lambda term: term.double().cpu()))  # once per batch
     begin = 0
     for each, batch in taken:
         each.results.append(result_rows((counterpart, on_cpu), slice(begin, begin + len(batch))))
         begin += len(batch)
+    return begin
 
 
 def _result(done: _Waiting, name: Callable[[int], str], trained_on: frozenset[int]) -> Scored:
