@@ -16,6 +16,7 @@ from anotwin.domains.oct.report.bscan import scan_figure
 from anotwin.domains.oct.report.sheets import Sheets
 from anotwin.domains.oct.report.tables import Outcome, ScanRow, count_reasons, reason_listing, write_scans
 from anotwin.domains.oct.scans import FlatScan, flat_scans
+from anotwin.domains.oct.view import PATCH
 from anotwin.domains.protocol import Checked, Written
 from anotwin.errors import DataError, SettingsError
 from anotwin.prepare.patch_index import PatchIndex
@@ -24,8 +25,7 @@ from anotwin.report.files import disk_errors, picture_names
 from anotwin.seeding import derive
 from anotwin.updates import Update, Watch, silent
 
-PATCH = 64  # side of the patches shown, as in the paper
-PATCHES = 8  # of each scan
+PATCHES = 8  # shown of each scan
 _GAP = 4  # pixels between them
 
 
