@@ -122,8 +122,8 @@ class Detector:
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)
             check_apart(folder, data)
-            check_writable(folder)
             session = TrainingSession(source, folder, method, settings, device, watch)
+            check_writable(folder)  # makes it: after what cannot be trained, before any image is prepared
             keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
             trained = session.run(resume, keep)
             detector = cls._of(trained)

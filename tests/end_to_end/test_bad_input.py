@@ -562,3 +562,11 @@ def test_the_shared_model_is_as_it_was(model: Path) -> None:
     data = (model / "weights.safetensors").read_bytes()
     assert hashlib.sha256(data).hexdigest() == document["weights_sha256"]
     assert sorted(path.name for path in model.iterdir()) == ["bundle.json", "runs", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("words", [("--view", "nowhere"), ("--method", "twim"), ("--set", "data.layout=zip")])
+def test_a_training_that_cannot_begin_leaves_no_folder(
+    tmp_path: Path, normal_folder: Path, words: tuple[str, str]
+) -> None:
+    assert run("train", normal_folder, "--out", tmp_path / "model", *words).error
+    assert not (tmp_path / "model").exists()
