@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from anotwin.bundle import load_bundle, save_bundle
+from anotwin.bundle import describe, load_bundle, save_bundle, save_calibration
+from anotwin.calibrate.decision import calibrate
 from anotwin.errors import BundleError
+from anotwin.records import UnitScores
 from model_folders import edit, example, refusal, same
 
 
@@ -114,6 +116,64 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "hash": (lambda d: d.update(weights_sha256="0" * 64), "weights.safetensors: altered or damaged.*SHA-256"),
     "no hash": (lambda d: d.update(weights_sha256=""), "weights_sha256"),
 }
+
+
+GROUPED_EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "groups length": (lambda c: c["groups"].pop(), "groups must number those of each score"),
+    "no groups": (lambda c: c.pop("groups"), "units without groups"),
+    "empty groups": (lambda c: c.update(groups=[]), "units without groups"),
+    "gap": (lambda c: c.update(groups=[9 if g == 2 else g for g in c["groups"]]), "from 0"),
+    "negative group": (lambda c: c["groups"].__setitem__(0, -1), "whole numbers from 0"),
+    "true group": (lambda c: c["groups"].__setitem__(0, True), "whole numbers from 0"),
+    "float group": (lambda c: c["groups"].__setitem__(0, 0.0), "whole numbers from 0"),
+    "huge group": (lambda c: c["groups"].__setitem__(0, 10**18), "whole numbers from 0"),
+    "groups type": (lambda c: c.update(groups="0"), "expected at most"),
+    "threshold": (lambda c: c.update(threshold=2.0), "threshold is not that of the scores and groups"),
+    "rate": (lambda c: c.update(false_alarm_rate=0.1), "threshold is not that of the scores and groups"),
+    "kinds": (lambda c: c["units"].append(c["units"][0]), "a kind of units occurs twice"),
+    "many kinds": (lambda c: c.update(units=[{**c["units"][0], "kind": f"k{k}"} for k in range(17)]), "units"),
+    "kind": (lambda c: c["units"][0].update(kind="../x"), "kind"),
+    "unit scores": (lambda c: c["units"][0].update(scores=[3.0, 2.0, 1.0]), "expected ascending numbers"),
+    "unit groups": (lambda c: c["units"][0].update(groups=[0, 1]), "groups must number those of each score"),
+    "foreign unit": (lambda c: c["units"][0].update(groups=[0, 1, 7]), "units of other groups"),
+    "unit key": (lambda c: c["units"][0].update(threshold=1), "unknown key"),
+    "units type": (lambda c: c.update(units={"volume": 3}), "units"),
+}
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> Path:
+    scores, groups = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0, 0, 1, 1, 2, 2]
+    units = [UnitScores("volume", (2.0, 4.0, 6.0), (0, 1, 2))]
+    calibration = calibrate(scores, scores, scores, 0.5, 0.25, groups, units)
+    assert (calibration.groups, calibration.units) == (tuple(groups), tuple(units))
+    save_bundle(example(calibration=calibration), tmp_path / "grouped")
+    assert load_bundle(tmp_path / "grouped").calibration == calibration
+    return tmp_path / "grouped"
+
+
+@pytest.mark.parametrize("name", GROUPED_EDITS)
+def test_a_hostile_calibration_by_groups_is_refused(grouped: Path, name: str) -> None:
+    change, reason = GROUPED_EDITS[name]
+    edit(grouped, lambda document: change(document["calibration"]))
+    assert reason in refusal(grouped)
+
+
+def test_a_calibration_by_groups_is_kept_and_told(grouped: Path, model: Path) -> None:
+    bundle = load_bundle(grouped)
+    assert bundle.calibration is not None
+    save_calibration(model, bundle.calibration, load_bundle(model).settings)
+    assert load_bundle(model).calibration == bundle.calibration
+    told = describe(bundle)["calibration"]
+    assert (told["images"], told["groups"], told["units"]) == (6, 3, {"volume": 3})
+
+
+def test_a_calibration_of_single_images_is_written_as_before_there_were_groups(model: Path) -> None:
+    keys = {"false_alarm_rate", "threshold", "residual_threshold", "discrimination_threshold", "scores"}
+    stored = json.loads((model / "bundle.json").read_text())["calibration"]
+    assert set(stored) == keys | {"heatmap_scale", "rate_bound"}
+    told = describe(load_bundle(model))["calibration"]
+    assert (told["images"], told["groups"], told["units"]) == (4, 4, {})
 
 
 @pytest.mark.parametrize("name", EDITS)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from anotwin import DataError, Detector, SettingsError
-from anotwin.calibrate.threshold import decide
+from anotwin.calibrate.decision import decider
 from anotwin.data.arrays import from_arrays
 from anotwin.records import Finding
 from anotwin.updates import Update
@@ -228,7 +228,7 @@ def test_scoring_moves_no_weight_and_needs_no_order(detector: Detector) -> None:
 def test_the_decision_is_that_of_the_calibration(detector: Detector, query_folder: Path) -> None:
     assert detector.calibration is not None
     for finding in detector.score(query_folder):
-        expected = decide(detector.calibration, finding.score, finding.residual, finding.discrimination)
+        expected = decider(detector.calibration)(finding.score, finding.residual, finding.discrimination)
         assert (finding.p_value, finding.anomalous, finding.flagged_by) == expected
         assert finding.anomalous == (finding.score > detector.calibration.threshold)
 

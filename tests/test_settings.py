@@ -318,3 +318,54 @@ def test_each_kind_of_damage_is_named_once() -> None:
     for bad, told in (('["turned", "turned"]', "each kind once"), ('["burnt"]', "burnt"), ("[]", "at least 1")):
         with pytest.raises(SettingsError, match=told):
             Settings().with_overrides([f"training.damage={bad}"])
+
+
+HUGE = "9" * 5000
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        f"training.steps={HUGE}",
+        f"training.steps=0x{'f' * 5000}",
+        f"training.steps={2**70}",
+        f"training.seed={'9' * 400}",
+        f"training.learning_rate={HUGE}",
+        f"training.learning_rate={'9' * 400}",
+        f"training.damage=[0x{'f' * 5000}]",
+        f"training.damage={DEEP}",
+        "training.steps=" + "{a=" * 5000,
+        "training.steps=1\nx=2",
+        "training.learning_rate=1e999",
+        "training.learning_rate=-inf",
+        f"data.fit={HUGE}",
+        f"{HUGE}={HUGE}",
+        f"data.{HUGE}=1",
+    ],
+)
+def test_values_that_nobody_expects(assignment: str) -> None:
+    assert len(refusal(lambda: set_(assignment))) < 900
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[training]\nsteps = {HUGE}",
+        f"[training]\nseed = 0x{'f' * 5000}",
+        f"a = {DEEP}",
+        "[training]\nsteps = " + "{a=" * 900 + "1" + "}" * 900,
+        "[training.steps]\n" + "a." * 3000 + "b = 1",
+        "[training]\nlearning_rate = nan",
+    ],
+)
+def test_files_that_nobody_expects(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    message = refusal(lambda: Settings.load(tmp_path / "s.toml"))
+    assert str(tmp_path / "s.toml") in message
+    assert len(message) < 900
+
+
+def test_large_seeds_and_a_mark_at_the_start_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(f"[training]\nseed = {2**70}", encoding="utf-8-sig")
+    assert Settings.load(tmp_path / "s.toml").training.seed == 2**70

@@ -44,11 +44,11 @@ AFTER = ("valid share", "brightness", "contrast", "vitreous brightness", "vitreo
 
 
 def cut_band(flat: Flat) -> tuple[Array, Array]:
-    """The patches (P, 256) of a band that show enough of it, or all; and the row of the band of each (P,)."""
+    """The patches (P, 256) of a band that show enough of what decides, or all; and the row of the band of each (P,)."""
     down, across = flat.pixels.shape[0] // 2, flat.pixels.shape[1] // 4
     pixels, valid = (
         values[: 2 * down, : 4 * across].reshape(down, 2, across, 4).mean(axis=(1, 3))
-        for values in (flat.pixels, flat.valid.astype(np.float32))
+        for values in (flat.pixels, (flat.valid & flat.deciding).astype(np.float32))
     )
     size = min(16, down, across)
     positions = grid_positions((down, across), size, min(4, size))

@@ -7,6 +7,7 @@ One run, in which all contenders take turns, since times on a shared machine mea
     training   the training loop in float32 and bf16 beside PyTorch's DCGAN tutorial
     limit      GFLOP/s of a large matrix product and a large convolution, and the share of it that ours reach
     memory     1,000 to 100,000 files scored: peak memory and time an image
+    neighbour  training beside a second process that trains as well, with threads that sleep or spin while they wait
 
     python benchmarks/speed --json speed.json                   # about ten minutes on two cores
     python benchmarks/speed --part training --base-channels 32
@@ -30,11 +31,13 @@ from benchmarks.common.images import find_or_bundled
 from benchmarks.common.rows import Report
 from benchmarks.common.script import asked, options, print_head, run
 from benchmarks.speed.memory import memory_rows
+from benchmarks.speed.neighbour import neighbour_rows
 from benchmarks.speed.search import search_rows
 from benchmarks.speed.training import training_rows
 
 NAME = "speed"
-PARTS = ("search", "training", "memory")
+PARTS = ("search", "training", "memory", "neighbour")
+NEIGHBOUR_SECONDS = 20  # of each training of the part neighbour
 BASE = 64  # of the goals, with z = 100 at 32 x 32
 QUICK_COUNTS = (20, 60)
 
@@ -69,6 +72,9 @@ def benchmark(arguments: argparse.Namespace) -> None:
             counts = sorted(arguments.counts or (QUICK_COUNTS if quick else (1_000, 10_000, 100_000)))
             method, place = arguments.memory_method, Path(scratch)
             report.add(memory_rows(NAME, method, counts, place, not quick, arguments.device, watch))
+        if "neighbour" in arguments.part:
+            width, seconds = settings.networks.width_for(False), 1 if quick else NEIGHBOUR_SECONDS
+            report.add(neighbour_rows(NAME, width, arguments.rounds, seconds, goals, watch))
     report.show(report.rows)
     report.close()
 

@@ -13,7 +13,7 @@ import reprlib
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from anotwin.bundle_json import MAX_BYTES, Document, parse, seal
 from anotwin.domains.registry import DOMAINS
 from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import move, parse_json, write_bytes_atomic, write_json_atomic
+from anotwin.lock import one_writer
 from anotwin.records import Calibration, ImageSpec
 from anotwin.settings import Settings
 from anotwin.weights import TensorType, check_expected, encode, read_header, read_tensors, refuse_pickle
@@ -32,7 +33,7 @@ DOCUMENT, WEIGHTS, NEXT = "bundle.json", "weights.safetensors", "weights.next.sa
 Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
 
 _FINGERPRINTS = "fingerprints."
-_FINGERPRINT_NAMES = (_FINGERPRINTS + "train", _FINGERPRINTS + "holdout")
+_FINGERPRINT_NAMES = tuple(_FINGERPRINTS + name for name in ("train", "holdout", "groups"))
 _ATTEMPTS = 10  # to read a model that is being saved again meanwhile
 _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin train DATA --out MODEL"
 
@@ -46,7 +47,7 @@ class Bundle:
     settings: Settings
     tensors: dict[str, torch.Tensor] = field(repr=False)  # by "network.parameter"
     calibration: Calibration | None = None
-    fingerprints: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # "train", "holdout": (n,) int64
+    fingerprints: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # "train", "holdout", "groups": (n,) int64
     layout: dict[str, str | None] = field(default_factory=dict)  # "name", "normal" label of training
     history: dict[str, Any] = field(default_factory=dict)  # plain JSON: steps, seconds, versions, health, notes
 
@@ -75,29 +76,57 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
             "spec": bundle.spec.stored(),
             "layout": bundle.layout,
             "settings": bundle.settings.model_dump(mode="json"),
-            "calibration": asdict(bundle.calibration) if bundle.calibration else None,
+            "calibration": bundle.calibration.stored() if bundle.calibration else None,
             "history": bundle.history,
             "weights_bytes": len(data),
             "weights_sha256": hashlib.sha256(data).hexdigest(),
         }
     )
-    _finish_commit(folder)
-    write_bytes_atomic(folder / NEXT, data)
-    write_json_atomic(folder / DOCUMENT, sealed)
-    move(folder / NEXT, folder / WEIGHTS)
+    with one_writer(folder):
+        _finish_commit(folder)
+        write_bytes_atomic(folder / NEXT, data)
+        write_json_atomic(folder / DOCUMENT, sealed)
+        move(folder / NEXT, folder / WEIGHTS)
 
 
-def save_calibration(folder: str | Path, calibration: Calibration, settings: Settings) -> None:
+def save_calibration(
+    folder: str | Path,
+    calibration: Calibration,
+    settings: Settings,
+    tensors: Mapping[str, torch.Tensor] | None = None,
+) -> None:
     """Replace the calibration of a model folder and the settings that it was made with, but not the weights.
 
-    Raises BundleError, DataError.
+    `tensors`: those that were calibrated, by "network.parameter". Raises BundleError where the folder holds others,
+    since another training has ended there meanwhile; DataError.
     """
     folder = Path(folder)
     _check_folder(folder)
+    with one_writer(folder):
+        sweep_weights(folder)
+        _save_calibration(folder, calibration, settings, tensors)
+
+
+def sweep_weights(folder: Path) -> None:
+    """Remove weights that a killed process wrote for a model that never came to be; for its only writer."""
+    _finish_commit(folder)
+    with suppress(BundleError, OSError):
+        if _is_committed(folder, WEIGHTS, _read_document(folder)[0]):
+            (folder / NEXT).unlink(missing_ok=True)
+
+
+def _save_calibration(
+    folder: Path, calibration: Calibration, settings: Settings, tensors: Mapping[str, torch.Tensor] | None
+) -> None:
+    if tensors is not None:
+        held = load_bundle(folder).tensors
+        if held.keys() != tensors.keys() or not all(torch.equal(held[name], tensors[name]) for name in held):
+            told = "it holds other weights than were calibrated: another training has ended meanwhile"
+            raise BundleError(f"{folder}: {told}; calibrate again")
     document, before = _read_document(folder)
     if settings.networks != before.networks:
         raise BundleError(f"{folder}: cannot calibrate for other networks than it holds; leave settings.networks")
-    new = {"settings": settings.model_dump(mode="json"), "calibration": asdict(calibration)}
+    new = {"settings": settings.model_dump(mode="json"), "calibration": calibration.stored()}
     write_json_atomic(folder / DOCUMENT, seal(document.model_dump(exclude={"checksum"}) | new))
 
 
@@ -129,9 +158,9 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
     else:
         raise BundleError(f"{folder}: the model is being written over and over; wait for its training to end")
     fingerprints = {
-        name: tensors.pop(_FINGERPRINTS + name) for name in ("train", "holdout") if _FINGERPRINTS + name in tensors
+        name.removeprefix(_FINGERPRINTS): tensors.pop(name) for name in _FINGERPRINT_NAMES if name in tensors
     }
-    calibration = Calibration(**document.calibration.model_dump()) if document.calibration else None
+    calibration = document.calibration.record() if document.calibration else None
     return Bundle(
         document.method, spec, settings, tensors, calibration, fingerprints, document.layout, document.history
     )
@@ -153,15 +182,17 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         parameters[network] = parameters.get(network, 0) + (tensor.numel() if tensor.is_floating_point() else 0)
     calibration: dict[str, Any] | None = None
     if bundle.calibration:
-        calibration = asdict(bundle.calibration)
+        calibration = bundle.calibration.stored()
         calibration["images"] = len(calibration.pop("scores"))
+        calibration["groups"] = len(set(calibration.pop("groups", ()))) or calibration["images"]
+        calibration["units"] = {each["kind"]: len(each["scores"]) for each in calibration.pop("units", ())}
     return {
         "method": bundle.method,
         "spec": bundle.spec.stored(),
         "layout": dict(bundle.layout),
         "parameters": parameters,
         "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),
-        "images": {name: values.numel() for name, values in bundle.fingerprints.items()},
+        "images": {name: values.numel() for name, values in bundle.fingerprints.items() if name != "groups"},
         "calibration": calibration,
         "history": bundle.history,
     }

@@ -8,13 +8,14 @@ import math
 import reprlib
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
+from anotwin.calibrate.decision import consistent
 from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import json_text, parse_json
-from anotwin.records import Fit, PixelType
+from anotwin.records import Calibration, Fit, PixelType, UnitScores
 from anotwin.settings import SIZES, Settings
 
 FORMAT, SCHEMA = "anotwin", 1
@@ -22,6 +23,7 @@ MAX_BYTES = 64 * 2**20
 
 _MAX_WEIGHTS = 64 * 2**30  # bytes; the largest networks that the settings allow have some GiB
 _MAX_SCORES = 10_000_000
+_MAX_KINDS = 16  # of units; a domain has two or three
 _MAX_HISTORY = 2**24  # characters of JSON
 _UNSAVED = "cannot save the model"
 
@@ -50,6 +52,44 @@ class _Spec(_Part):
         return self
 
 
+def _ascending(values: Any) -> tuple[float, ...]:
+    if not isinstance(values, list) or not 1 <= len(values) <= _MAX_SCORES:
+        raise ValueError(f"expected 1 to {_MAX_SCORES} numbers")
+    if not all(type(value) is float or type(value) is int for value in values):
+        raise ValueError("expected numbers alone")
+    scores = tuple(map(float, values))  # finite: parse_json lets nothing else pass
+    if any(low > high for low, high in pairwise(scores)):
+        raise ValueError("expected ascending numbers")
+    return scores
+
+
+def _numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not len(values) <= _MAX_SCORES:
+        raise ValueError(f"expected at most {_MAX_SCORES} whole numbers")
+    if not all(type(value) is int and 0 <= value < _MAX_SCORES for value in values):
+        raise ValueError(f"expected whole numbers from 0 to {_MAX_SCORES - 1} alone")
+    return tuple(values)
+
+
+# plain: one error for a million bad values, not a million errors
+_Ascending = Annotated[tuple[float, ...], PlainValidator(_ascending)]
+_Groups = Annotated[tuple[int, ...], PlainValidator(_numbers)]
+
+
+class _Units(_Part):
+    """`anotwin.records.UnitScores`, with bounds."""
+
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    scores: _Ascending
+    groups: _Groups
+
+    @model_validator(mode="after")
+    def _one_each(self) -> _Units:
+        if len(self.groups) != len(self.scores):
+            raise ValueError("groups must number those of each score")
+        return self
+
+
 class _Calibration(_Part):
     """`anotwin.records.Calibration`, with bounds."""
 
@@ -57,21 +97,33 @@ class _Calibration(_Part):
     threshold: float
     residual_threshold: float
     discrimination_threshold: float
-    scores: tuple[float, ...]
+    scores: _Ascending
     heatmap_scale: float = Field(ge=0)
     rate_bound: float = Field(ge=0, le=1)
+    groups: _Groups = ()  # older models, and images that are independent, have none
+    units: list[_Units] = Field(default=[], max_length=_MAX_KINDS)
 
-    @field_validator("scores", mode="plain")  # plain: one error for a million bad values, not a million errors
-    @classmethod
-    def _ascending(cls, values: Any) -> tuple[float, ...]:
-        if not isinstance(values, list) or not 1 <= len(values) <= _MAX_SCORES:
-            raise ValueError(f"expected 1 to {_MAX_SCORES} numbers")
-        if not all(type(value) is float or type(value) is int for value in values):
-            raise ValueError("expected numbers alone")
-        scores = tuple(map(float, values))  # finite: parse_json lets nothing else pass
-        if any(low > high for low, high in pairwise(scores)):
-            raise ValueError("expected ascending numbers")
-        return scores
+    @model_validator(mode="after")
+    def _by_groups(self) -> _Calibration:
+        known = set(self.groups)
+        if not known:
+            if self.units:
+                raise ValueError("units without groups")
+            return self
+        if len(self.groups) != len(self.scores) or known != set(range(len(known))):
+            raise ValueError("groups must number those of each score, from 0")
+        if len({each.kind for each in self.units}) < len(self.units):
+            raise ValueError("a kind of units occurs twice")
+        if any(not set(each.groups) <= known for each in self.units):
+            raise ValueError("units of other groups than those of the scores")
+        if not consistent(self.record()):
+            raise ValueError("the threshold is not that of the scores and groups")
+        return self
+
+    def record(self) -> Calibration:
+        """As the rest of the program has it."""
+        units = tuple(UnitScores(**each.model_dump()) for each in self.units)
+        return Calibration(**self.model_dump(exclude={"units"}), units=units)
 
 
 class Document(_Part):

@@ -1,7 +1,8 @@
 """The command line: parse the arguments, call what does the work, print.
 
 Exit codes: 0 done; 2 what the user can correct (arguments, images, a model folder, a place to write); 3 training
-diverged; 1 the machine (memory, input/output); 130 Ctrl-C. Each but 0 comes with one line on stderr: ``error: ...``.
+diverged; 1 the machine (memory, input/output); 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP. Each but 0 comes with one line on
+stderr: ``error: ...``.
 
 The commands import what they need when they run: importing torch takes seconds, and ``--help`` should not.
 """
@@ -15,19 +16,42 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 from typer.core import TyperGroup
 
 from anotwin import __version__
-from anotwin.domains.registry import DOMAINS, layouts
+from anotwin.commands.arguments import (
+    LAYOUTS,
+    OPTIONS,
+    VIEWS,
+    Abnormal,
+    Budget,
+    Data,
+    Device,
+    Group,
+    Json,
+    Layout,
+    Model,
+    Normal,
+    Set,
+    lines_of,
+    path_of,
+)
 from anotwin.errors import AnoTwinError
+from anotwin.report.terminal import flush_results, forget_odd_sizes, nobody_reads, prepare_streams, print_error
+from anotwin.stopping import exit_code, stoppable
+from anotwin.threads import share_the_machine
 
 
 class _Stopped(AnoTwinError):
-    """Ctrl-C, for which typer would print nothing."""
+    """Ctrl-C and the other signals that ask to stop, for which typer would print nothing."""
 
     exit_code = 130
+
+
+class _Machine(AnoTwinError):
+    """What is neither the user's fault nor ours."""
+
+    exit_code = 1
 
 
 class _Commands(TyperGroup):
@@ -35,7 +59,13 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            raise _Stopped(str(stop) or "stopped; what was finished is kept") from None
+            stopped = _Stopped(str(stop) or "stopped; what was finished is kept")
+            stopped.exit_code = exit_code(stop)
+            raise stopped from None
+        except BrokenPipeError as error:  # typer would exit with 1 and say nothing
+            if nobody_reads():
+                raise SystemExit(0) from None
+            raise _Machine(f"a process that this one works with has ended: {error}") from None
 
 
 app = typer.Typer(
@@ -46,32 +76,11 @@ app = typer.Typer(
     help="Learn from normal images alone what is normal; score, show and flag what is not.",
 )
 
-Model = Annotated[Path, typer.Argument(help="Model folder, as written by train.", show_default=False)]
-Data = Annotated[
-    Path,
-    typer.Argument(help="Folder of images, or one file; how it may be laid out is under --layout.", show_default=False),
-]
-LAYOUTS = ", ".join(["auto", *layouts()])
-VIEWS = ", ".join(["auto", *(domain.view_name for domain in DOMAINS)])
-OPTIONS = "; ".join(f"{name} ({domain.name}): {what}" for domain in DOMAINS for name, what in domain.options.items())
-Layout = Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; repeatable.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Budget = Annotated[
-    float | None,
-    typer.Option(
-        "--budget-ms",
-        help="Time in milliseconds per image: the search takes as many steps as fit. For methods that search.",
-        show_default=False,
-    ),
-]
-
 
 @app.command()
 def prepare(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for prepared.csv, sheets/, steps/.")],
+    out: Annotated[Path, typer.Option(help="Folder for prepared.csv, sheets/, steps/.", parser=path_of)],
     layout: Annotated[
         str | None, typer.Option(help=f"How DATA is laid out: {LAYOUTS}; some have nothing to prepare.")
     ] = None,
@@ -99,18 +108,20 @@ def prepare(
 @app.command()
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.", parser=path_of)],
     method: Annotated[
         str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
     ] = None,
     layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
     view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by the layout.")] = None,
-    normal: Annotated[str | None, typer.Option(help="The label that is normal (idx, or class folders).")] = None,
+    normal: Normal = None,
+    abnormal: Abnormal = None,
+    group: Group = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the model's square: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the last run in --out.")] = False,
-    config: Annotated[Path | None, typer.Option(help="Settings as TOML.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings as TOML.", parser=path_of)] = None,
     overrides: Set = None,
     device: Device = "auto",
 ) -> None:
@@ -123,7 +134,9 @@ def train(
     given = {
         "data.layout": layout,
         "data.view": view,
-        "data.normal": None if normal is None else json.dumps(normal, ensure_ascii=False),
+        "data.normal": json.dumps(lines_of(normal), ensure_ascii=False) if normal else None,
+        "data.abnormal": json.dumps(lines_of(abnormal), ensure_ascii=False) if abnormal else None,
+        "data.group": None if group is None else json.dumps(group, ensure_ascii=False),
         "data.image_size": image_size,
         "training.seed": seed,
         "training.steps": steps,
@@ -148,6 +161,9 @@ def calibrate(
     overrides: Set = None,
     budget_ms: Budget = None,
     layout: Layout = "auto",
+    normal: Normal = None,
+    abnormal: Abnormal = None,
+    group: Group = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -158,14 +174,16 @@ def calibrate(
     """
     from anotwin.commands import budget, showing
     from anotwin.detector import Detector
+    from anotwin.lock import one_writer
 
     detector = Detector.load(model, device)
     if overrides:
         detector = detector.with_settings(detector.method.settings.with_overrides(overrides))
-    with showing.bars() as watch:
+    with showing.bars() as watch, one_writer(model):
         detector = budget.within_budget(detector, budget_ms, watch)
-        detector.calibrate(data, false_alarm_rate, watch=watch, layout=layout)
-    detector.save_calibration(model)
+        kinds = {"normal": lines_of(normal), "abnormal": lines_of(abnormal)}
+        detector.calibrate(data, false_alarm_rate, watch=watch, layout=layout, group=group, **kinds)
+        detector.save_calibration(model)
     showing.calibrated(detector, as_json)
 
 
@@ -176,13 +194,15 @@ def score(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for scores.csv, counterparts/, heatmaps/, figure.png and what the domain writes besides."
+            help="Folder for scores.csv, counterparts/, heatmaps/, figure.png and what the domain writes besides.",
+            parser=path_of,
         ),
     ],
     layout: Layout = "auto",
     pictures: Annotated[bool, typer.Option(help="Write a counterpart and a heatmap for every image.")] = True,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Repeatable. {OPTIONS}.")] = None,
     lines: Annotated[bool, typer.Option("--lines", help="The same as --option lines.")] = False,
+    group: Group = None,
     budget_ms: Budget = None,
     device: Device = "auto",
 ) -> None:
@@ -194,7 +214,7 @@ def score(
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
         options = frozenset([*(option or ()), *(["lines"] if lines else ())])
-        summary = scoring.score_folder(detector, data, out, layout, pictures, watch, options)
+        summary = scoring.score_folder(detector, data, out, layout, pictures, watch, options, group)
     showing.scored(summary)
 
 
@@ -202,13 +222,17 @@ def score(
 def evaluate(
     model: Model,
     data: Data,
-    json_file: Annotated[Path, typer.Option("--json", help="File for the numbers.")],
+    json_file: Annotated[Path, typer.Option("--json", help="File for the numbers.", parser=path_of)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.")
+        Path | None,
+        typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.", parser=path_of),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many images, drawn with a fixed seed.")] = None,
     budget_ms: Budget = None,
     layout: Layout = "auto",
+    normal: Normal = None,
+    abnormal: Abnormal = None,
+    group: Group = None,
     device: Device = "auto",
 ) -> None:
     """Score labelled images and measure AUROC and more, with 95 % intervals."""
@@ -218,7 +242,10 @@ def evaluate(
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
-        numbers = evaluating.evaluate_to(json_file, detector, data, out, layout=layout, limit=limit, watch=watch)
+        kinds = {"normal": lines_of(normal), "abnormal": lines_of(abnormal)}
+        numbers = evaluating.evaluate_to(
+            json_file, detector, data, out, layout=layout, limit=limit, watch=watch, group=group, **kinds
+        )
     showing.evaluated(numbers, json_file)
 
 
@@ -226,7 +253,7 @@ def evaluate(
 def sample(
     model: Model,
     count: Annotated[int, typer.Option(help="How many.")],
-    out: Annotated[Path, typer.Option(help="Folder for the images and grid.png.")],
+    out: Annotated[Path, typer.Option(help="Folder for the images and grid.png.", parser=path_of)],
     seed: Annotated[int, typer.Option(help="Another seed gives other images.")] = 0,
     device: Device = "auto",
 ) -> None:
@@ -234,7 +261,10 @@ def sample(
     from anotwin.commands import scoring, showing
     from anotwin.detector import Detector
 
-    showing.sampled(scoring.sample_folder(Detector.load(model, device), count, out, seed), out)
+    detector = Detector.load(model, device)
+    with showing.bars() as watch:
+        written = scoring.sample_folder(detector, count, out, seed, watch)
+    showing.sampled(written, out)
 
 
 @app.command()
@@ -251,10 +281,11 @@ def demo(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="A folder with MNIST's idx files, or digits: those of scikit-learn. Not given: MNIST if found."
+            help="A folder with MNIST's idx files, or digits: those of scikit-learn. Not given: MNIST if found.",
+            parser=path_of,
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for data, model and results.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for data, model and results.", parser=path_of)] = Path("demo"),
 ) -> None:
     """Train, calibrate, score and evaluate on real images, in under three minutes."""
     from anotwin.commands import showing
@@ -282,20 +313,29 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every expected error ends as one line on stderr and an exit code."""
-    sys.exit(_run(arguments))
+    prepare_streams()
+    share_the_machine()
+    with stoppable():
+        code = _run(arguments)
+    reason = flush_results()
+    sys.exit(code if code or not reason else _fail(reason, 1))
 
 
 def _run(arguments: list[str] | None) -> int:
+    forget_odd_sizes()
     try:
         result: Any = app(args=arguments, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except AnoTwinError as error:
         return _fail(str(error), error.exit_code)
-    except BrokenPipeError:
+    except KeyboardInterrupt as stop:  # before the command began
+        return _fail("stopped", exit_code(stop))
+    except SystemExit:  # of typer and rich: nobody reads what is printed any more
         return 0
     except OSError as error:
-        hint = "; free space or choose another --out" if error.errno == errno.ENOSPC else ""
-        return _fail(f"{error.filename or 'input/output'}: {error.strerror or error}{hint}", 1)
+        hint = "; free space or choose another --out" if error.errno == errno.ENOSPC and error.filename else ""
+        where = error.filename or "standard output, or another open file"
+        return _fail(flush_results() or f"{where}: {error.strerror or error}{hint}", 1)
     except (MemoryError, RuntimeError) as error:
         said = str(error).lower()
         if isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said:
@@ -308,9 +348,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    # file names may hold line breaks, terminal codes, markup or bytes that are no text, none of which may be printed
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.splitlines()))
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error:", "bold red"), " ", line))
+    print_error(message)
     return code
 
 

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,19 +21,26 @@ from typing import Any, Self
 
 import torch
 
-from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
-from anotwin.calibrate.threshold import calibrate, normals_needed, smallest_rate
+from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration, sweep_weights
+from anotwin.calibrate.decision import calibrate
+from anotwin.calibrate.threshold import normals_needed, smallest_rate
+from anotwin.data.arrays import ArraySource
 from anotwin.data.folder import Part
-from anotwin.domains.open import notes_of, open_source
+from anotwin.data.grouping import NONE
+from anotwin.domains.open import LINES, Group, notes_of, open_source, table_of
 from anotwin.domains.protocol import Domain
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart, check_writable
+from anotwin.lock import one_writer
 from anotwin.methods.protocol import Method, Samples, device_of, freeze
 from anotwin.methods.registry import DEFAULT_METHOD, METHODS, create, expected_tensors
+from anotwin.occupied import model_notes
 from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
-from anotwin.run.local import NormalScores, normal_scores, score_stream, trace_search
+from anotwin.run.duplicates import with_duplicates
+from anotwin.run.leaks import of_trained_groups
+from anotwin.run.local import NormalScores, normal_scores, reference_of, score_stream, trace_search
 from anotwin.run.session import Trained, TrainingSession, normals_of
 from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
@@ -99,6 +107,7 @@ class Detector:
         *,
         method: str | None = None,
         settings: Settings | None = None,
+        group: Group = None,
         resume: bool = False,
         device: str = "auto",
         watch: Watch = silent,
@@ -106,9 +115,11 @@ class Detector:
         """Learn normal from `data`, calibrate on the normals held out, and save to `out` if given.
 
         `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or
-        a list of arrays. The share `settings.data.holdout` of the normals is not trained on: it measures the health of
-        the model and calibrates it. `resume` continues the last run below `out`, with that run's settings unless others
-        are given. Raises DataError, SettingsError, or TrainingDiverged (then `out` holds the last good snapshot).
+        a list of arrays, tensors, Pillow images or paths; `group` says which belong together, as `data.group` does or,
+        of images in memory, by the name of each one's group. The share `settings.data.holdout` is not trained on: it
+        measures the health of the model and calibrates it. `resume` continues the last run below `out`, with that run's
+        settings unless others are given. Raises DataError, SettingsError, or TrainingDiverged (then `out` holds the
+        last good snapshot).
         """
         if resume:
             if out is None:
@@ -118,19 +129,28 @@ class Detector:
                 raise SettingsError(f"{out}: its last run is {begun}, not {method}; start a new run without --resume")
             method, settings = begun, settings or cls.settings_of_run(out)
         method, settings = method or DEFAULT_METHOD, settings or Settings()
-        source = open_source(data, "train", settings.data.layout, settings.data.normal)
+        if isinstance(group, str):
+            settings, group = settings.with_overrides([f"data.group={json.dumps(group)}"]), None
+        kinds, groups = settings.data, settings.data.group if group is None else group
+        source = open_source(data, "train", kinds.layout, kinds.normal, abnormal=kinds.abnormal, group=groups)
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)
             check_apart(folder, data)
             session = TrainingSession(source, folder, method, settings, device, watch)
-            check_writable(folder)  # makes it: after what cannot be trained, before any image is prepared
-            keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
-            trained = session.run(resume, keep)
-            detector = cls._of(trained)
-            normals = detector._score_normals(source, trained.heldout, watch)
-            detector._set_thresholds(normals, detector._reachable_rate(len(normals.scores), watch), watch)
-            if out is not None:
-                detector.save(folder)
+            # makes the folder: after what cannot be trained, before any image is prepared
+            with one_writer(folder, lambda note: tell(watch, [note]), below=["runs"]):
+                tell(watch, [] if resume else model_notes(folder))
+                check_writable(folder)
+                sweep_weights(folder)
+                keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
+                trained = session.run(resume, keep)
+                detector = cls._of(trained)
+                if found := reference_of(detector.method, session.source, trained.heldout):
+                    detector.history["reference"] = {**detector.history.get("reference", {}), **found}
+                normals = detector._score_normals(session.source, trained.heldout, watch)
+                detector._set_thresholds(normals, detector._reachable_rate(normals, watch), watch)
+                if out is not None:
+                    detector.save(folder)
         return detector
 
     @classmethod
@@ -140,44 +160,75 @@ class Detector:
     # -- deciding -----------------------------------------------------------------------------------------------------
 
     def calibrate(
-        self, data: Any, false_alarm_rate: float | None = None, *, watch: Watch = silent, layout: str = "auto"
+        self,
+        data: Any,
+        false_alarm_rate: float | None = None,
+        *,
+        watch: Watch = silent,
+        layout: str = "auto",
+        normal: str | None = None,
+        abnormal: str | None = None,
+        group: Group = None,
     ) -> Calibration:
         """Set the threshold from normals: a folder of them, or the training data (only the held-out ones are used).
 
         Images that the model was trained on are recognised by content and left out, wherever they lie. Raises DataError
-        where too few are left for the rate, saying how many are needed and which rate these allow.
+        where too few are left for the rate, saying how many are needed and which rate these allow. Images of groups
+        (`ImageItem.group`) are counted by group.
         """
         rate = self.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         if not 0 < rate < 1:
             raise SettingsError(f"false-alarm rate {rate}: must lie between 0 and 1, for example 0.01")
-        source = self.open(data, layout, "train")
+        source = self.open(data, layout, "train", normal=normal, abnormal=abnormal, group=group)
+        tell(watch, table_of(source), most=LINES)
         tell(watch, notes_of(source))
-        return self._set_thresholds(self._score_normals(source, normals_of(source), watch), rate, watch)
+        indices = normals_of(source)
+        known = frozenset(of_trained_groups(source, indices, self.fingerprints))
+        tell(watch, [f"{len(known)} images left out: of groups that the model was trained on"] if known else [])
+        if (group or self.settings.data.group) != NONE:
+            source, notes = with_duplicates(source, indices, self.method)
+            tell(watch, notes)
+        indices = [index for index in indices if index not in known]
+        return self._set_thresholds(self._score_normals(source, indices, watch), rate, watch)
 
     def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
         def progress(done: int) -> None:
             watch(Update("calibrating", done, len(indices)))
 
-        normals = normal_scores(self.method, source, indices, self.trained_on, progress)
+        reference = self.history.get("reference")
+        normals = normal_scores(self.method, source, indices, self.trained_on, progress, reference)
         tell(watch, [f"left out: {failure}" for failure in normals.failures[:3]])
         return normals
 
     def _set_thresholds(self, normals: NormalScores, rate: float, watch: Watch) -> Calibration:
         self.calibration = calibrate(
-            normals.scores, normals.residuals, normals.discriminations, normals.heatmap_scale, rate
+            normals.scores,
+            normals.residuals,
+            normals.discriminations,
+            normals.heatmap_scale,
+            rate,
+            normals.groups,
+            normals.units,
         )
         left_out = f", {normals.excluded} left out because the model was trained on them" if normals.excluded else ""
-        watch(Update("note", detail=f"calibrated on {len(normals.scores)} normals{left_out}"))
+        notes = [f"calibrated on {normals.counted()}{left_out}"]
+        kept = {each.kind for each in self.calibration.units}
+        for each in normals.units if self.calibration.groups else ():
+            if each.kind not in kept:
+                few = f"{len(set(each.groups))} of {normals_needed(rate)} that the rate needs"
+                notes.append(f"no decision on a {each.kind}: calibrated on {few}")
+        tell(watch, notes)
         return self.calibration
 
-    def _reachable_rate(self, count: int, watch: Watch) -> float:
-        """The false-alarm rate of the settings or, where `count` normals are too few for it, the lowest they allow."""
-        rate, lowest = self.settings.calibration.false_alarm_rate, smallest_rate(count)
+    def _reachable_rate(self, normals: NormalScores, watch: Watch) -> float:
+        """The false-alarm rate of the settings or, where there are too few normals for it, the lowest they allow."""
+        rate, lowest = self.settings.calibration.false_alarm_rate, smallest_rate(normals.group_count)
         if lowest <= rate:
             return rate
+        unit = "" if normals.group_count == len(normals.groups) else " groups"
         note = (
-            f"{count} held-out normals are too few for a false-alarm rate of {rate:g} ({normals_needed(rate)} are "
-            f"needed): calibrated at {lowest:.2%}, the lowest they allow"
+            f"{normals.counted('held-out ')} are too few for a false-alarm rate of {rate:g} "
+            f"({normals_needed(rate)}{unit} are needed): calibrated at {lowest:.2%}, the lowest they allow"
         )
         watch(Update("note", detail=note))
         self.history["notes"] = [*self.history.get("notes", []), note]
@@ -185,19 +236,34 @@ class Detector:
 
     # -- scoring ------------------------------------------------------------------------------------------------------
 
-    def open(self, data: Any, layout: str = "auto", part: Part = "test") -> ImageSource:
+    def open(
+        self,
+        data: Any,
+        layout: str = "auto",
+        part: Part = "test",
+        *,
+        normal: str | None = None,
+        abnormal: str | None = None,
+        group: Group = None,
+    ) -> ImageSource:
         """The images of `data`, a part of a layout, any folder, or images in memory.
 
-        The normal label is that of the training data, or none where the data have no such label.
+        The patterns for normal and abnormal are those given or, where `data` have such labels, those of training; so is
+        what says which images are of one group. It must do so to calibrate, and is said not to where it does not.
         """
-        normal = self.layout.get("normal")
+        must = group is not None or part == "train"
+        group = self.settings.data.group if group is None else group
+        given = normal is not None or abnormal is not None
+        if not given:
+            normal, abnormal = self.layout.get("normal"), self.layout.get("abnormal")
         layout = self.domain.own_layout if layout == "auto" else layout
         try:
-            return open_source(data, part, layout, normal)
+            source = open_source(data, part, layout, normal, abnormal=abnormal, group=group, must=must)
+            return source.of_model(self.spec.pixel_type) if isinstance(source, ArraySource) else source
         except DataError:
-            if normal is None:
+            if given or (normal is None and abnormal is None) or not isinstance(data, (str, Path)):
                 raise
-            source = open_source(data, part, layout)
+            source = open_source(data, part, layout, group=group, must=must)
             if part == "train" and any(item.label is not None and not item.normal for item in source.items):
                 raise  # other labels than in training: which of them are normal is not known
             return source
@@ -215,7 +281,8 @@ class Detector:
         `pictures`: for every image, for none, or where a function of the finding without pictures is true.
         """
         source = self.open(data, layout)
-        return score_stream(self.method, source, self.calibration, indices, pictures=pictures)
+        reference = self.history.get("reference")
+        return score_stream(self.method, source, self.calibration, indices, pictures=pictures, reference=reference)
 
     def score(self, data: Any, *, pictures: bool = True) -> list[Finding]:
         """Score everything in `data` (a folder or images); a list, for what fits in memory. See `findings`."""
@@ -225,17 +292,27 @@ class Detector:
         """The search for the counterparts of a few images: the best until each of `steps`; None without a search."""
         return trace_search(self.method, self.open(data), indices, steps)
 
-    def sample(self, count: int, seed: int = 0) -> torch.Tensor:
+    def sample(self, count: int, seed: int = 0, first: int = 0) -> torch.Tensor:
         """New normal images (count, C, S, S) in [-1, 1], for augmentation or to see what was learnt.
 
-        Raises SettingsError for a method that draws none.
+        A seed has an endless sequence of them, of which these are the images from number `first` on. Raises
+        SettingsError for a method that draws none, and for more images than fit into memory.
         """
         if count < 1:
             raise SettingsError(f"cannot sample {count} images: at least 1")
         if not isinstance(self.method, Samples):
             able = " or ".join(name for name, kind in METHODS.items() if hasattr(kind, "sample"))
             raise SettingsError(f"method {self.method.name} cannot sample, it has no prior; train with --method {able}")
-        return self.method.sample(count, seed).float().cpu()
+        spec, part = self.spec, 256
+        try:  # before the first is drawn
+            images = torch.empty(count, spec.channels, spec.size, spec.size)
+        except (RuntimeError, OverflowError, TypeError):
+            much = f"{min(count * spec.channels * spec.size**2 * 4, 10**30) / 2**30:,.0f} GiB of memory"
+            raise SettingsError(f"cannot sample {count} images at once, they take {much}; use `first`") from None
+        for begin in range(0, count, part):
+            drawn = self.method.sample(min(part, count - begin), seed, first + begin)
+            images[begin : begin + part] = drawn.float().cpu()
+        return images
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """The discriminator's features (B, F) of squares (B, C, S, S) in [-1, 1], on the CPU."""
@@ -251,7 +328,7 @@ class Detector:
         """Write the calibration, and the settings that it holds for, into an existing bundle."""
         if self.calibration is None:
             raise SettingsError("not calibrated: call calibrate first")
-        save_calibration(Path(folder), self.calibration, self.settings)
+        save_calibration(Path(folder), self.calibration, self.settings, self.bundle().tensors)
 
     def bundle(self) -> Bundle:
         """Everything that a bundle holds."""

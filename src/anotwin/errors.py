@@ -47,6 +47,19 @@ class MissingExtra(AnoTwinError):
     """An optional dependency is not installed."""
 
 
+def clip(text: str, most: int) -> str:
+    """`text` in at most `most` characters, its middle left out: an error names what at its start, why at its end.
+
+    >>> clip("a" * 5000, 40)
+    'aaaaaaa ... (5000 characters) ... aaaaaa'
+    """
+    if len(text) <= most:
+        return text
+    mark = f" ... ({len(text)} characters) ... "
+    left = max(most - len(mark), 2)
+    return text[: left - left // 2] + mark + text[-(left // 2) :]
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """The end of a message about a name that does not exist: the known one that it resembles, or `otherwise`.
 

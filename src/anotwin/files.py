@@ -7,13 +7,15 @@ cut. The folder is synced after each move, so that moves reach the disk in the o
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
+import re
 import reprlib
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,12 @@ _ADVICE = {
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of the path is a file; choose another --out"),
     errno.ENAMETOOLONG: "choose a shorter --out",
 }
+# of `_scratch`, and the prepared images of earlier versions
+_TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})[0-9a-f]{8}(\..{1,15})?|prepared-[a-z0-9_]{8}\.tmp", re.S)
 _PROBE_BYTES = 4096  # one block: what a full disk refuses first
 _MAX_DEPTH = 64  # of nested JSON; what AnoTwin writes is at most a handful deep
 _MAX_KEY = 1024  # characters
+_MAX_PARTS = 2**19  # keys, lists and objects: each takes some hundred bytes of memory, whatever its few in the file
 _MAX_DIGITS = 300  # of an integer: below the largest double
 
 
@@ -95,11 +100,13 @@ def parse_json(data: bytes) -> Any:
     """Strict JSON from bytes of unknown origin; raises ValueError with a reason on one line.
 
     Refused: anything but UTF-8, NaN and Infinity in any spelling (1e999 too), a key twice in one object, keys or
-    integers of absurd length, more than 64 levels.
+    integers of absurd length, more than 64 levels, half a million keys, lists and objects (before any is made).
 
     >>> parse_json(b'{"a": [1, 2.5, null]}')
     {'a': [1, 2.5, None]}
     """
+    if sum(data.count(mark) for mark in (b":", b"[", b"{")) > _MAX_PARTS:
+        raise ValueError(f"more than {_MAX_PARTS} keys, lists and objects")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -139,7 +146,7 @@ def check_apart(out: str | Path, data: Any) -> None:
 def _scratch(target: Path) -> Iterator[Path]:
     """A new empty file beside `target` that is gone at the end unless it was moved away."""
     suffix = target.suffix if len(target.suffix) <= 16 else ""  # the target's own name may be as long as names can be
-    temporary = target.parent / f".tmp-{secrets.token_hex(8)}{suffix}"
+    temporary = target.parent / f".tmp-{_mark(target.name)}{secrets.token_hex(4)}{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):  # never replace a folder, a pipe or /dev/null
         raise OSError(errno.EINVAL, "it exists and is not a regular file", str(target))
@@ -149,6 +156,38 @@ def _scratch(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, below: Sequence[str] = (), file: str | None = None) -> None:
+    """Remove the temporaries that killed processes left in `folder` and, with all that lies in them, in `below`.
+
+    `file`: only those of this file. For whoever alone may write there: see `anotwin.lock`. Nothing but files with the
+    names of temporaries is touched, no link is followed, and what cannot be removed stays.
+    """
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and (file is None or found[1] == _mark(file)):
+                with suppress(OSError):
+                    Path(entry.path).unlink()
+    for name in below:
+        top = folder / name
+        for place, _, names in os.walk(top) if not top.is_symlink() else ():
+            for each in filter(_TEMPORARY.fullmatch, names):
+                with suppress(OSError):
+                    Path(place, each).unlink()
+
+
+def _mark(name: str) -> str:
+    """Eight digits that tell of which file a temporary is."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an OSError about `path`, a file in it or a folder above it into a DataError that says what to do."""
+    with _as_data_error(Path(path)):
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ H x W a native image, Z latent dimensions, F discriminator features, P parts of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
@@ -191,6 +191,7 @@ class Finding:
     status: str = "error"
     error: str = ""  # one line where the image could not be scored
     fingerprint: int | None = None  # hash of the native pixels: tells whether the model was trained on this image
+    group: str | None = None  # patient, part ... that the image belongs to; None: its own
     query: Array | None = field(default=None, repr=False)  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array | None = field(default=None, repr=False)  # same shape and dtype as the query
     difference: Array | None = field(default=None, repr=False)  # (H, W) float32 in [-1, 1]: query - counterpart
@@ -200,8 +201,17 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class UnitScores:
+    """What units of one kind score, among held-out normals: patients, volumes ... with one score for many images."""
+
+    kind: str  # as the domain calls it
+    scores: tuple[float, ...]  # (u,) ascending, pooled over the images of each
+    groups: tuple[int, ...]  # (u,) the group of each, by the numbers of `Calibration.groups`
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Thresholds and scales from the scores of held-out normals; see `anotwin.calibrate.threshold`."""
+    """Thresholds and scales from the scores of held-out normals; see `anotwin.calibrate`."""
 
     false_alarm_rate: float  # requested, in (0, 1)
     threshold: float  # anomalous = score > threshold
@@ -210,3 +220,9 @@ class Calibration:
     scores: tuple[float, ...]  # (n,) ascending: the held-out normals, for p-values
     heatmap_scale: float  # the heat that 0.5 % of the pixels of held-out normals exceed
     rate_bound: float  # with 95 % confidence over calibration draws the true false-alarm rate is below this
+    groups: tuple[int, ...] = ()  # (n,) the group of each score, numbers from 0; (): images are independent
+    units: tuple[UnitScores, ...] = ()  # by kind; () without groups
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON values for bundle.json; without groups as before there were any."""
+        return {key: value for key, value in asdict(self).items() if key not in ("groups", "units") or value}

@@ -11,16 +11,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from anotwin.errors import SettingsError, did_you_mean
+from anotwin.errors import SettingsError, clip, did_you_mean
 
 SIZES = (16, 32, 64, 128, 256)
 Damage = Literal["turned", "warped", "stretched", "shuffled", "joined", "blended", "pasted", "erased"]
 
 
+_MOST, _MOST_SEED, _MOST_FLOAT = 10**18 - 1, 10**300 - 1, 1e38  # what torch and bundle.json can hold
+
+
 class _Stage(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: Any, info: ValidationInfo) -> Any:
+        seed = info.field_name == "seed"
+        if isinstance(value, int) and abs(value) > (_MOST_SEED if seed else _MOST):
+            raise ValueError(f"must have at most {'300 digits' if seed else '18 digits'}")
+        if isinstance(value, float) and _MOST_FLOAT < abs(value) < math.inf:
+            raise ValueError(f"must lie between -{_MOST_FLOAT:g} and {_MOST_FLOAT:g}")
+        return value
 
 
 class DataSettings(_Stage):
@@ -28,18 +41,24 @@ class DataSettings(_Stage):
 
     layout: str = "auto"  # of the files: a name that anotwin.domains knows, or auto
     view: str = "auto"  # what a model looks at (whole images, patches of a flattened retina ...); auto: by the layout
-    normal: str | None = None  # the label that is normal; None: the layout's own ("good", "normal")
+    normal: str | None = None  # labels or folders that are normal, patterns on lines of their own; None: by their words
+    abnormal: str | None = None  # likewise; see anotwin.data.sorting
+    group: str | None = None  # which images belong together: a column, folder, a pattern; see anotwin.data.grouping
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
     fit: Literal["stretch", "pad"] = "stretch"  # pad keeps the aspect ratio and repeats the border
-    holdout: float = Field(0.2, gt=0, lt=1)  # share of the normals kept from training for health and calibration
+    holdout: float = Field(0.2, gt=0, lt=1)  # share of the groups of normals kept for health and calibration
     holdout_most: int = Field(500, ge=1)  # more held-out normals cost search time and hardly improve the threshold
     memory_mb: int = Field(1024, ge=1)  # prepared training images above this go to a file on disk, memory-mapped
     workers: int = Field(0, ge=0, le=64)  # decoding processes; 0 decodes in the main one
 
-    @field_validator("normal", mode="before")
+    @field_validator("normal", "abnormal", mode="before")
     @classmethod
     def _label_of_digits(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            if not value or not all(isinstance(each, str) and each and "\n" not in each for each in value):
+                raise ValueError("must be a label or a list of labels and patterns")
+            return "\n".join(value)
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value  # normal = 0 in TOML
 
     @field_validator("image_size")
@@ -182,11 +201,11 @@ class Settings(_Stage):
     def load(cls, path: str | Path) -> Self:
         """Settings from a TOML file; what the file does not name keeps its default."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")  # editors on Windows write a mark first
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: cannot read settings ({error}); expected a TOML file") from None
         try:
-            return cls.parse(tomllib.loads(text), where=str(path))
+            return cls.parse(_toml(text), where=str(path))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(f"{path}: not valid TOML: {error}") from None
 
@@ -201,14 +220,28 @@ class Settings(_Stage):
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not equals or not dot or not key:
-                raise SettingsError(f"--set {assignment!r}: expected section.key=value, for example search.steps=100")
+                expected = "expected section.key=value, for example search.steps=100"
+                raise SettingsError(f"--set {_said(assignment)}: {expected}")
             if section not in values or key not in values[section]:
-                raise SettingsError(f"--set {assignment!r}: no setting {path.strip()!r}{_suggest(path.strip())}")
+                named = path.strip()
+                raise SettingsError(f"--set {_said(assignment)}: no setting {_said(named)}{_suggest(named)}")
             field = type(getattr(self, section)).model_fields[key]
             values[section][key] = _value(text.strip(), get_args(field.annotation))
             if (section, key) == ("search", "preset"):  # from here on; a later --set may change single keys
                 values[section] |= SearchSettings.preset_values(values[section][key])
-        return type(self).parse(values, where="--set " + " ".join(assignments))
+        return type(self).parse(values, where="--set " + clip(" ".join(" ".join(assignments).split()), 300))
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """What `text` holds; raises TOMLDecodeError alone, also for numbers and nesting that Python refuses."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deep") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
 
 
 def _value(text: str, kinds: tuple[Any, ...]) -> Any:
@@ -216,11 +249,14 @@ def _value(text: str, kinds: tuple[Any, ...]) -> Any:
     if text in ("", "none", "None", "null") and type(None) in kinds:
         return None
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        values = _toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text  # a bare word
+    if len(values) != 1:
+        return text  # several lines
+    value = values["value"]
     wants_text = str in kinds or text in kinds  # a label such as 0, 1e3 or true; the word "32" of a choice
-    return text if wants_text and not isinstance(value, str) else value
+    return text if wants_text and not isinstance(value, str | list) else value
 
 
 def _suggest(key: str) -> str:
@@ -233,8 +269,16 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return f"no setting {key!r}{_suggest(key)}"
+        return f"no setting {_said(key)}{_suggest(key)}"
     got = first.get("input")
     if isinstance(got, float) and not math.isfinite(got):
         return f"{key} must be finite, got {got}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}, got {got!r}"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}, got {_said(got)}"
+
+
+def _said(value: Any) -> str:
+    """A value for a message."""
+    try:
+        return clip(repr(value), 200)
+    except (ValueError, RecursionError):  # too many digits, or too deep
+        return f"a {type(value).__name__} that is too long to print"

@@ -16,11 +16,16 @@ class Update:
     detail: str = ""
 
 
+class Passing(str):
+    """A note to show and not to store with a model: it may name patients."""
+
+
 Watch = Callable[[Update], None]
 
 
 def tell(watch: Watch, notes: Sequence[str], most: int = 10) -> None:
-    """Report notes, at most `most` of them, and how many more there are."""
+    """Report notes, at most `most` of them, those not to be stored first, and how many more there are."""
+    notes = sorted(notes, key=lambda note: not isinstance(note, Passing))
     for note in notes[:most]:
         watch(Update("note", detail=note))
     if len(notes) > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from anotwin.errors import DataError
 from anotwin.methods.registry import create
 from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from benchmarks.common.images import bundled
 from benchmarks.speed import __main__ as speed
-from benchmarks.speed import limit, memory, plain, search
+from benchmarks.speed import limit, memory, neighbour, plain, search
 
 SPEC = ImageSpec(1, 32)
 SMALL = Settings().with_overrides(["networks.base_channels=4", "networks.latent_dim=6"])
@@ -125,6 +127,7 @@ def test_half_of_the_searched_images_are_normal() -> None:
 def test_speed_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.json"
     small = ["--set", "training.steps=20", "--set", "networks.base_channels=4", "--counts", "6", "12"]
+    small += ["--part", "training", "search", "memory"]
     assert speed.main(["--quick", "--device", "cpu", "--json", str(path), *small]) == 0
     assert "MISSED" not in capsys.readouterr().out  # a smoke run has no goals
     rows = json.loads(path.read_text())
@@ -141,3 +144,34 @@ def test_speed_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert len(peaks) == 2
     assert all(50 < peak < 4000 for peak in peaks)
     assert all(now != then for now, then in pairwise(peaks))  # measured, each by itself
+
+
+def test_the_price_of_a_neighbour_is_a_ratio_of_two_runs_of_the_same_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    seen: list[tuple[str | None, int]] = []
+
+    def measured(environment: Mapping[str, str], neighbours: int, channels: int, seconds: float) -> float:
+        assert (channels, seconds) == (8, 3.0)
+        assert "OMP_NUM_THREADS" not in environment  # all cores, whatever this process was told
+        seen.append((environment.get("OMP_WAIT_POLICY"), neighbours))
+        return (100.0 if "OMP_WAIT_POLICY" in environment else 200.0) / (1 + 4 * neighbours)
+
+    monkeypatch.setattr(neighbour, "_measure", measured)
+    rows = neighbour.neighbour_rows("speed", 8, 2, 3.0, True, lambda _: None)
+    assert seen == [("PASSIVE", 0), ("PASSIVE", 1), (None, 0), (None, 1)] * 2
+    found = {(row.method, row.metric): row for row in rows}
+    assert found["asleep", "images_per_second_beside"].value == pytest.approx(20)
+    assert found["spinning", "images_per_second_alone"].value == pytest.approx(200)
+    assert found["asleep", "times_slower"].value == pytest.approx(5)
+    assert found["asleep", "times_slower"].goal == "<= 2.5"
+    assert found["spinning", "times_slower"].goal is None
+
+
+def test_a_training_of_its_own_says_how_fast_it_was() -> None:
+    assert neighbour._measure(neighbour._environment(True), 0, 4, 0.1) > 0
+
+
+def test_a_neighbour_that_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour, "CHILD", "raise SystemExit(3)")
+    with pytest.raises(DataError, match="ended with code 3"):
+        neighbour._measure(neighbour._environment(True), 0, 4, 0.1)

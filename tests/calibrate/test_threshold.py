@@ -12,10 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from anotwin.calibrate.decision import calibrate, decider
 from anotwin.calibrate.threshold import (
-    calibrate,
     conformal_threshold,
-    decide,
     normals_needed,
     p_value,
     rate_bound,
@@ -149,7 +148,7 @@ def test_p_value_is_that_of_brute_force(scores: list[float], score: float) -> No
 def every_decision(calibrated: bool = True) -> Callable[[float, float, float], tuple[float | None, bool | None, str]]:
     scores = np.arange(9.0)
     calibration = calibrate(scores[::-1], 10 * scores, 100 * scores, 0.5, rate=0.2) if calibrated else None
-    return lambda *terms: decide(calibration, *terms)
+    return decider(calibration)
 
 
 def test_calibrate_keeps_everything_and_thresholds_each_term() -> None:
@@ -179,7 +178,7 @@ def test_a_decisions_p_value_is_that_of_the_scores() -> None:
     scores = np.random.default_rng(0).integers(0, 20, 99).astype(float)  # with ties
     calibration = calibrate(scores, scores, scores, 0.5, rate=0.05)
     for score in [*np.arange(-1, 21, 0.5), math.inf, -math.inf]:
-        assert decide(calibration, score, 0.0, 0.0)[0] == slow_p(score, list(scores))
+        assert decider(calibration)(score, 0.0, 0.0)[0] == slow_p(score, list(scores))
 
 
 def test_too_few_normals_says_how_many_and_what_works() -> None:

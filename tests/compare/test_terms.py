@@ -70,6 +70,14 @@ def test_the_reference_score_is_minus_the_log_probability_of_real(logits: np.nda
     assert (got >= 0).all()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 16, 31, 32, 64])
+def test_the_reference_score_does_not_depend_on_the_batch(size: int) -> None:
+    logits = 5 * torch.randn(128, generator=torch.Generator().manual_seed(0))
+    together = reference_score(logits)
+    assert torch.equal(torch.cat([reference_score(part) for part in logits.split(size)]), together)
+    assert reference_score(logits[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.1, 0.25, 1.0])
 def test_the_papers_total(weight: float) -> None:
     residual, discrimination = torch.tensor([32.0, 0.0, 128.0]), torch.tensor([3.0, 0.0, 2.0])

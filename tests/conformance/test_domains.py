@@ -60,6 +60,23 @@ def detector(model: Path) -> Detector:
     return Detector.load(model, "cpu")
 
 
+def test_units_are_pooled_from_the_scores_that_are_given(case: Case, root: Path) -> None:
+    """Each image is in one unit of a kind at most; a unit's score lies between those of its images, in any order."""
+    source = open_source(root, "test", case.layout, case.normal)
+    scores = {index: float(number) for number, index in enumerate(range(0, len(source.items), 2))}
+    scores[min(scores)] = float("nan")
+    kinds = case.domain.units(source, scores)
+    assert repr(kinds) == repr(case.domain.units(source, dict(reversed(scores.items()))))
+    for units in kinds.values():
+        members = [index for unit in units for index in unit.members]
+        assert len(members) == len(set(members))
+        assert set(members) <= scores.keys()
+        assert len({unit.name for unit in units}) == len(units)
+        for unit in units:
+            own = [scores[index] for index in unit.members if not np.isnan(scores[index])]
+            assert np.isnan(unit.score) if not own else min(own) <= unit.score <= max(own)
+
+
 @pytest.fixture(scope="module")
 def findings(detector: Detector, root: Path) -> list[Finding]:
     return detector.score(root)

@@ -54,7 +54,7 @@ def test_normal_names_are_known(make, name):
     root = make(f"{name}/1.png", "crack/1.png", "1.png")
     normal = {item.id: item.normal for item in open_folder(root, "test").items}
     assert normal == {"1.png": None, "crack/1.png": False, f"{name}/1.png": True}
-    assert ids(open_folder(root, "train")) == ["1.png", f"{name}/1.png"]
+    assert ids(open_folder(root, "train")) == [f"{name}/1.png"]  # of 1.png nothing is known
 
 
 def test_given_normal_goes_before_the_names(make):
@@ -84,14 +84,6 @@ def test_links_cannot_loop(make):
     (root / "b").symlink_to(root / "a", target_is_directory=True)
     (root / "gone.png").symlink_to(root / "nothing.png")
     assert ids(open_folder(root, "test")) == ["a/1.png"]
-
-
-def test_a_linked_folder_elsewhere_is_followed(make, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    Image.fromarray(np.zeros((3, 3), np.uint8)).save(elsewhere / "1.png")
-    root = make("a/1.png")
-    (root / "good").symlink_to(elsewhere, target_is_directory=True)
-    assert ids(open_folder(root, "test")) == ["a/1.png", "good/1.png"]
 
 
 def test_single_file(make):
@@ -155,7 +147,7 @@ def test_manifest_alone_defines_the_set(make):
     "text,words",
     [
         ("file\nnone.png\n", ["1 of 1 files do not exist", "'none.png'"]),
-        ("name,label\n1.png,a\n", ["columns ['name', 'label']", "expected file"]),
+        ("what,label\n1.png,a\n", ["columns ['what', 'label']", "expected file"]),
         ("", ["expected file"]),
         ("file\n1.png\n./1.png\n", ["line 3", "second time"]),
         ("file\n../1.png\n", ["line 2", "below the manifest's folder"]),

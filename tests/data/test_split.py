@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anotwin.data.split import split_holdout
+from anotwin.data.split import split_holdout, split_notes
 from anotwin.errors import DataError
 from anotwin.records import ImageItem
 
@@ -61,9 +61,42 @@ def test_whole_groups_on_one_side(case):
     assert (np.diff(holdout) > 0).all()
     for group in expected:
         assert len(group & set(holdout.tolist())) in (0, len(group))
-    room = min(max(1, round(share * len(images))), most)
-    smallest = min(map(len, expected))
-    assert len(holdout) <= max(room, smallest)
+    held = [group for group in expected if group <= set(holdout.tolist())]
+    room = min(round(share * len(expected)), most * len(expected) // len(images))
+    assert len(held) == min(max(1, room), len(expected) - 1)  # how many: by the number of groups and their mean size
+
+
+SIZES = [1, 1, 1, 2, 3, 5, 8, 40]
+
+
+def test_which_groups_are_held_out_does_not_depend_on_their_sizes():
+    """Each of K groups in k / K of the draws, large or small; those that fit best would be the small ones."""
+    images = items([f"g{k}" for k, size in enumerate(SIZES) for _ in range(size)])
+    draws, held = 2000, np.zeros(len(SIZES))
+    for seed in range(draws):
+        holdout = split_holdout(images, 0.25, 500, seed)[1]
+        held[[int(name[1:]) for name in {images[i].group for i in holdout}]] += 1
+    expected = 2 / len(SIZES)
+    error = 4 * np.sqrt(expected * (1 - expected) / draws)
+    np.testing.assert_allclose(held / draws, expected, atol=error)
+
+
+def test_the_number_of_groups_follows_from_the_share_and_the_most():
+    images = items([f"p{i // 10}" for i in range(300)])
+    assert len(split_holdout(images, 0.2, 500, 0)[1]) == 60
+    assert len(split_holdout(images, 0.2, 25, 0)[1]) == 20
+    assert len(split_holdout(images, 0.2, 3, 0)[1]) == 10  # a group at least
+
+
+def test_a_huge_group_may_be_held_out_and_is_then_said():
+    images = items(["huge"] * 90 + [f"p{i}" for i in range(9)])
+    for seed in range(40):
+        training, holdout = split_holdout(images, 0.2, 500, seed)
+        notes = split_notes(images, training, holdout)
+        assert ("are held out, because" in " ".join(notes)) == ("huge" in {images[i].group for i in holdout})
+        assert "10 groups: 8 to train on, 2 held out" in notes[0]
+        assert "no false-alarm rate below 33%" in notes[0]
+    assert split_notes(items([None] * 9), *split_holdout(items([None] * 9), 0.2, 500, 0)) == []
 
 
 def test_share_and_most():

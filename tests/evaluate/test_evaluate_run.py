@@ -25,7 +25,8 @@ KEYS = {
         for end in ("", "_low", "_high")
     ),
     *(f"false_alarm_rate{end}" for end in ("", "_low", "_high", "_requested")),
-    *("n_normal", "n_abnormal", "n_failed", "mean_residual_normal", "mean_residual_abnormal"),
+    *("n_normal", "n_abnormal", "n_failed", "n_groups", "intervals_by"),
+    *("mean_residual_normal", "mean_residual_abnormal"),
     *("seconds_per_image", "threshold", "by_label", "auroc_by_term"),
 }
 SHIFT = {"good": 0.0, "scratch": 1.0, "hole": 3.0}
@@ -88,6 +89,7 @@ def test_everything_is_as_scikit_learn_says() -> None:
     assert found["mean_residual_normal"] == pytest.approx(residuals[~labels].mean())
     assert found["mean_residual_abnormal"] == pytest.approx(residuals[labels].mean())
     assert (found["seconds_per_image"], found["threshold"], found["false_alarm_rate_requested"]) == (0.5, 1.5, 0.05)
+    assert (found["intervals_by"], found["n_groups"]) == ("image", 60)
     for term in ("anomaly", "residual", "discrimination", "discriminator"):
         expected = sk.roc_auc_score(labels, [getattr(f, term) for f in findings])
         assert found["auroc_by_term"][term] == pytest.approx(expected)

@@ -234,6 +234,18 @@ def test_sampling_is_a_function_of_the_seed() -> None:
     assert one.abs().max() <= 1
 
 
+@pytest.mark.parametrize("name", ["anogan", "fanogan"])
+@pytest.mark.parametrize("prior", ["normal", "uniform"])
+def test_a_sample_does_not_depend_on_how_many_are_drawn(name: str, prior: str) -> None:
+    """Z = 100: torch draws normals 16 at a time, and the last of 500 are others than those of 800."""
+    method = untrained(name, "networks.latent_dim=100", f"networks.latent_prior={prior}")
+    together = method.sample(21, seed=1)
+    for count in (1, 2, 3, 5, 8, 13):
+        assert torch.equal(method.sample(count, seed=1), together[:count])
+    assert torch.equal(method.sample(6, seed=1, first=15), together[15:])
+    assert len(together.unique(dim=0)) == 21
+
+
 def test_the_critique_is_the_discriminators() -> None:
     method = untrained("anogan", channels=3)
     expected = method.networks["discriminator"](batch(4, 3))

@@ -8,11 +8,11 @@ from hypothesis.extra import numpy as hnp
 
 from anotwin.errors import DataError, SettingsError
 from anotwin.prepare.patches import (
+    covering_positions,
     cut,
     grid_positions,
     hann,
     pool,
-    shown_positions,
     stitch,
     valid_share,
 )
@@ -44,17 +44,39 @@ def test_valid_share_counts_every_pixel(valid, size, share):
 
 
 @SETTINGS
-@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 5), st.data())
-def test_scoring_takes_the_patches_of_the_grid_that_are_half_valid(valid, size, data):
+@given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14)), st.integers(1, 5), st.data())
+def test_patches_decide_within_the_columns_that_do(valid, size, data):
     stride = data.draw(st.integers(1, size))
-    got = shown_positions(valid, size, stride)
+    decides = data.draw(hnp.arrays(np.bool_, valid.shape[1]))
+    positions, deciding = covering_positions(valid, decides, size, stride)
+    assert positions.shape == (len(deciding), 2)
     if min(valid.shape) < size:
-        assert got.shape == (0, 2)
+        assert not len(positions)
         return
-    places = set(brute_places(valid, size, 0.5))
-    assert got.tolist() == [
-        place for place in grid_positions(valid.shape, size, stride).tolist() if tuple(place) in places
-    ]
+    shown, enough = set(brute_places(valid, size, 0.5)), set(brute_places(valid, size, 0.9))
+    places = [tuple(place) for place in positions.tolist()]
+    assert set(places) <= shown
+    within = [all(decides[column : column + size]) for _, column in places]
+    assert all(inside and place in enough for place, inside, own in zip(places, within, deciding, strict=True) if own)
+    everywhere = covering_positions(np.ones(valid.shape, bool), decides, size, stride)
+    covered, decided = np.zeros(valid.shape[1], bool), np.zeros(valid.shape[1], bool)
+    for (_, column), own in zip(everywhere[0].tolist(), everywhere[1].tolist(), strict=True):
+        covered[column : column + size] = True
+        decided[column : column + size] |= own
+    assert covered.all()
+    runs = ["".join(run) for run in "".join("x" if one else " " for one in decides).split()]
+    assert decided.sum() == sum(len(run) for run in runs if len(run) >= size)  # narrower runs hold no patch
+
+
+@SETTINGS
+@given(MASKS, st.integers(1, 4), st.data())
+def test_where_all_columns_decide_it_is_the_grid_of_the_whole_image(valid, size, data):
+    stride = data.draw(st.integers(1, size))
+    positions, deciding = covering_positions(valid, np.ones(valid.shape[1], bool), size, stride)
+    shown, enough = set(brute_places(valid, size, 0.5)), set(brute_places(valid, size, 0.9))
+    grid = [tuple(place) for place in grid_positions(valid.shape, size, stride).tolist()]
+    assert positions.tolist() == [list(place) for place in grid if place in shown]
+    assert deciding.tolist() == [place in enough for place in grid if place in shown]
 
 
 def test_what_no_patch_fits_is_said():

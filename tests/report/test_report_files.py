@@ -1,5 +1,6 @@
 """Names of pictures stay below their folder and are never shared; errors of the disk are one line."""
 
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -58,6 +59,58 @@ def test_plain_names_stay_readable():
     assert picture_name("scan.0001.tif") == "scan.0001~tif.png"
     assert picture_name("/etc/passwd").startswith("%/etc/")
     assert picture_name("bad\udcff.png") == "bad%ED%B3%BF.png"  # a name that is not UTF-8 on disk
+
+
+def on_disk(name):
+    """What a disk that ignores case and the encoding of accents makes of a name."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).upper().lower().casefold())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.png", "A.png"],
+        ["good/a.png", "Good/a.png", "GOOD/A.JPG"],
+        ["caf\u00e9.png", "cafe\u0301.png"],
+        ["x.PNG/a.png", "X.png"],
+        ["stra\u00dfe.png", "STRASSE.png"],
+        ["a.jpg", "A.jpg", "a.png", "A.PNG"],
+    ],
+)
+def test_no_disk_holds_two_pictures_for_one(names):
+    pictures = picture_names(names)
+    assert len(set(map(on_disk, pictures.values()))) == len(names)
+    folders = {on_disk(str(folder)) for name in pictures.values() for folder in PurePosixPath(name).parents}
+    assert not folders & set(map(on_disk, pictures.values()))
+
+
+@pytest.mark.parametrize(
+    "name", ["con.png", "CON", "aux.jpg", "nul.tar.png", "com1.png", "LPT9.tif", "prn .png", "com\u00b9.png"]
+)
+def test_names_that_windows_keeps_for_devices(name):
+    for image_id in (name, f"{name}/a.png"):
+        for picture in (picture_name(image_id), picture_names([image_id])[image_id]):
+            for part in picture.split("/"):
+                assert part.split(".")[0].rstrip().upper() not in {
+                    "CON",
+                    "AUX",
+                    "NUL",
+                    "COM1",
+                    "LPT9",
+                    "PRN",
+                    "COM\u00b9",
+                }
+    assert picture_name("console.png") == "console.png"
+    assert picture_name("com10.png") == "com10.png"
+
+
+@pytest.mark.parametrize("folder", ["d" * 250, "\u56fe" * 80, "\udcff" * 120])
+def test_pictures_of_deep_files_have_short_paths(folder):
+    names = ["/".join([folder] * 15 + [name]) for name in ("a.png", "b.png", "a.jpg")]
+    pictures = set(picture_names(names).values())
+    assert len(pictures) == 3
+    assert max(len(name.encode()) for name in pictures) <= 1300
+    assert all(len(part.encode()) <= 255 for name in pictures for part in name.split("/"))
 
 
 @QUICK

@@ -1,5 +1,6 @@
 """Numbered runs, statistics and snapshots, as kills and strangers leave them."""
 
+import errno
 import json
 import os
 import pickle
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anotwin import files
 from anotwin.errors import DataError, SettingsError
 from anotwin.training.run_folder import RunFolder, list_runs
 
@@ -140,9 +142,9 @@ def test_a_full_disk_leaves_the_old_snapshots(run: RunFolder, monkeypatch: pytes
     run.save_snapshot(1, _state(1))
 
     def full(*_: object) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file: file write failed")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(files, "_sync", full)
     with pytest.raises(DataError, match=r"snapshot-000002.*free space"):
         run.save_snapshot(2, _state(2))
     assert sorted(path.name for path in run.path.iterdir()) == ["run.json", "snapshot-000001.pt"]

@@ -1,4 +1,4 @@
-"""From scores of held-out normal images to a decision with a finite-sample guarantee: split-conformal prediction.
+"""From scores of held-out normal images to a threshold with a finite-sample guarantee: split-conformal prediction.
 
 Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", 2005 (conformal p-values); Vovk, "Conditional
 validity of inductive conformal predictors", ACML 2012, and Angelopoulos and Bates, "A Gentle Introduction to Conformal
@@ -6,6 +6,7 @@ Prediction", arXiv 2107.07511, 2021, on the size of the calibration set (both: `
 outliers with conformal p-values", arXiv 2104.08279, 2021 (the use for anomalies).
 
 The only assumption: the held-out normals and a new normal image are exchangeable; the model was trained on neither.
+Images that come in groups are not: see `anotwin.calibrate.groups`.
 
     n     held-out normal scores s_(1) <= ... <= s_(n)
     p(s)  (1 + #{i: s_i >= s}) / (n + 1)                       conformal p-value of a score
@@ -28,7 +29,6 @@ import numpy.typing as npt
 from scipy import stats
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.records import Calibration
 
 Numbers = Sequence[float] | npt.NDArray[Any]
 
@@ -50,7 +50,7 @@ def conformal_threshold(scores: Numbers, rate: float) -> float:
     >>> conformal_threshold([5.0, 1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0], rate=0.2)  # 9 normals: k = 8
     8.0
     """
-    ordered = _ascending(scores, "score")
+    ordered = np.sort(finite(scores, "score"))
     return float(ordered[ordered.size - _allowed(ordered.size, rate)])  # s_(k), k = n + 1 - a, counted from 1
 
 
@@ -71,7 +71,7 @@ def normals_needed(rate: float) -> int:
     >>> normals_needed(0.01)
     99
     """
-    exact = math.ceil(1 / Fraction(_checked_rate(rate))) - 1
+    exact = math.ceil(1 / Fraction(checked_rate(rate))) - 1
     # Fraction(rate) is the double, not the decimal: where it is just below 1 / n, one less is enough (see _allowed)
     return exact - 1 if exact > 1 and 1 / exact <= rate else exact
 
@@ -115,83 +115,24 @@ def rate_bound(count: int, rate: float, confidence: float = 0.95) -> float:
     return float(stats.beta.ppf(confidence, allowed, count + 1 - allowed))
 
 
-def calibrate(
-    scores: Numbers, residuals: Numbers, discriminations: Numbers, heat_quantile_scale: float, rate: float
-) -> Calibration:
-    """The thresholds of the decision from the scores of held-out normals, outliers among them included.
-
-    Args:
-        scores: (n,) the score that decides.
-        residuals: (n,) R(x) of the same images; gets its own threshold at the same rate.
-        discriminations: (n,) D(x) of the same images; likewise.
-        heat_quantile_scale: the heat that 0.5 % of the normals' pixels exceed, >= 0; stored as `heatmap_scale`.
-        rate: requested false-alarm rate, in (0, 1).
-
-    Raises:
-        DataError: too few normals for the rate, or values that are not finite.
-        SettingsError: lists of different lengths, or a scale or rate out of range.
-
-    >>> calibrate([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0.0, 0.5, 0.1], 0.2, rate=0.25).threshold
-    3.0
-    """
-    counts = (len(scores), len(residuals), len(discriminations))
-    if len(set(counts)) > 1:
-        raise SettingsError(f"calibration: scores, residuals and discriminations must have one length, got {counts}")
-    if not (math.isfinite(heat_quantile_scale) and heat_quantile_scale >= 0):
-        raise SettingsError(f"calibration: the heatmap scale must be finite and >= 0, got {heat_quantile_scale}")
-    ordered = _ascending(scores, "score")
-    return Calibration(
-        false_alarm_rate=float(rate),
-        threshold=conformal_threshold(ordered, rate),
-        residual_threshold=conformal_threshold(_ascending(residuals, "residual"), rate),
-        discrimination_threshold=conformal_threshold(_ascending(discriminations, "discrimination"), rate),
-        scores=tuple(ordered.tolist()),
-        heatmap_scale=float(heat_quantile_scale),
-        rate_bound=rate_bound(ordered.size, rate),
-    )
-
-
-def decide(
-    calibration: Calibration | None, score: float, residual: float, discrimination: float
-) -> tuple[float | None, bool | None, str]:
-    """The decision on one image: (p-value, anomalous, flagged_by).
-
-    `flagged_by` is "", "residual", "discrimination" or "both": which term alone exceeds its own threshold. Each term
-    raises false alarms at the requested rate, so that of the two together can be up to twice that; `anomalous` follows
-    `score` alone. Without a calibration, or for a score that is NaN, there is no decision: (None, None, "").
-
-    >>> calibration = calibrate([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0.0, 0.5, 0.1], 0.2, rate=0.25)
-    >>> decide(calibration, 3.5, 9.0, 0.2)
-    (0.25, True, 'residual')
-    """
-    if calibration is None or math.isnan(score):
-        return None, None, ""
-    terms = {
-        "residual": residual > calibration.residual_threshold,
-        "discrimination": discrimination > calibration.discrimination_threshold,
-    }
-    flagged = [name for name, exceeds in terms.items() if exceeds]
-    flagged_by = "both" if len(flagged) == 2 else "".join(flagged)
-    return p_value(score, calibration.scores), bool(score > calibration.threshold), flagged_by
-
-
 def _allowed(count: int, rate: float) -> int:
     """a, the largest integer with a / (n + 1) <= rate, both sides as doubles; raises DataError where it is 0.
 
     Comparing doubles makes p <= rate and score > threshold equivalent, without a tolerance: division rounds correctly,
     so that 1 / 100 is the same double as ``0.01``, while 100 * 0.07 or 100 * (1 - 0.07) may miss the integer.
     """
-    allowed = math.floor((count + 1) * _checked_rate(rate))
+    allowed = math.floor((count + 1) * checked_rate(rate))
     if (allowed + 1) / (count + 1) <= rate:
         allowed += 1
     elif allowed / (count + 1) > rate:
         allowed -= 1
     if allowed < 1:
-        raise DataError(_too_few(count, rate))
+        raise DataError(too_few(count, rate))
     return allowed
 
 
-def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
+def finite(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
+    """The scores as an array (n,); raises DataError where one is not finite, SettingsError where they are no list."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1:
         raise SettingsError(f"calibration: {name}s must be one number per image, got an array of shape {values.shape}")
@@ -201,22 +142,24 @@ def _ascending(scores: Numbers, name: str) -> npt.NDArray[np.float64]:
             f"calibration: the {name} of {bad} of {values.size} held-out normal images is not finite; "
             "remove these images or check the training run's health before calibrating"
         )
-    return np.sort(values)
+    return values
 
 
-def _checked_rate(rate: float) -> float:
+def checked_rate(rate: float) -> float:
+    """The rate; raises SettingsError outside (0, 1)."""
     if not 0 < rate < 1:
         raise SettingsError(f"calibration.false_alarm_rate must be between 0 and 1, got {rate}")
     return float(rate)
 
 
-def _too_few(count: int, rate: float) -> str:
-    advice = "hold out more normal images"
+def too_few(count: int, rate: float, what: str = "normal images") -> str:
+    """Why `count` of them cannot promise a rate, and what would."""
+    advice = f"hold out more {what}"
     if count:
         # rounded up, so that the number in the message is one that works when typed
         shown = math.ceil(smallest_rate(count) * 10**6) / 10**6
         advice += f", or ask for a rate of at least {shown:g} (--set calibration.false_alarm_rate={shown:g})"
     return (
-        f"calibration: {count} held-out normal images are too few for a false-alarm rate of {rate:g}, "
+        f"calibration: {count} held-out {what} are too few for a false-alarm rate of {rate:g}, "
         f"which needs at least {normals_needed(rate)}; {advice}"
     )

@@ -19,10 +19,11 @@ from anotwin.commands.scoring import score_folder
 from anotwin.data.idx import find_idx
 from anotwin.detector import Detector
 from anotwin.domains.open import open_source
+from anotwin.lock import one_writer
 from anotwin.report.overlay import save_png
 from anotwin.seeding import derive
 from anotwin.settings import Settings
-from anotwin.updates import Update, Watch
+from anotwin.updates import Update, Watch, tell
 
 SCORED = 24  # images that get a row in scores.csv, half of them zeros
 EVALUATED = {"digits": None, "mnist": 1000}
@@ -37,6 +38,11 @@ def run_demo(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
 
     `data` is a folder with MNIST's idx files, or "digits" for scikit-learn's digits even where MNIST is found.
     """
+    with one_writer(out, lambda note: tell(watch, [note]), below=["data", "queries"]):
+        return _run(data, out, watch)
+
+
+def _run(data: Path | None, out: Path, watch: Watch) -> dict[str, Any]:
     mnist = None if data == Path("digits") else data or find_mnist()
     kind = "mnist" if mnist else "digits"
     what = "MNIST, normal = 0" if mnist else "handwritten digits of scikit-learn (8 x 8), normal = 0"

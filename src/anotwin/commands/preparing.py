@@ -10,6 +10,8 @@ from anotwin.domains.protocol import Checked, Domain
 from anotwin.domains.registry import DOMAINS, domain_for, domain_of_view, layout_of
 from anotwin.errors import SettingsError
 from anotwin.files import check_apart, check_writable
+from anotwin.lock import one_writer
+from anotwin.occupied import result_notes
 from anotwin.updates import Watch, silent, tell
 
 
@@ -50,9 +52,10 @@ def prepare_folder(
     chosen: Part = "test" if part == "test" or (part is None and data.is_file()) else "train"
     source = open_source(data, chosen, name)
     check_apart(out, data)
-    check_writable(out)
-    tell(watch, notes_of(source))
-    return domain.check(source, out, limit, pictures, watch)
+    tell(watch, [*result_notes(out, "prepared.csv"), *notes_of(source)])
+    with one_writer(out, lambda note: tell(watch, [note]), below=["sheets", "steps"]):
+        check_writable(out)
+        return domain.check(source, out, limit, pictures, watch)
 
 
 def _domain(data: Path, layout: str | None, view: str) -> tuple[Domain, str]:

@@ -9,40 +9,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from anotwin.calibrate.decision import promise
 from anotwin.commands.scoring import Summary
 from anotwin.detector import Detector
 from anotwin.domains.protocol import Checked
-from anotwin.report.listing import print_listing
+from anotwin.errors import clip
+from anotwin.report.listing import Listing, print_listing
 from anotwin.report.table import print_table
+from anotwin.report.terminal import messages, print_line, results
+from anotwin.report.text import printable
 from anotwin.updates import Update, Watch
 
-console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+console = results()
+_LONGEST = 2000  # characters of a value that info prints: a foreign model may hold millions
+
+
+def say(text: str, style: str = "") -> None:
+    """One line of a result."""
+    print_line(text, console, style)
 
 
 @contextmanager
 def bars() -> Iterator[Watch]:
     """A progress bar for each stage, on stderr because results go to stdout; notes are printed above the bars."""
     columns = (  # fit into 80 characters
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<11}", markup=False),
         BarColumn(10),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True, highlight=False, markup=False, emoji=False)) as progress:
+    with Progress(*columns, console=messages()) as progress:
         tasks: dict[str, TaskID] = {}
 
         def watch(update: Update) -> None:
             if update.stage == "note":
-                progress.console.print(update.detail, soft_wrap=True)
+                print_line(update.detail, progress.console)
                 return
+            detail = printable(update.detail, progress.console.encoding)
             if update.stage not in tasks:
                 tasks[update.stage] = progress.add_task(update.stage, total=update.total, detail="")
-            progress.update(tasks[update.stage], completed=update.done, total=update.total, detail=update.detail)
+            progress.update(tasks[update.stage], completed=update.done, total=update.total, detail=detail)
 
         yield watch
 
@@ -56,16 +65,16 @@ def prepared(found: Checked, as_json: bool) -> None:
         if each.listing is not None:
             print_listing(each.listing, console)
     table, *pictures = found.written
-    console.print(f"{found.summary} -> {table.path}")
+    say(f"{found.summary} -> {table.path}")
     if pictures:
-        console.print(f"see {pictures[0].path}")
+        say(f"see {pictures[0].path}")
 
 
 def trained(detector: Detector, out: Path) -> None:
     """The last lines of train."""
     history = detector.history
-    console.print(f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}")
-    console.print(f"samples and statistics: {out / 'runs' / history['run']}")
+    say(f"trained {detector.method.name}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}")
+    say(f"samples and statistics: {out / 'runs' / history['run']}")
     if detector.calibration:
         calibrated(detector, as_json=False)
 
@@ -76,13 +85,10 @@ def calibrated(detector: Detector, as_json: bool) -> None:
     assert found is not None
     if as_json:
         names = ("false_alarm_rate", "threshold", "rate_bound", "residual_threshold", "discrimination_threshold")
-        print(json.dumps({"n_normal": len(found.scores)} | {name: getattr(found, name) for name in names}))
+        counts = {"n_normal": len(found.scores), "n_groups": len(set(found.groups)) or len(found.scores)}
+        print(json.dumps(counts | {name: getattr(found, name) for name in names}))
         return
-    console.print(
-        f"anomalous = score > {found.threshold:.6g}: at most {found.false_alarm_rate:.2%} of normal images raise a "
-        f"false alarm, on average over calibrations on {len(found.scores)} normals; with 95 % confidence this one "
-        f"stays below {found.rate_bound:.2%}"
-    )
+    say(f"anomalous = score > {found.threshold:.6g}: {promise(found)}")
 
 
 def scored(summary: Summary) -> None:
@@ -99,47 +105,58 @@ def scored(summary: Summary) -> None:
     parts += [flagged if summary.calibrated else "not calibrated: no decisions (anotwin calibrate)"]
     parts += [f"{summary.failed} with an error"] if summary.failed else []
     table, *others = summary.written
-    console.print(f"{', '.join(parts)} -> {table.path}")
+    if summary.promise:
+        say(summary.promise)
+    say(f"{', '.join(parts)} -> {table.path}")
     for each in others:
-        console.print(f"  {f'{each.path.name}/' if each.path.is_dir() else each.path.name:<14} {each.caption}")
+        say(f"  {f'{each.path.name}/' if each.path.is_dir() else each.path.name:<14} {each.caption}")
 
 
 def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
     """The table of evaluate."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
+    rows = []
     for name in ("auroc", "average_precision", "f1", "detection_rate", "false_alarm_rate", "pixel_auroc", "aupro"):
         if numbers.get(name) is not None:
             low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
-            table.add_row(name, f"{numbers[name]:.4f}", "" if low is None else f"{low:.4f} .. {high:.4f}")
+            rows.append((name, f"{numbers[name]:.4f}", "" if low is None else f"{low:.4f} .. {high:.4f}"))
     for name in ("mean_residual_normal", "mean_residual_abnormal", "seconds_per_image"):
-        table.add_row(name, f"{numbers[name]:.4f}", "")
-    console.print(table)
+        rows.append((name, f"{numbers[name]:.4f}", ""))
+    print_listing(Listing(("metric", "value", "95 % interval"), tuple(rows), len(rows), frozenset({"metric"})), console)
     if len(numbers["by_label"]) > 2:
-        console.print(_label_table(numbers["by_label"]))
-    console.print(
-        f"{numbers['n_normal']} normal and {numbers['n_abnormal']} abnormal images, {numbers['n_failed']} failed"
-        + (f" -> {json_file}" if json_file else "")
+        print_listing(_label_listing(numbers["by_label"]), console)
+    for kind, row in numbers.get("by_unit", {}).items():
+        say(_unit_line(kind, row))
+    groups = f" of {numbers['n_groups']} groups" if numbers["intervals_by"] == "group" else ""
+    say(
+        f"{numbers['n_normal']} normal and {numbers['n_abnormal']} abnormal images{groups}, "
+        f"{numbers['n_failed']} failed" + (f" -> {json_file}" if json_file else "")
     )
 
 
-def _label_table(labels: dict[str, dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("label", "images", "AUROC", "mean residual", "flagged"):
-        table.add_column(name, justify="left" if name == "label" else "right")
+def _unit_line(kind: str, row: dict[str, Any]) -> str:
+    mixed = f", {row['n_mixed']} with both" if row["n_mixed"] else ""
+    parts = [f"by {kind}: {row['n_normal']} normal and {row['n_abnormal']} abnormal{mixed}"]
+    parts += [] if row["auroc"] is None else [f"AUROC {row['auroc']:.4f}"]
+    for name in ("detection_rate", "false_alarm_rate"):
+        if row[name] is not None:
+            parts.append(f"{name} {row[name]:.4f} ({row[f'{name}_low']:.4f} .. {row[f'{name}_high']:.4f})")
+    return "; ".join(parts)
+
+
+def _label_listing(labels: dict[str, dict[str, Any]]) -> Listing:
+    rows = []
     for label, row in labels.items():
         cells = [label + (" (normal)" if row["normal"] else ""), str(row["n"])]
         for value in (row.get("auroc"), row["mean_residual"], row.get("detection_rate")):
             cells.append("" if value is None or math.isnan(value) else f"{value:.4f}")
-        table.add_row(*cells)
-    return table
+        rows.append(tuple(cells))
+    names = ("label", "images", "AUROC", "mean residual", "flagged")
+    return Listing(names, tuple(rows), len(rows), frozenset({"label"}))
 
 
 def sampled(count: int, out: Path) -> None:
     """The last line of sample."""
-    console.print(f"{count} new normal images -> {out}, grid.png shows the first {min(count, 64)}")
+    say(f"{count} new normal images -> {out}, grid.png shows the first {min(count, 64)}")
 
 
 def described(description: dict[str, Any], as_json: bool) -> None:
@@ -149,17 +166,17 @@ def described(description: dict[str, Any], as_json: bool) -> None:
         return
     for key, value in description.items():
         if isinstance(value, dict):
-            console.print(f"{key}:")
+            say(f"{key}:")
             for inner, detail in value.items():
                 if isinstance(detail, list) and len(detail) > 8:
                     detail = f"{len(detail)} values"
-                console.print(f"  {inner}: {detail}")
+                say(clip(f"  {inner}: {detail}", _LONGEST))
         else:
-            console.print(f"{key}: {value}")
+            say(clip(f"{key}: {value}", _LONGEST))
 
 
 def demonstrated(outcome: dict[str, Any], out: Path) -> None:
     """The last lines of demo."""
-    console.print(outcome["what"], style="bold")
+    say(outcome["what"], style="bold")
     evaluated(outcome["numbers"], None)
-    console.print(f"see {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}")
+    say(f"see {out / 'figure.png'}; scores: {out / 'scores'}, curves: {out / 'evaluation'}")

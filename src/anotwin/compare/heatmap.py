@@ -7,6 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from anotwin.compare.terms import softplus
+
 
 def heatmap(differences: torch.Tensor, sigma: float = 0.02) -> torch.Tensor:
     """|x - G(z)| averaged over channels, pixels in [0, 1], Gaussian-smoothed: (B, C, S, S) -> (B, S, S) >= 0.
@@ -30,8 +32,7 @@ def heatmap_of_parts(differences: torch.Tensor, scores: torch.Tensor, sigma: flo
     """
     wide = sigma * differences.shape[-1]
     heat = gaussian(gaussian(differences.mean(1) / 2, wide).abs(), wide)
-    # softplus of full blocks of values: a CPU computes the last ones of an array otherwise, and batches differ in size
-    factors = F.softplus(F.pad(scores, (0, -len(scores) % 64)))[: len(scores)].sqrt()
+    factors = softplus(scores).sqrt()
     return heat * factors[:, None, None]
 
 

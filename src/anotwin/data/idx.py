@@ -17,13 +17,13 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from anotwin.data.claims import DEFLATE
 from anotwin.data.folder import Part, count_labels
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem
 
 _IMAGES = {"train": ("train-images",), "test": ("t10k-images", "test-images")}
 _ENDINGS = ("-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz")
-_DEFLATE_MOST = 1032  # no deflate stream grows by more: a header that says more is wrong
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,19 @@ class IdxSource:
     """Images of one idx file, as an `ImageSource`; raw files are memory-mapped, gzipped ones unpacked once."""
 
     root: str
-    file: Path
+    path: Path
     positions: tuple[int, ...]  # (N,) where in the file each item is
     items: tuple[ImageItem, ...]  # (N,)
     layout: str = "idx"
 
     def read(self, index: int) -> Array:
         """Native pixels (H, W) uint8 of one image; a copy."""
-        return np.array(read_idx(self.file, 3)[self.positions[index]])
+        return np.array(read_idx(self.path, 3)[self.positions[index]])
+
+    def file(self, index: int) -> Path:
+        """The file that holds an image."""
+        del index
+        return self.path
 
     def read_mask(self, index: int) -> None:
         """None: idx files have no masks."""
@@ -119,7 +124,7 @@ def _read_idx(path: Path, dimensions: int, size: int, _changed: int) -> npt.NDAr
         header = file.read(start)
         shape = _shape(path, header, dimensions)
         length = int(np.prod(shape, dtype=object))
-        if zipped and length > _DEFLATE_MOST * size:
+        if zipped and length > DEFLATE * size:
             raise DataError(f"{path}: truncated, {size} compressed bytes cannot hold {_text(shape)}; fetch it again")
         # one byte more than the header says would be trailing garbage; a raw file is measured, not read
         data = _at_most(file, length + 1) if zipped else bytearray()

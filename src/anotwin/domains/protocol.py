@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from anotwin.updates import Watch, silent
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # domains are named without torch and numpy
     import torch
 
     from anotwin.data.folder import Part
-    from anotwin.records import Array, Batch, Finding, ImageSource, ImageSpec, Pictures, Scores, Trace
+    from anotwin.records import Array, Batch, Calibration, Finding, ImageSource, ImageSpec, Pictures, Scores, Trace
     from anotwin.report.listing import Listing
     from anotwin.settings import Settings
     from anotwin.training.protocol import TrainingImages
@@ -39,6 +39,10 @@ class Layout:
     name: str  # what `--layout` and `data.layout` call it
     recognises: Callable[[Path], bool]  # whether DATA can be nothing else
     open: Callable[[Path, Part, str | None], ImageSource]  # DATA, what for, the label that is normal; raises DataError
+    # likewise with patterns of what is abnormal as well; None: the layout itself knows
+    open_sorted: Callable[[Path, Part, str | None, str | None], ImageSource] | None = None
+    columns: tuple[str, ...] = ("mask",)  # of manifest.csv beside file, label, split and group: `data.columns.MORE`
+    named: bool = True  # whether the images have names of files, which can say what belongs together
 
 
 class Prepared(Protocol):
@@ -107,6 +111,36 @@ class View(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Unit:
+    """Images that one decision is wanted of: a patient, a part, a volume."""
+
+    name: str  # unique within its kind and source
+    members: tuple[int, ...]  # in the source: those of its images that were asked for
+    score: float  # pooled over them; NaN where none has a score
+
+
+if TYPE_CHECKING:
+    # the source, and the scores of some of its images by index, NaN where one failed -> units of these, by their kind
+    Units = Callable[[ImageSource, Mapping[int, float]], Mapping[str, Sequence[Unit]]]
+
+
+@runtime_checkable
+class Refers(Protocol):
+    """A view that compares with what a model learnt from: plain JSON that is kept with the model as ``reference``.
+
+    `TrainingImages` may have a part of it too, as an attribute `reference`.
+    """
+
+    def refer(self, normals: Iterable[tuple[Any, Array]]) -> Mapping[str, Any]:
+        """What held-out normals are like: each as this view prepared it, and the heat (P, S, S) of its squares."""
+        ...
+
+    def against(self, reference: Mapping[str, Any]) -> View:
+        """The view that compares with a reference."""
+        ...
+
+
 class Model(Protocol):
     """What outputs may ask of the model that scores."""
 
@@ -118,6 +152,8 @@ class Model(Protocol):
 
     @property
     def threshold(self) -> float | None: ...  # anomalous = score > threshold; None before calibration
+
+    calibration: Calibration | None
 
     def findings(self, data: Any, indices: Sequence[int] | None = None) -> Iterator[Finding]:
         """Images scored again: rows that a stopped run had finished have no finding."""
@@ -139,6 +175,7 @@ class Job:
     model: Model
     pictures: bool = True  # every finding comes with its pictures
     options: frozenset[str] = frozenset()  # some of `Domain.options`
+    earlier: frozenset[str] = frozenset()  # ids of images that earlier runs wrote pictures of into `out`
     watch: Watch = field(default=silent, repr=False)
 
     def again(self, names: AbstractSet[str], known: Iterable[Finding] = ()) -> Iterator[Finding]:
@@ -213,3 +250,5 @@ class Domain:
     check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
     own_layout: str = "auto"  # the layout of DATA where none is named; auto: the first that recognises it
     options: Mapping[str, str] = field(default_factory=dict)  # of `anotwin score`: name -> what it does
+    files: tuple[str, ...] = ()  # that `anotwin score` may write besides scores.csv; one that it does not is removed
+    units: Units = lambda _source, _scores: {}  # pooled alike for calibration, tables and evaluation; {}: images alone

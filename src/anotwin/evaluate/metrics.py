@@ -7,12 +7,12 @@ resample only changes the counts, so that 1,000 resamples of 10,000 images are a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import sparse, stats
 
 from anotwin.errors import DataError, SettingsError
 
@@ -97,6 +97,48 @@ def proportion_interval(successes: int, count: int, confidence: float = 0.95) ->
     return float(interval.low), float(interval.high)
 
 
+def group_proportion_interval(
+    flags: Vector, groups: Sequence[Hashable], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the share of `flags` that are true where images come in groups; (NaN, NaN) for none.
+
+    Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated
+    from survey data", Survey Methodology 24, 1998: the exact interval of as many independent images as have the
+    variance that is found between groups, less for few groups. Where all or no images are flagged there is no variance
+    to find: then a group counts as one image, as if its images were equal. Groups of one image give
+    `proportion_interval`.
+
+    >>> group_proportion_interval([True] * 5 + [False] * 45, [k // 5 for k in range(50)])[1] > 0.44  # 1 group of 10
+    True
+    """
+    _check_confidence(confidence)
+    found, of = np.asarray(flags, dtype=bool), number_groups(groups)
+    sizes = np.bincount(of)
+    if sizes.size == found.size:
+        return proportion_interval(int(found.sum()), found.size, confidence)
+    share, tail = float(found.mean()), (1 - confidence) / 2
+    alike = float(
+        sizes.sum() ** 2 / np.square(sizes).sum()
+    )  # how many independent images, if those of a group are equal
+    spread = float(np.square(np.bincount(of, found - share)).sum()) / found.size**2
+    if sizes.size < 2 or not 0 < share < 1:
+        effective = alike
+    else:
+        spread *= sizes.size / (sizes.size - 1)
+        few = stats.t.ppf(tail, found.size - 1) / stats.t.ppf(tail, sizes.size - 1)
+        effective = min(share * (1 - share) / spread * few**2, found.size) if spread else float(found.size)
+    hits = share * effective
+    low = float(stats.beta.ppf(tail, hits, effective - hits + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, effective - hits)) if share < 1 else 1.0
+    return low, high
+
+
+def number_groups(groups: Sequence[Hashable]) -> Counts:
+    """(N,) names of groups -> their numbers, from 0 in the order in which they come."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
+
+
 def bootstrap(
     function: Metric, labels: Vector, scores: Vector, *, draws: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float]:
@@ -135,6 +177,58 @@ def bootstrap(
         resampled = _resample(codes[~abnormal], codes[abnormal], draws, seed, chunk)
         counts = ((_count(normal, distinct.size), _count(defect, distinct.size)) for normal, defect in resampled)
         estimates = np.concatenate([kernel(distinct, *each) for each in counts])
+    return _percentiles(estimates, confidence)
+
+
+def group_bootstrap(
+    function: Metric,
+    labels: Vector,
+    scores: Vector,
+    groups: Sequence[Hashable],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a metric of this module where whole groups of images are resampled.
+
+    Davison and Hinkley 1997, Sec. 3.8. Groups of normal images alone, of abnormal ones alone and of both are resampled
+    separately, so that every resample has both classes. With less than some ten groups in a class such an interval is
+    too narrow.
+
+    Args:
+        function: a metric of this module.
+        labels, scores: (N,) as in `bootstrap`.
+        groups: (N,) the group of each image.
+
+    >>> low, high = group_bootstrap(auroc, [0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8], "aabccd")
+    >>> low <= auroc([0, 0, 0, 1, 1, 1], [0.1, 0.2, 0.6, 0.5, 0.7, 0.8]) <= high
+    True
+    """
+    _check_confidence(confidence)
+    abnormal, values = _checked(labels, scores)
+    distinct, codes = np.unique(values, return_inverse=True)
+    of = number_groups(groups)
+    count = int(of.max(initial=-1)) + 1
+    normals, abnormals = (  # (G, U) images of a group with a score
+        sparse.coo_array((np.ones(of[which].size, np.int64), (of[which], codes[which])), (count, distinct.size)).tocsr()
+        for which in (~abnormal, abnormal)
+    )
+    kind = 2 * (abnormals.sum(axis=1) > 0) + (normals.sum(axis=1) > 0)
+    strata = [(np.flatnonzero(kind == each), np.random.default_rng([seed, 2, each])) for each in range(1, 4)]
+    chunk, estimates = max(1, 2_000_000 // max(1, count, distinct.size)), []
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        times = np.zeros((rows, count), np.int64)  # how often each group is drawn
+        for members, rng in strata:
+            if members.size:
+                drawn = rng.integers(members.size, size=(rows, members.size))
+                times[:, members] = _count(drawn, members.size)
+        estimates.append(_KERNELS[function](distinct, times @ normals, times @ abnormals))
+    return _percentiles(np.concatenate(estimates), confidence)
+
+
+def _percentiles(estimates: Floats, confidence: float) -> tuple[float, float]:
     low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 

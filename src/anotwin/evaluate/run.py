@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from anotwin.records import Finding
 Flags = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
 Masks = Callable[[Finding], Flags | None]
+Intervals = Callable[[metrics.Metric, Column | Flags], tuple[float, float]]
 TERMS = ("anomaly", "residual", "discrimination", "discriminator")
 
 
@@ -30,7 +31,8 @@ class Evaluation:
     """Metrics of a run. ``*_low`` and ``*_high`` are 95 % intervals; NaN: undefined; None: not asked for.
 
     Intervals of AUROC, average precision and F1 are stratified percentile bootstraps, those of the two rates exact
-    (Clopper and Pearson). They are for the choice of test images, not for the variation between trainings.
+    (Clopper and Pearson). Where images come in groups, groups are resampled, and the rates have intervals for as many
+    images as count (Korn and Graubard). They are for the choice of test images, not for that of a training.
     """
 
     auroc: float
@@ -53,6 +55,8 @@ class Evaluation:
     n_normal: int
     n_abnormal: int
     n_failed: int  # images with an error or without a score: left out of everything else
+    n_groups: int  # of the labelled images that have a score; an image without a group is its own
+    intervals_by: Literal["group", "image"]  # what was taken as independent: image where each is its own group
     mean_residual_normal: float
     mean_residual_abnormal: float
     seconds_per_image: float | None
@@ -99,14 +103,25 @@ def evaluate_findings(
         raise DataError(_one_class(rows, n_failed))
     total = seconds() if callable(seconds) else seconds
     residuals = _column(labelled, "mean_residual")
+    groups = [("image", row.id) if row.group is None else ("group", row.group) for row in labelled]
+    n_groups = len(set(groups))
+    grouped = n_groups < len(groups)
+
+    def interval(metric: metrics.Metric, values: Column | Flags) -> tuple[float, float]:
+        if grouped:
+            return metrics.group_bootstrap(metric, abnormal, values, groups, draws=draws, seed=seed)
+        return metrics.bootstrap(metric, abnormal, values, draws=draws, seed=seed)
+
     return Evaluation(
-        **_score_metrics(abnormal, _column(labelled, "score"), seed, draws),
-        **_decision_metrics(abnormal, labelled, seed, draws),
+        **_score_metrics(abnormal, _column(labelled, "score"), interval),
+        **_decision_metrics(abnormal, labelled, interval, groups),
         false_alarm_rate_requested=false_alarm_rate_requested,
         threshold=threshold,
         n_normal=int(np.count_nonzero(~abnormal)),
         n_abnormal=int(np.count_nonzero(abnormal)),
         n_failed=n_failed,
+        n_groups=n_groups,
+        intervals_by="group" if grouped else "image",
         mean_residual_normal=float(residuals[~abnormal].mean()),
         mean_residual_abnormal=float(residuals[abnormal].mean()),
         seconds_per_image=None if total is None else total / len(rows),
@@ -138,24 +153,25 @@ def _collect(findings: Iterable[Finding], masks: Masks | None) -> tuple[list[Fin
     return rows, heat, n_failed
 
 
-def _score_metrics(abnormal: Flags, scores: Column, seed: int, draws: int) -> dict[str, Any]:
+def _score_metrics(abnormal: Flags, scores: Column, interval: Intervals) -> dict[str, Any]:
     values: dict[str, float] = {}
     for name, metric in (("auroc", metrics.auroc), ("average_precision", metrics.average_precision)):
-        low, high = metrics.bootstrap(metric, abnormal, scores, draws=draws, seed=seed)
+        low, high = interval(metric, scores)
         values |= {name: metric(abnormal, scores), f"{name}_low": low, f"{name}_high": high}
     return values
 
 
-def _decision_metrics(abnormal: Flags, rows: Sequence[Finding], seed: int, draws: int) -> dict[str, Any]:
+def _decision_metrics(
+    abnormal: Flags, rows: Sequence[Finding], interval: Intervals, groups: Sequence[Hashable]
+) -> dict[str, Any]:
     names = [f"{name}{end}" for name in ("f1", "detection_rate", "false_alarm_rate") for end in ("", "_low", "_high")]
     if any(row.anomalous is None for row in rows):
         return dict.fromkeys(names)
     flagged = np.array([row.anomalous for row in rows], dtype=bool)
-    interval = metrics.bootstrap(metrics.f1_at, abnormal, flagged, draws=draws, seed=seed)
-    values = [metrics.f1_at(abnormal, flagged), *interval]
+    values = [metrics.f1_at(abnormal, flagged), *interval(metrics.f1_at, flagged)]
     for rate, members in ((metrics.detection_rate, abnormal), (metrics.false_alarm_rate, ~abnormal)):
-        interval = metrics.proportion_interval(int(flagged[members].sum()), int(members.sum()))
-        values += [rate(abnormal, flagged), *interval]
+        own = [groups[row] for row in np.flatnonzero(members).tolist()]
+        values += [rate(abnormal, flagged), *metrics.group_proportion_interval(flagged[members], own)]
     return dict(zip(names, values, strict=True))
 
 

@@ -70,8 +70,8 @@ class AnoGAN:
     def critique(self, images: torch.Tensor) -> Critique:
         return critique_of(self.networks, images)
 
-    def sample(self, count: int, seed: int) -> torch.Tensor:
-        return sample_prior(self, count, seed)
+    def sample(self, count: int, seed: int, first: int = 0) -> torch.Tensor:
+        return sample_prior(self, count, seed, first)
 
 
 def search_counterparts(
@@ -85,18 +85,26 @@ def search_counterparts(
     return find_counterparts(generate, critic, batch.images.to(device), starts.to(device), search, prior, trace_at)
 
 
-def sample_prior(method: Method, count: int, seed: int) -> torch.Tensor:
-    """Images (count, C, S, S) of the "generator" for latents from its prior."""
-    settings = method.settings.networks
-    latents = draw_latents(count, settings.latent_dim, settings.latent_prior, generator(seed, "sample"))
+def sample_prior(method: Method, count: int, seed: int, first: int) -> torch.Tensor:
+    """Images (count, C, S, S) of the "generator" for latents from its prior, each of its own random generator."""
+    dim, prior = method.settings.networks.latent_dim, method.settings.networks.latent_prior
+    numbers = range(first, first + count)
+    latents = torch.cat([draw_latents(1, dim, prior, generator(seed, "sample", number)) for number in numbers])
     return generate_images(method.networks["generator"], latents)
 
 
 def generate_images(generate: nn.Module, latents: torch.Tensor) -> torch.Tensor:
-    """G(z) for many latents (N, Z): images (N, C, S, S), on the generator's device."""
-    device = next(generate.parameters()).device
-    with torch.no_grad():
-        return torch.cat([generate(part.to(device)) for part in torch.split(latents, 256)])
+    """G(z) for many latents (N, Z): images (N, C, S, S), on the generator's device.
+
+    No image depends on how many there are: batches are filled up to a power of two, as run/batch.py does it.
+    """
+    device, images = next(generate.parameters()).device, []
+    for part in torch.split(latents, 256):
+        missing = (1 << (len(part) - 1).bit_length()) - len(part)
+        filled = torch.cat([part, part[-1:].expand(missing, -1)])
+        with torch.no_grad():
+            images.append(generate(filled.to(device))[: len(part)])
+    return torch.cat(images)
 
 
 class AnoGANTrainer:

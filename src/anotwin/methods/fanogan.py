@@ -111,8 +111,8 @@ class FAnoGAN:
     def critique(self, images: torch.Tensor) -> Critique:
         return critique_of(self.networks, images)
 
-    def sample(self, count: int, seed: int) -> torch.Tensor:
-        return sample_prior(self, count, seed)
+    def sample(self, count: int, seed: int, first: int = 0) -> torch.Tensor:
+        return sample_prior(self, count, seed, first)
 
 
 class FAnoGANTrainer:

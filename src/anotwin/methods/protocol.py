@@ -62,8 +62,11 @@ class Searches(Protocol):
 class Samples(Protocol):
     """A method that can draw new normal images."""
 
-    def sample(self, count: int, seed: int) -> torch.Tensor:
-        """New normal images (count, C, S, S) in [-1, 1], the same for the same count and seed."""
+    def sample(self, count: int, seed: int, first: int = 0) -> torch.Tensor:
+        """New normal images (count, C, S, S) in [-1, 1], those from number `first` on of the sequence of a seed.
+
+        An image depends on the seed and its number alone, so that many can be drawn in parts.
+        """
 
 
 @runtime_checkable

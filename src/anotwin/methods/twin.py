@@ -187,8 +187,8 @@ class Twin:
     def critique(self, images: torch.Tensor) -> Critique:
         return critique_of(self.networks, images)
 
-    def sample(self, count: int, seed: int) -> torch.Tensor:
-        rngs = [generator(seed, "sample", number) for number in range(count)]  # one each: independent of the count
+    def sample(self, count: int, seed: int, first: int = 0) -> torch.Tensor:
+        rngs = [generator(seed, "sample", number) for number in range(first, first + count)]  # one each, see Samples
         known = self.norms.codes[: int(self.norms.count)]
         codes = [between(known[torch.randint(len(known), (2,), generator=rng)], rng)[0] for rng in rngs]
         return generate_images(self.generator, torch.stack(codes))

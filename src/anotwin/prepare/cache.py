@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,10 @@ class _Memory:
 
 @dataclass(frozen=True)
 class _File:
-    """Written as an ordinary file: a full disk is an OSError then; writing to a mapped file would kill the process."""
+    """Written as an ordinary file: a full disk is an OSError then; writing to a mapped file would kill the process.
+
+    Where files can be removed while they are open, it has no name from the start: nothing is left after a kill.
+    """
 
     path: Path
     file: IO[bytes]
@@ -176,6 +180,8 @@ class _File:
             file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed in finish or discard)
                 prefix="prepared-", suffix=".tmp", dir=folder, delete=False
             )
+            if os.name == "posix":
+                Path(file.name).unlink()
         except OSError as error:
             raise _no_space(str(folder or tempfile.gettempdir()), size, error) from None
         return cls(Path(file.name), file, shape, dtype)
@@ -184,8 +190,9 @@ class _File:
         self.file.write(np.ascontiguousarray(images).data)
 
     def finish(self, count: int) -> Array:
-        self.file.close()
-        return np.memmap(self.path, self.dtype, "r", shape=(count, *self.shape[1:]))
+        self.file.flush()
+        with self.file as file:  # closed: the map keeps what it needs
+            return np.memmap(file, self.dtype, "r", shape=(count, *self.shape[1:]))
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):  # closing flushes, which fails again on a full disk

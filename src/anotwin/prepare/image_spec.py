@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.errors import DataError
+from anotwin.prepare.stream import UNUSABLE, named
 from anotwin.records import Array, ImageSource, ImageSpec, PixelType
 from anotwin.seeding import derive, fingerprint
 from anotwin.settings import DataSettings
@@ -74,8 +75,8 @@ def _sampled(source: ImageSource, indices: npt.NDArray[np.int64], seed: int) -> 
         index = int(indices[position])
         try:
             sample.append(_measure(source.items[index].id, source.read(index)))
-        except DataError as error:
-            first_error = first_error or str(error)
+        except UNUSABLE as error:
+            first_error = first_error or named(source.items[index].id, error)
     if not sample:
         reason = f"none of the images can be read: {first_error}" if first_error else "no image to measure"
         raise DataError(f"{source.root}: {reason}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ class PatchImages:
     failures: tuple[tuple[int, str], ...]  # (index in the source, one line): images that are not among them
     size: int  # side of a patch
     seed: int  # of the places of patches
+    reference: Mapping[str, Any] = field(default_factory=dict)  # plain JSON that the model keeps: what images are like
 
     def subset(self, rows: npt.NDArray[np.int64]) -> PatchSubset:
         """2^20 patches of the images `rows` alone; no image is copied."""

@@ -59,16 +59,37 @@ def grid_positions(shape: tuple[int, int], size: int, stride: int) -> Positions:
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def shown_positions(valid: Mask, size: int, stride: int) -> Positions:
-    """The `grid_positions` (P, 2) of an image (h, w) where at least half of a patch is valid; none in a smaller image.
+def covering_positions(valid: Mask, decides: Mask, size: int, stride: int) -> tuple[Positions, Mask]:
+    """Patches (P, 2) over an image (h, w), and which of them (P,) may decide.
 
-    >>> shown_positions(np.ones((4, 6), bool), 4, 2).tolist(), len(shown_positions(np.ones((3, 6), bool), 4, 2))
-    ([[0, 0], [0, 2]], 0)
+    Each run of the columns `decides` (w,) has a grid of its own, from its first column to its last: no patch that
+    decides reaches beyond it. Of its patches decide those that are valid to `MIN_VALID`. The columns between the runs,
+    and runs narrower than a patch, are covered too, as far as half of a patch is valid. None in a smaller image.
+
+    >>> decides = np.array([False, True, True, True, True, True, False])
+    >>> positions, deciding = covering_positions(np.ones((4, 7), bool), decides, 4, 2)
+    >>> positions[deciding].tolist(), positions[~deciding].tolist()
+    ([[0, 1], [0, 2]], [[0, 0], [0, 3]])
     """
-    if min(valid.shape) < size:
-        return np.empty((0, 2), np.int64)
-    positions = grid_positions((valid.shape[0], valid.shape[1]), size, stride)
-    return positions[valid_share(valid, size)[positions[:, 0], positions[:, 1]] >= SHOWN]
+    height, width = valid.shape
+    if min(height, width) < size:
+        return np.empty((0, 2), np.int64), np.empty(0, bool)
+    edges = np.flatnonzero(np.diff(np.pad(decides, 1).astype(np.int8)))
+    runs = [(first, last) for first, last in edges.reshape(-1, 2).tolist() if last - first >= size]
+    own = [first + _spread(last - first - size, stride) for first, last in runs]
+    others = []
+    for before, after in zip([0, *(last for _, last in runs)], [*(first for first, _ in runs), width], strict=True):
+        if before < after:  # with a part of the runs beside it, so that maps of both go over into each other
+            first, last = max(before - stride, 0), min(after + stride, width)
+            first = min(first, width - size) if last - first < size else first
+            others.append(first + _spread(max(last, first + size) - first - size, stride))
+    columns = np.concatenate([*own, *others])
+    rows = _spread(height - size, stride)
+    positions = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.int64)
+    within = np.tile(np.arange(len(columns)) < sum(map(len, own)), len(rows))
+    share = valid_share(valid, size)[positions[:, 0], positions[:, 1]]
+    kept = share >= SHOWN
+    return positions[kept], (within & (share >= MIN_VALID))[kept]
 
 
 def cut(image: Array, positions: Positions, size: int) -> Array:

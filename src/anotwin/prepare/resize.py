@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from anotwin.errors import DataError
+from anotwin.prepare.blocks import blocks
 from anotwin.records import Array, Geometry, ImageSpec
 
 LIMIT = 3.0  # of model values
@@ -46,7 +47,7 @@ def to_models(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
     if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3) or 0 in pixels.shape:
         raise DataError(f"pixels of shape {pixels.shape[1:]}, expected (height, width) or (height, width, 3)")
     height, width = pixels.shape[1:3]
-    values = torch.from_numpy(np.clip(_values(pixels, spec), -LIMIT, LIMIT))
+    values = torch.from_numpy(_values(pixels, spec))
     images = _channels(values[:, None] if pixels.ndim == 3 else values.permute(0, 3, 1, 2), spec.channels)
     geometry = Geometry(height, width, spec.size, spec.fit)
     top, left, inner_height, inner_width = _inner(geometry)
@@ -85,11 +86,13 @@ def image_to_native(image: torch.Tensor, geometry: Geometry, spec: ImageSpec, li
     values = _invert(image.detach().to("cpu", torch.float32), geometry)
     values = _channels(values, 1 if like.ndim == 2 else 3)
     black, white = _range(like, spec)
-    native = (values.double().numpy() + 1) / 2 * (white - black) + black
-    if like.dtype.kind in "iu":
-        native = np.rint(np.clip(native, 0, np.iinfo(like.dtype).max))
-    native = native[0] if like.ndim == 2 else np.moveaxis(native, 0, 2)
-    return np.ascontiguousarray(native, dtype=like.dtype)
+    found = np.empty_like(like, order="C")
+    for rows in blocks(like.shape):
+        native = (values[:, rows].double().numpy() + 1) / 2 * (white - black) + black
+        if like.dtype.kind in "iu":
+            native = np.rint(np.clip(native, 0, np.iinfo(like.dtype).max))
+        found[rows] = native[0] if like.ndim == 2 else np.moveaxis(native, 0, 2)
+    return found
 
 
 def _range(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
@@ -109,6 +112,7 @@ def _range(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
 
 
 def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
+    """Model values of native pixels of any shape, limited to [-3, 3]."""
     black, white = _range(pixels, spec)
     if pixels.dtype == np.float32:
         low, high = float(pixels.min()), float(pixels.max())
@@ -119,8 +123,13 @@ def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
                 f"float pixels from {low:g} to {high:g} for a model of {spec.pixel_type} images: expected [0, 1]; "
                 "divide them by their full range"
             )
-    # in double and rounded once: the same value for every type and on the way back
-    return ((pixels.astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
+    values = np.empty(pixels.shape, np.float32)
+    flat, native = values.reshape(-1), np.ascontiguousarray(pixels).reshape(-1)
+    for part in blocks(native.shape):
+        # in double and rounded once: the same value for every type and on the way back
+        unit = ((native[part].astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
+        np.clip(unit, -LIMIT, LIMIT, out=flat[part])
+    return values
 
 
 def _channels(image: torch.Tensor, channels: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -23,10 +24,13 @@ from anotwin.errors import DataError
 from anotwin.prepare.resize import to_models
 from anotwin.records import Array, Geometry, ImageSource, ImageSpec
 from anotwin.seeding import fingerprint
+from anotwin.threads import cores
 
 PREFETCH = 2  # batches that each worker prepares ahead
 AT_ONCE = 2**18  # native values that are prepared together: many small images, or one large one
+WAITING = 2**29  # bytes of native pixels that may wait for their pictures, in all batches that are under way
 T = TypeVar("T")
+NO_MEMORY = "does not fit into memory; tile it or make it smaller"
 UNUSABLE = DataError, OSError, ValueError, MemoryError  # what an image that cannot be used raises
 
 
@@ -45,7 +49,7 @@ class PreparedBatch:
     images: torch.Tensor  # (B, C, S, S) float32
     fingerprints: tuple[int, ...]  # (B,) of the native pixels
     geometries: tuple[Geometry, ...]  # (B,)
-    pixels: tuple[Array, ...]  # (B,) native; empty if not kept
+    pixels: tuple[Array | None, ...]  # (B,) native, None of a large image; empty if not kept
     failures: tuple[tuple[int, str], ...]  # (index, one line)
 
 
@@ -66,19 +70,21 @@ def stream(
         source, indices, spec: which images in which order, and what the model takes.
         batch_size: images a batch, failures included; the last batch may be smaller.
         workers: decoding processes, at most one a core and a batch; 0 decodes in this one.
-        keep_pixels: hand out the native pixels too.
+        keep_pixels: hand out the native pixels too, but for images so large that a batch of them would take more than
+            its share of 512 MiB: these are to be read again, one at a time.
 
     Raises:
         DataError: a worker died (out of memory) or did not start.
     """
-    batches = _Batches(source, spec, indices, batch_size, keep_pixels)
+    most = WAITING // (batch_size * (1 + workers * PREFETCH)) if keep_pixels else -1
+    batches = _Batches(source, spec, indices, batch_size, most)
     for batch in in_processes(batches, workers, source.root):
         yield _collate(batch, spec)
 
 
 def in_processes(parts: Parts[T], workers: int, root: str) -> Iterator[T]:
     """All of `parts`, in order, each made in one of `workers` processes; 0: in this one. See `stream`."""
-    workers = min(workers, len(parts), _cores())
+    workers = min(workers, len(parts), cores())
     if workers == 0:
         for number in range(len(parts)):
             yield parts[number]
@@ -99,7 +105,7 @@ class _Decoded:
     images: list[npt.NDArray[np.float32]] = field(default_factory=list)  # (n, C, S, S) each
     fingerprints: list[int] = field(default_factory=list)
     geometries: list[Geometry] = field(default_factory=list)
-    pixels: list[Array] = field(default_factory=list)
+    pixels: list[Array | None] = field(default_factory=list)
     failures: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -112,7 +118,7 @@ class _Batches(Parts[_Decoded]):
     spec: ImageSpec
     indices: Sequence[int] | npt.NDArray[np.int64]
     batch_size: int
-    keep_pixels: bool
+    most: int  # bytes of an image whose pixels are kept; -1: none are
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)
@@ -148,7 +154,7 @@ class _Batches(Parts[_Decoded]):
         """Add images to `decoded`, all at once or, where that fails, one by one."""
         indices, pixels = [index for index, _ in group], [each for _, each in group]
         try:
-            images, geometry = to_models(np.stack(pixels), self.spec)
+            images, geometry = to_models(np.stack(pixels) if len(pixels) > 1 else pixels[0][None], self.spec)
         except UNUSABLE as error:
             if len(group) == 1:
                 self._fail(indices[0], error, decoded)
@@ -160,12 +166,17 @@ class _Batches(Parts[_Decoded]):
         decoded.images.append(images.numpy())
         decoded.fingerprints.extend(map(fingerprint, pixels))
         decoded.geometries.extend([geometry] * len(group))
-        if self.keep_pixels:
-            decoded.pixels.extend(pixels)
+        if self.most >= 0:
+            decoded.pixels.extend(each if each.nbytes <= self.most else None for each in pixels)
 
     def _fail(self, index: int, error: BaseException, decoded: _Decoded) -> None:
-        name, message = self.source.items[index].id, one_line(error)
-        decoded.failures.append((index, message if name in message else f"{name}: {message}"))
+        decoded.failures.append((index, named(self.source.items[index].id, error)))
+
+
+def named(image: str, error: BaseException) -> str:
+    """Why this image cannot be used, on one line that names it."""
+    message = NO_MEMORY if isinstance(error, MemoryError) else one_line(error)
+    return message if image in message else f"{image}: {message}"
 
 
 def _collate(decoded: _Decoded, spec: ImageSpec) -> PreparedBatch:
@@ -187,6 +198,7 @@ def _loader(parts: Parts[T], workers: int) -> DataLoader[T]:
         num_workers=workers,
         prefetch_factor=PREFETCH,
         collate_fn=_as_is,
+        worker_init_fn=_end_with_parent,
         multiprocessing_context=_context(),
         generator=torch.Generator(),  # the loader draws a seed: not from the global generator
     )
@@ -196,13 +208,25 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
+def _end_with_parent(_worker: int) -> None:
+    """In a worker: end as soon as the process that asked for it has, however it ended.
+
+    The loader's own watch asks whether the process that forked the worker lives: the fork server, which in turn lives
+    as long as one of its workers. After a kill of the main process they would wait for each other for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()  # by a pipe whose other end the main process holds
+        os._exit(1)
+
+    threading.Thread(target=wait, name="end with parent", daemon=True).start()
+
+
 def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once, in the server
     return context
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

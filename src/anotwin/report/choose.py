@@ -5,13 +5,48 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from anotwin.errors import SettingsError
 
 if TYPE_CHECKING:
-    from anotwin.records import Finding
+    from anotwin.records import Array, Finding, ImageSpec
+
+MOST = 2**20  # pixels of a picture that is kept for a figure: larger ones are shrunk, a figure shows far fewer
+
+
+def shrunk(finding: Finding) -> Finding:
+    """The finding with pictures of at most 2^20 pixels, by the mean of blocks; of heat by their highest."""
+    if finding.query is None or math.prod(finding.query.shape[:2]) <= MOST:
+        return finding
+    factor = math.ceil(math.sqrt(math.prod(finding.query.shape[:2]) / MOST))
+    return replace(
+        finding,
+        query=_fewer(finding.query, factor),
+        counterpart=_fewer(finding.counterpart, factor),
+        difference=_fewer(finding.difference, factor),
+        heatmap=_fewer(finding.heatmap, factor, highest=True),
+    )
+
+
+def shrunk_for(spec: ImageSpec) -> Callable[[Finding], Finding]:
+    """`shrunk`, but for views that mark places in the pixels of the file: their findings are kept as they are."""
+    return (lambda finding: finding) if spec.parts else shrunk
+
+
+def _fewer(pixels: Array | None, factor: int, highest: bool = False) -> Array | None:
+    if pixels is None:
+        return None
+    high, wide = (max(1, side // factor) for side in pixels.shape[:2])
+    if min(pixels.shape[:2]) < factor:  # a strip: some of its pixels
+        return pixels[:: max(1, pixels.shape[0] // high), :: max(1, pixels.shape[1] // wide)].copy()
+    cut = pixels[: high * factor, : wide * factor].reshape(high, factor, wide, factor, *pixels.shape[2:])
+    values = cut.max(axis=(1, 3)) if highest else cut.mean(axis=(1, 3))
+    return np.asarray(np.rint(values) if pixels.dtype.kind in "iu" else values).astype(pixels.dtype)
 
 
 class _Best:
@@ -37,10 +72,11 @@ class Extremes:
     """The findings with the highest and those with the lowest scores: at most as many as asked for, with pictures.
 
     Among equal scores the highest are chosen from the first id on and the lowest from the last, as `table.extremes`
-    does. Findings without a score or a picture are left out.
+    does. Findings without a score or a picture are left out. `shrink` is what is done to a finding that is kept.
     """
 
-    def __init__(self, highest: int, lowest: int = 0) -> None:
+    def __init__(self, highest: int, lowest: int = 0, shrink: Callable[[Finding], Finding] = lambda each: each) -> None:
+        self._shrink = shrink
         self._highest = _Best(highest, _from_highest)
         self._lowest = _Best(lowest, lambda finding: (finding.score, _Reversed(finding.id)))
 
@@ -50,7 +86,8 @@ class Extremes:
 
     def add(self, finding: Finding) -> None:
         """Keep it if it is among the highest or the lowest so far."""
-        if finding.query is not None and not math.isnan(finding.score):
+        if finding.query is not None and not math.isnan(finding.score) and self.wants(finding):
+            finding = self._shrink(finding)
             self._highest.add(finding)
             self._lowest.add(finding)
 
@@ -65,13 +102,13 @@ class Chooser:
 
     Where both normal and abnormal images are labelled, half of each, drawn by a hash of their ids: a fair sample, with
     the method's mistakes in it. Without labels, the half with the highest and the half with the lowest scores. Findings
-    without a score or a picture are left out.
+    without a score or a picture are left out. `shrink` is what is done to a finding that is kept.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, shrink: Callable[[Finding], Finding] = lambda each: each) -> None:
         if count < 1:
             raise SettingsError(f"{count} images to show: expected at least 1")
-        self._count = count
+        self._count, self._shrink = count, shrink
         self._highest, self._abnormal = _Best(count, _from_highest), _Best(count, _draw)
         self._lowest, self._normal = _Best(count, lambda finding: (finding.score, finding.id)), _Best(count, _draw)
 
@@ -79,10 +116,13 @@ class Chooser:
         """Keep it as long as nothing better comes."""
         if finding.query is None or math.isnan(finding.score):
             return
-        self._highest.add(finding)
-        self._lowest.add(finding)
+        chosen = [self._highest, self._lowest]
         if finding.normal is not None:
-            (self._normal if finding.normal else self._abnormal).add(finding)
+            chosen.append(self._normal if finding.normal else self._abnormal)
+        if any(best.wants(finding) for best in chosen):
+            finding = self._shrink(finding)  # once: the same finding in each of them
+            for best in chosen:
+                best.add(finding)
 
     @property
     def chosen(self) -> list[Finding]:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from anotwin.errors import DataError
 from anotwin.report.canvas import FAINT, INK, OKABE_ITO, font, new_figure, plain, save_figure, shorten, tidy
+from anotwin.report.text import printable
 
 if TYPE_CHECKING:
     from anotwin.records import Array
@@ -115,7 +116,9 @@ def _draw_points(axes: Axes, points: npt.NDArray[np.float64], member: Array, nam
         }
         handles.append(axes.scatter(*mine.T, alpha=0.65, linewidths=0, **style))
         shown = f"{len(mine)}" if len(mine) == totals[index] else f"{len(mine)} of {totals[index]}"
-        texts.append(f" {plain(shorten(name, 22))}\n (n = {shown})")  # the blank: matplotlib drops names in "_"
+        texts.append(
+            f" {plain(shorten(printable(name), 22))}\n (n = {shown})"
+        )  # the blank: matplotlib drops names in "_"
     legend = axes.legend(handles, texts, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, prop=font(7))
     for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True):
         text.set_color(INK)

@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from anotwin.errors import DataError, SettingsError
 from anotwin.report.canvas import FAINT, UPRIGHT, box, colour_bar, font, frame, new_figure, save_figure, shorten, write
 from anotwin.report.overlay import HEAT_FULL, HEAT_TICKS, Window, display_window, overlay, overlay_map, to_display
+from anotwin.report.text import printable
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
@@ -162,7 +163,7 @@ def _draw_marks(figure: Figure, left: float, top: float, width: float, height: f
 def _draw_caption(figure: Figure, layout: _Layout, left: float, top: float, finding: Finding) -> None:
     middle = left + layout.cell_width / 2
     room = int((layout.cell_width + _GAP * 0.7) * 72 / (6.0 * 0.62))  # characters; DejaVu is 0.62 em wide on average
-    write(figure, middle, top, shorten(finding.id.replace("\n", " "), room), size=6)
+    write(figure, middle, top, shorten(printable(finding.id), room), size=6)
     style = {"color": RED, "weight": "bold"} if finding.anomalous else {}
     if math.isnan(finding.score):
         write(figure, middle, top + 0.13, "not scored", size=6, color=FAINT)
@@ -187,7 +188,7 @@ def _draw_sides(figure: Figure, layout: _Layout, block: int) -> None:
     hot = ScalarMappable(Normalize(0.0, HEAT_FULL), overlay_map())
     for row, scale, ticks, label in (
         (2, signed, ends, "query − counterpart\n(1 = pixel range)"),
-        (3, hot, HEAT_TICKS, "heat (1 = loudest\n0.5 % of normal pixels)"),
+        (3, hot, HEAT_TICKS, "heat (0.5 % of normal\npixels exceed 1)"),
     ):
         top = layout.row_top(block, row)
         colour_bar(figure, box(figure, layout.right + 0.12, top, 0.09, layout.cell_height), scale, ticks)

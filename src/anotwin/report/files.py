@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from anotwin.errors import DataError
 _PLAIN = frozenset(" ._-()+=,@[]{}")
 _ARRAY_ID = re.compile(r"(?:train|test|image|array)-\d+")  # what arrays and idx files call their images
 _LONGEST = 200  # bytes of a file name; file systems end at 255, and temporary names need a little
+_LONGEST_PATH = 1000  # bytes below the output folder; a whole path ends at 4,096 on Linux and 1,024 on macOS
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])(?:[. ].*)?", re.IGNORECASE | re.DOTALL)  # on Windows
 
 
 @contextmanager
@@ -31,12 +34,13 @@ def picture_name(image_id: str) -> str:
     """The posix path of an image's picture below an output folder: always inside it, one name for one id.
 
     The suffix becomes ``.png``; one that was not ``.png`` stays readable after a ``~``, so that ``a.jpg`` and
-    ``a.png`` differ. Characters that are special in paths or shells, and parts like ``..``, are percent-encoded.
+    ``a.png`` differ. Characters that are special in paths or shells, parts like ``..`` and the names that Windows keeps
+    for devices are percent-encoded; a path that is too long becomes one name with a hash.
 
     >>> picture_name("bad/a.png"), picture_name("bad/a.jpg"), picture_name("test-00042")
     ('bad/a.png', 'bad/a~jpg.png', 'test-00042.png')
-    >>> picture_name("../a:b.png")
-    '%2E%2E/a%3Ab.png'
+    >>> picture_name("../a:b.png"), picture_name("con.png")
+    ('%2E%2E/a%3Ab.png', '%63on.png')
     """
     *folders, name = image_id.split("/")
     stem, dot, suffix = name.rpartition(".")
@@ -46,20 +50,35 @@ def picture_name(image_id: str) -> str:
     # exactly one spelling of a stem goes without "~": array ids as they are, everything else when it ends in .png
     plain = (not dot) if array_like else dot + suffix == ".png"
     tail = ".png" if plain else f"~{_encode(suffix) if dot else ''}{'' if dot else '~'}.png"
-    return "/".join([*(_folder(part) for part in folders), _fit(_encode(stem, ends=True), tail, name)])
+    path = "/".join([*(_folder(part) for part in folders), _fit(_encode(stem, ends=True), tail, name)])
+    if len(path.encode("utf-8")) <= _LONGEST_PATH:
+        return path
+    return f"%%{_hash(image_id)}-{path.rpartition('/')[2]}"  # "%%" at the start comes from nothing else
 
 
 def picture_names(image_ids: Sequence[str]) -> dict[str, str]:
     """`picture_name` for a whole source, with ``a.png`` for ``a.jpg`` unless another image has that name too.
 
+    Names that differ in case, or in how an accent is encoded, alone get a hash: some disks hold them for one.
+
     >>> picture_names(["good/a.jpg", "good/b.jpg", "good/b.png"])
     {'good/a.jpg': 'good/a.png', 'good/b.jpg': 'good/b~jpg.png', 'good/b.png': 'good/b.png'}
     """
     plain = {image_id: picture_name(_as_png(image_id)) for image_id in image_ids}
-    taken = Counter(name.casefold() for name in plain.values())
-    return {
-        image_id: name if taken[name.casefold()] == 1 else picture_name(image_id) for image_id, name in plain.items()
+    taken = Counter(map(_on_disk, plain.values()))
+    names = {
+        image_id: name if taken[_on_disk(name)] == 1 else picture_name(image_id) for image_id, name in plain.items()
     }
+    taken = Counter(map(_on_disk, names.values()))
+    return {
+        image_id: name if taken[_on_disk(name)] == 1 else f"{name.removesuffix('.png')}%%{_hash(image_id)}.png"
+        for image_id, name in names.items()
+    }
+
+
+def _on_disk(name: str) -> str:
+    """What a disk that ignores case and normalises Unicode makes of a name."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def _as_png(image_id: str) -> str:
@@ -81,15 +100,20 @@ def _encode(part: str, ends: bool = False) -> str:
 
 def _folder(part: str) -> str:
     encoded = _encode(part, ends=True) or "%"
-    if encoded.endswith(".png"):  # a folder must not take the name of a picture
-        encoded = encoded[:-4] + "%2Epng"
+    if encoded.lower().endswith(".png"):  # a folder must not take the name of a picture
+        encoded = f"{encoded[:-4]}%2E{encoded[-3:]}"
     return _fit(encoded, "", part)
 
 
 def _fit(encoded: str, tail: str, original: str) -> str:
     """`encoded + tail`, or a cut with a hash of the original where that is longer than file systems take."""
+    if _DEVICES.fullmatch(encoded + tail):
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
     if len((encoded + tail).encode("utf-8")) <= _LONGEST:
         return (encoded or "%") + tail
-    mark = blake2b(original.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     cut = encoded.encode("utf-8")[: _LONGEST - 40].decode("utf-8", "ignore")
-    return f"{cut}%%{mark}{'.png' if tail else ''}"  # "%%" comes from nothing else
+    return f"{cut}%%{_hash(original)}{'.png' if tail else ''}"  # "%%" comes from nothing else
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

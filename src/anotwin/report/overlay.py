@@ -14,6 +14,7 @@ from PIL import Image
 
 from anotwin.errors import DataError
 from anotwin.files import atomic_path
+from anotwin.prepare.blocks import blocks
 
 if TYPE_CHECKING:
     from anotwin.records import Array, Finding
@@ -56,10 +57,13 @@ def to_display(pixels: Array, black: float = 0.0, white: float = 255.0) -> UInt8
     """
     if not black < white:
         raise DataError(f"display window from {black} to {white}: expected black below white")
-    values = pixels.astype(np.float64)
-    values = np.clip(np.where(np.isnan(values), black, values), black, white)
-    grey = np.rint((values - black) / (white - black) * 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2) if grey.ndim == 2 else grey
+    shown = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in blocks(pixels.shape):
+        values = pixels[rows].astype(np.float64)
+        values = np.clip(np.where(np.isnan(values), black, values), black, white)
+        grey = np.rint((values - black) / (white - black) * 255).astype(np.uint8)
+        shown[rows] = grey[..., None] if grey.ndim == 2 else grey
+    return shown
 
 
 def heat_rgb(heat: Array) -> UInt8:
@@ -86,10 +90,13 @@ def overlay(pixels: Array, heat: Array, window: Window | None = None) -> UInt8:
     if heat.shape != pixels.shape[:2]:
         raise DataError(f"heatmap of {heat.shape} for an image of {pixels.shape}: expected the same height and width")
     black, white = window or display_window(pixels)
-    grey = np.asarray(Image.fromarray(to_display(pixels, black, white)).convert("L"), dtype=np.float64)
-    alpha = heat_alpha(heat)[..., None]
-    mixed = (1 - alpha) * grey[..., None] + alpha * heat_rgb(heat)
-    return np.rint(mixed).astype(np.uint8)
+    shown = np.empty((*heat.shape, 3), np.uint8)
+    for rows in blocks(shown.shape):
+        grey = np.asarray(Image.fromarray(to_display(pixels[rows], black, white)).convert("L"), dtype=np.float64)
+        alpha = heat_alpha(heat[rows])[..., None]
+        mixed = (1 - alpha) * grey[..., None] + alpha * heat_rgb(heat[rows])
+        shown[rows] = np.rint(mixed).astype(np.uint8)
+    return shown
 
 
 def heat_alpha(heat: Array) -> npt.NDArray[np.float64]:
@@ -138,7 +145,8 @@ def save_pictures(finding: Finding, out_dir: str | Path, name: str, window: Wind
     `name` comes from `picture_names`. A finding without pictures (an error) leaves no files. `window` is the pair of
     native values to show black and white; None: chosen for each image by itself.
     """
+    heat = None if finding.heatmap is None or finding.query is None else overlay(finding.query, finding.heatmap, window)
     if finding.counterpart is not None:
         save_png(finding.counterpart, Path(out_dir, "counterparts", name))
-    if finding.query is not None and finding.heatmap is not None:
-        save_png(overlay(finding.query, finding.heatmap, window), Path(out_dir, "heatmaps", name))
+    if heat is not None:
+        save_png(heat, Path(out_dir, "heatmaps", name))

@@ -16,12 +16,13 @@ from matplotlib.patheffects import withStroke
 
 from anotwin.report.canvas import UPRIGHT, box, colour_bar, font, frame, plain, shorten, write
 from anotwin.report.overlay import HEAT_FULL, HEAT_TICKS, UInt8, heat_rgb
+from anotwin.report.text import printable
 
 Style = tuple[str, Literal["-", "--"]]  # colour, dashes
 
 LEFT, HEAD = 0.15, 0.24  # inches: the margin of a figure, and the room for the name above a picture
 BAR_ROOM = 0.85  # inches right of a picture for the bar of heat and its words
-_HEAT_WORDS = "heat (1 = loudest 0.5 %\nof normal pixels)"
+_HEAT_WORDS = "heat (0.5 % of normal\npixels exceed 1)"
 _LENGTHS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)  # micrometres that a bar may stand for
 _OUTLINE = [withStroke(linewidth=2.8, foreground="black")]  # white bars must be seen on white corners too
 
@@ -53,7 +54,7 @@ def draw_title(figure: Figure, title: str | None) -> None:
     """One bold line above all pictures, shortened to the width of the figure."""
     if title:
         room = int((figure.get_size_inches()[0] - 2 * LEFT) * 72 / (10 * 0.7))
-        write(figure, LEFT, 0.1, shorten(title, room), size=10, ha="left", weight="bold")
+        write(figure, LEFT, 0.1, shorten(printable(title), room), size=10, ha="left", weight="bold")
 
 
 def draw_picture(figure: Figure, place: Place, picture: UInt8, name: str, interpolation: str = "antialiased") -> Axes:

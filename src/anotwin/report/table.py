@@ -1,27 +1,32 @@
 """Scores as CSV, one row per image, written so that a stopped run keeps what it has scored.
 
-Rows go to ``scores.csv.partial``; ``scores.csv.partial.json`` holds the key of the run (model, data, settings). A run
-with the same key continues after the last row; `ScoresWriter.finish` renames the partial to its final name.
+Rows go to ``scores.csv.partial``. Beside it ``scores.csv.partial.json`` holds the key of the run (model and settings)
+and, for each row, which image it is of and the hash of its bytes. A run with the same key goes on after the rows that
+are whole and whose images are the same; `ScoresWriter.finish` puts the table under its final name.
 """
 
 from __future__ import annotations
 
 import csv
 import heapq
-import json
 import math
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import nullcontext
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypedDict
 
 from rich.console import Console
 
 from anotwin.errors import DataError
-from anotwin.files import write_bytes_atomic, write_text_atomic
+from anotwin.files import atomic_path, move, write_bytes_atomic
 from anotwin.report.files import disk_errors
+from anotwin.report.journal import check_of, journal_line, journal_values
 from anotwin.report.listing import Listing, print_listing
-from anotwin.report.text import TRUTH, encode, short
+from anotwin.report.text import TRUTH, encode, read_cell, short
 
 if TYPE_CHECKING:
     from anotwin.records import Finding
@@ -59,74 +64,162 @@ def row(finding: Finding) -> Row:
     )
 
 
+class Identities(Protocol):
+    """What tells whether an image is still the one that its row was written for."""
+
+    def of(self, finding: Finding) -> Any:
+        """Plain JSON, kept beside the row."""
+        ...
+
+    def same(self, image: str, stored: Any) -> bool:
+        """Whether the image of this id is the one that `of` gave `stored` for."""
+        ...
+
+    def forget(self, pictures: AbstractSet[str]) -> None:
+        """Remove pictures whose rows are not kept; names as given to `ScoresWriter.begin`."""
+        ...
+
+
 class ScoresWriter:
     """Rows of a scoring run, appended as they come and put under their final name by `finish`.
 
-    `key` names what the scores depend on: with the key of an interrupted run its complete rows are kept and `done`
-    holds their ids; with any other key the table starts empty. Ids already done are not written twice.
-    Raises DataError where the files cannot be written.
+    `key` names what the scores depend on besides the images: with the key of an interrupted run its rows are kept, if
+    they are as they were written and `identities` says that their images are the same; `done` holds the ids. With any
+    other key the table starts empty. A row that is written again replaces the one before.
+
+    Raises DataError where the files cannot be written. One process at a time: see `anotwin.lock`.
     """
 
-    def __init__(self, path: str | Path, key: str) -> None:
+    def __init__(self, path: str | Path, key: str, identities: Identities | None = None) -> None:
         self.path = Path(path)
         self.partial = Path(f"{self.path}.partial")
-        self._sidecar = Path(f"{self.partial}.json")
-        self.done: set[str] = set()
+        self._journal, self._whole = Path(f"{self.partial}.json"), Path(f"{self.partial}.csv")
+        self._identities = identities
+        self._numbers: dict[str, int] = {}  # image -> number of its last row
+        self._starts, self._lengths = array("q"), array("q")  # of the rows, bytes in the partial
+        self._others: set[str] = set()  # whose row is of another image, or damaged
         if self.path.is_dir():
             raise DataError(f"{self.path}: is a folder; expected the name of a CSV file to write")
         with disk_errors(self.partial):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self._resume(key):
-                self._start(key)
+            self._whole.unlink(missing_ok=True)
+            if not self._resume({"key": key, "columns": list(COLUMNS)}):
+                self._start({"key": key, "columns": list(COLUMNS)})
             # unbuffered: a row that was written is with the operating system, and survives a kill of this process
-            self._file = self.partial.open("ab", buffering=0)
+            self._file, self._lines = self.partial.open("ab", buffering=0), self._journal.open("ab", buffering=0)
+        for image in self._others:
+            self.drop(image)
 
-    def _resume(self, key: str) -> bool:
-        """Take over the rows of an interrupted run of the same key, less a half-written last one."""
-        try:
-            stored = json.loads(self._sidecar.read_text(encoding="utf-8"))
-            content = self.partial.read_bytes()
-        except (FileNotFoundError, ValueError):
-            return False
-        if stored != {"key": key, "columns": list(COLUMNS)}:
-            return False
-        os.truncate(self.partial, _end_of_last_record(content))
-        try:
-            self.done = {entry["image"] for entry in scan_scores(self.partial)}
-        except DataError:
-            return False
-        return True
+    @property
+    def done(self) -> AbstractSet[str]:
+        """The ids that have a row."""
+        return self._numbers.keys()
 
-    def _start(self, key: str) -> None:
+    def _resume(self, head: Any) -> bool:
+        """Take over the rows of an interrupted run of the same key; whatever is not a whole row is cut off."""
+        values, end, begun, kept = journal_values(self._journal), len(encode([COLUMNS])), set[str](), set[str]()
+        same = next(values, None) == head and self.partial.is_file()
+        with self.partial.open("rb") if same else nullcontext() as rows:
+            for value in values:
+                if value[0] == "picture":
+                    begun.add(value[1])
+                elif rows is not None:
+                    end, picture = self._take(value, rows, end)
+                    kept.add(picture)
+        if self._identities is not None:
+            self._identities.forget(begun - kept)
+        if same:
+            os.truncate(self.partial, min(end, self.partial.stat().st_size))
+            os.truncate(self._journal, self._journal.read_bytes().rfind(b"\n") + 1)
+        return same
+
+    def _take(self, entry: Sequence[Any], rows: BufferedReader, end: int) -> tuple[int, str]:
+        """One more entry of the journal; where whole rows end, and the pictures of its row if that is kept."""
+        kind, image, *place = entry
+        self._numbers.pop(image, None)  # the last entry of an image counts
+        self._others.discard(image)
+        if kind == "drop":
+            return end, ""
+        start, length, check, picture, identity = place
+        rows.seek(start)
+        whole = check_of(rows.read(length)) == check
+        if whole and (self._identities is None or self._identities.same(image, identity)):
+            self._add(image, start, length)
+            return max(end, start + length), picture
+        self._others.add(image)
+        return max(end, start + length) if whole else end, ""
+
+    def _start(self, head: Any) -> None:
         # in this order, no kill can leave another run's rows beside this run's key
         self.partial.unlink(missing_ok=True)
-        write_text_atomic(self._sidecar, json.dumps({"key": key, "columns": list(COLUMNS)}))
+        write_bytes_atomic(self._journal, journal_line(head))
         write_bytes_atomic(self.partial, encode([COLUMNS]))
 
-    def write(self, findings: Iterable[Finding]) -> None:
-        """Append the rows of a batch of findings."""
-        rows = []
+    def _add(self, image: str, start: int, length: int) -> None:
+        self._numbers[image] = len(self._starts)
+        self._starts.append(start)
+        self._lengths.append(length)
+
+    def drop(self, image: str) -> None:
+        """Forget the row of an image, because it is to be scored again."""
+        self._numbers.pop(image, None)
+        self._append(self._lines, journal_line(["drop", image]))
+
+    def begin(self, picture: str) -> None:
+        """Say that the pictures of this name are about to be written: they are this run's, whatever comes next."""
+        self._append(self._lines, journal_line(["picture", picture]))
+
+    def write(self, findings: Iterable[Finding], picture: str = "") -> None:
+        """Append the rows of findings, whose pictures have this name."""
         for finding in findings:
-            if finding.id not in self.done:
-                self.done.add(finding.id)
-                rows.append(row(finding).values())
-        left = memoryview(encode(rows))
+            content = encode([row(finding).values()])
+            start = self._file.seek(0, os.SEEK_END)
+            identity = None if self._identities is None else self._identities.of(finding)
+            entry = ["row", finding.id, start, len(content), check_of(content), picture, identity]
+            self._append(self._lines, journal_line(entry))  # first: a row that is there is known
+            self._append(self._file, content)
+            self._add(finding.id, start, len(content))
+
+    def _append(self, file: FileIO, content: bytes) -> None:
+        left = memoryview(content)
         with disk_errors(self.partial):
             while left:
-                left = left[self._file.write(left) :]
+                left = left[file.write(left) :]
+
+    def complete(self, order: Iterable[str] | None = None) -> Path:
+        """The complete table under a temporary name, its rows in the given order of ids or as they were written.
+
+        All that is drawn from the table is drawn before `finish`: scores.csv is the last file of a run.
+        """
+        numbers = self._numbers.values() if order is None else (self._numbers[image] for image in order)
+        with (
+            disk_errors(self.path),
+            self.partial.open("rb") as rows,
+            atomic_path(self._whole) as temporary,
+            temporary.open("wb") as table,
+        ):
+            table.write(encode([COLUMNS]))
+            for number in numbers:
+                rows.seek(self._starts[number])
+                table.write(rows.read(self._lengths[number]))
+        return self._whole
 
     def finish(self) -> Path:
         """Put the complete table under its name, replacing an older one, and return the path."""
+        if not self._whole.exists():
+            self.complete()
+        self.close()
         with disk_errors(self.path):
-            os.fsync(self._file.fileno())
-            self.close()
-            self.partial.replace(self.path)
-            self._sidecar.unlink(missing_ok=True)
+            os.utime(self._whole)  # not older than what was drawn from it: see `anotwin.report.stale`
+            move(self._whole, self.path)
+            self.partial.unlink(missing_ok=True)
+            self._journal.unlink(missing_ok=True)
         return self.path
 
     def close(self) -> None:
-        """Release the file and keep the partial for a later run."""
+        """Release the files and keep the partial for a later run."""
         self._file.close()
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +241,20 @@ def scan_scores(path: str | Path) -> Iterator[Row]:
             yield from map(_typed, reader)
         except (ValueError, KeyError, csv.Error) as error:
             raise DataError(f"{path}: line {reader.line_num} is not a row of scores ({error}); score again") from None
+
+
+def images_of(path: Path) -> set[str]:
+    """The ids in a table of scores; none where there is no such table."""
+    try:
+        return {entry["image"] for entry in scan_scores(path)}
+    except DataError:
+        return set()
+
+
+def earlier_images(path: Path) -> frozenset[str]:
+    """The ids that a finished run and one that was stopped have written rows of, into the table at `path`."""
+    entries = journal_values(Path(f"{path}.partial.json"))
+    return frozenset(images_of(path) | {entry[1] for entry in entries if isinstance(entry, list) and entry[0] == "row"})
 
 
 def badness(entry: Row) -> tuple[bool, float, str]:
@@ -194,27 +301,18 @@ def print_table(rows: Sequence[Row], console: Console, total: int | None = None)
     print_listing(Listing(columns, tuple(cells), total or len(cells), words, tuple(styles)), console)
 
 
-def _end_of_last_record(content: bytes) -> int:
-    """Where the last complete record ends: after the last line break that is not inside quotes."""
-    end = len(content)
-    while (end := content.rfind(b"\n", 0, end)) >= 0:
-        if content.count(b'"', 0, end) % 2 == 0:
-            return end + 1
-    return 0
-
-
 def _typed(cells: Sequence[str]) -> Row:
     if len(cells) != len(COLUMNS):
         raise ValueError(f"{len(cells)} cells, expected {len(COLUMNS)}")
     image, score, residual, discrimination, p_value, anomalous, flagged_by, status, error = cells
     return Row(
-        image=image,
+        image=read_cell(image),
         score=float(score),
         residual=float(residual),
         discrimination=float(discrimination),
         p_value=float(p_value) if p_value else None,
         anomalous={text: truth for truth, text in TRUTH.items()}[anomalous],
-        flagged_by=flagged_by,
-        status=status,
-        error=error,
+        flagged_by=read_cell(flagged_by),
+        status=read_cell(status),
+        error=read_cell(error),
     )

@@ -9,6 +9,18 @@ from anotwin.errors import SettingsError
 from anotwin.search.inference import search_dtype
 
 
+def machine_of(fabric: Fabric, precision: str) -> dict[str, str | int]:
+    """What the last bits of a training on `fabric` depend on; `precision` is ``training.precision``."""
+    device = fabric.device
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": _chosen(precision, device.type),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
 def fabric_for(device: str, precision: str) -> Fabric:
     """One device: "auto" (CUDA where there is one), "cpu" or "cuda"; raises SettingsError for one that is not there.
 
@@ -19,7 +31,12 @@ def fabric_for(device: str, precision: str) -> Fabric:
     accelerator = {"auto": "cuda" if torch.cuda.is_available() else "cpu", "cpu": "cpu", "cuda": "cuda"}.get(device)
     if accelerator is None:
         raise SettingsError(f"--device {device!r}: expected auto, cpu or cuda")
-    if precision == "auto":
-        fast = search_dtype("auto", torch.device(accelerator)) is torch.bfloat16
-        precision = "bf16-mixed" if fast else "32-true"
-    return Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
+    chosen = _chosen(precision, accelerator)
+    return Fabric(accelerator=accelerator, devices=1, precision=chosen)  # type: ignore[arg-type]
+
+
+def _chosen(precision: str, device: str) -> str:
+    """`precision`, or what "auto" becomes on this device."""
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if search_dtype("auto", torch.device(device)) is torch.bfloat16 else "32-true"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anotwin.calibrate.threshold import decide
+from anotwin.calibrate.decision import Decision, by_score, decider
+from anotwin.domains.protocol import Refers
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
-from anotwin.records import Calibration, Finding, ImageSource, Trace
+from anotwin.prepare.stream import UNUSABLE, named
+from anotwin.records import Calibration, Finding, ImageSource, Trace, UnitScores
 from anotwin.run.batch import join_batches, trace_batch
 from anotwin.run.stream import Scored, scored_images
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)
 UNCALIBRATED_HEAT = 0.25  # of the pixel range: one scale for all images, or heat could not be compared between them
+REFERENCE_IMAGES = 32  # held-out normals, evenly spaced, that a view's reference is made of
 HEAT_PIXELS = 4096  # pixels of an image, evenly spaced, that this quantile is estimated from
 
 
@@ -28,9 +33,21 @@ class NormalScores:
     scores: npt.NDArray[np.float64]
     residuals: npt.NDArray[np.float64]
     discriminations: npt.NDArray[np.float64]
+    groups: list[int]  # (n,) the group of each, numbers from 0; an image without a group is its own
+    units: tuple[UnitScores, ...]  # of these images, by kind
     heatmap_scale: float
-    excluded: int  # images left out because the model was trained on them
+    excluded: int  # images left out because the model was trained on them, or on others of their group
     failures: tuple[str, ...]  # "file: why" for those that could not be read
+
+    @property
+    def group_count(self) -> int:
+        """How many groups there are, images of their own included."""
+        return len(set(self.groups))
+
+    def counted(self, which: str = "") -> str:
+        """How many normals there are, for a sentence: in groups where these count."""
+        images, groups = len(self.groups), self.group_count
+        return f"{images} {which}normals" if groups == images else f"{groups} {which}groups ({images} normals)"
 
 
 def score_stream(
@@ -40,18 +57,29 @@ def score_stream(
     indices: Sequence[int] | None = None,
     *,
     pictures: bool | Callable[[Finding], bool] = True,
+    reference: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
     """Findings in the order of the source; an image that cannot be read or scored becomes a finding with its error.
 
     `pictures`: whether findings have pictures; a function decides for each finding, which it is given without them.
+    `reference`: see `reference_of`.
     """
-    one = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT
+    one, decide = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT, decider(calibration)
     wanted = range(len(source.items)) if indices is None else indices
-    for scored in _scored(method, source, wanted, pixels=pictures is not False):
-        finding = _finding(scored, source, calibration)
+    for scored in _scored(method, source, wanted, pixels=pictures is not False, reference=reference):
+        finding = _finding(scored, source, decide)
         if scored.scores is not None and (pictures(finding) if callable(pictures) else pictures):
-            finding = replace(finding, **vars(scored.pictures(one)))
+            finding = _with_pictures(finding, scored, one)
         yield finding
+
+
+def _with_pictures(finding: Finding, scored: Scored, one: float) -> Finding:
+    """With its pictures or, where they cannot be made (no memory, the file is another by now), with the error."""
+    try:
+        return replace(finding, **vars(scored.pictures(one)))
+    except UNUSABLE as error:
+        bare = Finding(finding.id, finding.label, finding.normal, group=finding.group)
+        return replace(bare, error=named(finding.id, error))
 
 
 def normal_scores(
@@ -60,29 +88,76 @@ def normal_scores(
     indices: Sequence[int],
     trained_on: frozenset[int] = frozenset(),
     progress: Callable[[int], None] = lambda _done: None,
+    reference: Mapping[str, Any] | None = None,
 ) -> NormalScores:
-    """Score normals for calibration; `progress` is called with the number of images done. Raises DataError for none."""
-    rows: list[tuple[float, float, float]] = []
-    heats: list[npt.NDArray[np.float32]] = []
+    """Score normals for calibration; `progress` is called with the number of images done. Raises DataError for none.
+
+    Images that the model was trained on are left out, and with them those of the same group: other pictures of a
+    patient whom it knows are not new to it.
+    """
+    rows: dict[int, tuple[float, float, float]] = {}
+    heats: dict[int, npt.NDArray[np.float32]] = {}
     failures: list[str] = []
-    excluded = 0
-    for done, scored in enumerate(_scored(method, source, indices, trained_on, pixels=False), start=1):
+    known: list[int] = []
+    for done, scored in enumerate(
+        _scored(method, source, indices, trained_on, pixels=False, reference=reference), start=1
+    ):
         if scored.excluded:
-            excluded += 1
+            known.append(scored.image.index)
         elif scored.scores is None:
             failures.append(scored.error)
         else:
-            rows.append((scored.scores.score, scored.scores.residual, scored.scores.discrimination))
+            rows[scored.image.index] = scored.scores.score, scored.scores.residual, scored.scores.discrimination
             heat = scored.heat()
-            heats.append(heat.ravel()[:: max(heat.size // HEAT_PIXELS, 1)].copy())
+            heats[scored.image.index] = heat.ravel()[:: max(heat.size // HEAT_PIXELS, 1)].copy()
         progress(done)
+    known_groups = {source.items[index].group for index in known} - {None}
+    known += [index for index in rows if source.items[index].group in known_groups]
+    rows = {index: row for index, row in rows.items() if source.items[index].group not in known_groups}
     if not rows:
         why = f"the first of {len(failures)} failures: {failures[0]}" if failures else "all of them were trained on"
         advice = "give a folder of normal images not used by train"
         raise DataError(f"{source.root}: no image to calibrate on ({why}); {advice}")
-    scores, residuals, discriminations = np.array(rows, np.float64).T
-    scale = float(np.quantile(np.concatenate(heats), HEAT_QUANTILE))
-    return NormalScores(scores, residuals, discriminations, max(scale, 1e-6), excluded, tuple(failures))
+    scores, residuals, discriminations = np.array(list(rows.values()), np.float64).T
+    numbers = _groups(source, rows)
+    units = _units(method, source, {index: row[0] for index, row in rows.items()}, numbers)
+    groups = list(numbers.values())
+    scale = max(_quantile([heats[index] for index in rows], groups), 1e-6)
+    return NormalScores(scores, residuals, discriminations, groups, units, scale, len(known), tuple(failures))
+
+
+def _groups(source: ImageSource, indices: Iterable[int]) -> dict[int, int]:
+    """The group of each image, numbered as they come: names of patients do not get into the model."""
+    numbers: dict[tuple[str, str], int] = {}
+    found = {}
+    for index in indices:
+        item = source.items[index]
+        name = ("image", item.id) if item.group is None else ("group", item.group)
+        found[index] = numbers.setdefault(name, len(numbers))
+    return found
+
+
+def _units(
+    method: Method, source: ImageSource, scores: Mapping[int, float], groups: Mapping[int, int]
+) -> tuple[UnitScores, ...]:
+    """The units of these images; the group of one is that of its first image."""
+    kinds = domain_of_view(method.spec.view).units(source, scores)
+    return tuple(
+        UnitScores(kind, *by_score([unit.score for unit in units], [groups[unit.members[0]] for unit in units]))
+        for kind, units in kinds.items()
+    )
+
+
+def _quantile(heats: Sequence[npt.NDArray[np.float32]], groups: Sequence[int]) -> float:
+    """The heat that few pixels exceed, each group counting the same: a long clip does not set the scale by itself."""
+    sizes = Counter(groups)
+    pixels = np.concatenate(heats)
+    if len(set(sizes.values())) == 1:  # also where each image is its own group
+        return float(np.quantile(pixels, HEAT_QUANTILE))
+    weights = np.repeat([1 / sizes[group] for group in groups], [heat.size for heat in heats])
+    order = np.argsort(pixels, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(pixels[order][np.searchsorted(below, HEAT_QUANTILE * below[-1])])
 
 
 def trace_search(method: Method, source: ImageSource, indices: Sequence[int], trace_at: Sequence[int]) -> Trace | None:
@@ -95,6 +170,16 @@ def trace_search(method: Method, source: ImageSource, indices: Sequence[int], tr
     return trace_batch(method, join_batches(squares), trace_at) if squares else None
 
 
+def reference_of(method: Method, source: ImageSource, indices: Sequence[int]) -> dict[str, Any]:
+    """What the view of a method keeps of some held-out normals to compare with, as JSON; {} where it keeps nothing."""
+    view = domain_of_view(method.spec.view).view()
+    if not isinstance(view, Refers):
+        return {}
+    some = indices[:: -(-len(indices) // REFERENCE_IMAGES) or 1]
+    scored = _scored(method, source, some, pixels=False)
+    return dict(view.refer((each.image, each.heat_of_squares()) for each in scored if each.scores is not None))
+
+
 def _scored(
     method: Method,
     source: ImageSource,
@@ -102,22 +187,31 @@ def _scored(
     trained_on: frozenset[int] = frozenset(),
     *,
     pixels: bool,
+    reference: Mapping[str, Any] | None = None,
 ) -> Iterator[Scored]:
     view = domain_of_view(method.spec.view).view()
+    if reference and isinstance(view, Refers):
+        view = view.against(reference)
     images = view.prepare(source, indices, method.spec, method.settings, pixels)
     fast = method.for_inference() if isinstance(method, Folds) else method
     return scored_images(fast, images, lambda index: source.items[index].id, trained_on)
 
 
-def _finding(scored: Scored, source: ImageSource, calibration: Calibration | None) -> Finding:
+def _finding(scored: Scored, source: ImageSource, decide: Callable[[float, float, float], Decision]) -> Finding:
     image, scores = scored.image, scored.scores
     item = source.items[image.index]
     finding = Finding(
-        item.id, item.label, item.normal, status=scored.status, error=scored.error, evidence=image.evidence
+        item.id,
+        item.label,
+        item.normal,
+        group=item.group,
+        status=scored.status,
+        error=scored.error,
+        evidence=image.evidence,
     )
     if scores is None:
         return finding
-    p_value, anomalous, flagged_by = decide(calibration, scores.score, scores.residual, scores.discrimination)
+    p_value, anomalous, flagged_by = decide(scores.score, scores.residual, scores.discrimination)
     return replace(
         finding,
         **vars(scores),

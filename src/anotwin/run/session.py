@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from anotwin.data.split import split_holdout
-from anotwin.domains.open import notes_of
+from anotwin.data.grouping import NONE
+from anotwin.data.split import split_holdout, split_notes
+from anotwin.domains.open import LINES, notes_of, table_of
 from anotwin.domains.registry import domain_for
 from anotwin.errors import DataError, TrainingDiverged
 from anotwin.methods.protocol import Method, RemembersNormals, freeze
 from anotwin.methods.registry import create
 from anotwin.records import ImageSource
 from anotwin.report.grid import save_grid
-from anotwin.run.device import fabric_for
+from anotwin.run.device import fabric_for, machine_of
+from anotwin.run.duplicates import find_duplicates, regrouped
 from anotwin.run.health import examine_method
+from anotwin.run.leaks import group_marks
 from anotwin.seeding import derive
 from anotwin.settings import Settings
 from anotwin.training.loop import Progress, train
 from anotwin.training.protocol import Rows, TrainingImages, TrainingSet
 from anotwin.training.resume import open_run
 from anotwin.training.run_folder import RunFolder
-from anotwin.updates import Update, Watch, tell
+from anotwin.updates import Passing, Update, Watch, tell
 
 
 @dataclass(eq=False)
@@ -48,12 +51,14 @@ class TrainingSession:
         self, source: ImageSource, folder: Path, method: str, settings: Settings, device: str, watch: Watch
     ) -> None:
         self.source, self.folder, self.settings, self.watch = source, folder, settings, watch
+        tell(watch, table_of(source), most=LINES)
         self.indices = normals_of(source)
         if len(self.indices) < 2:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
         self.view = domain_for(settings.data.view, settings.data.layout, source.layout).view()
         spec, notes = self.view.spec(source, self.indices, settings)
-        self.notes = [*notes_of(source), *notes]
+        self.passing = [note for note in notes_of(source) if isinstance(note, Passing)]
+        self.notes = [*(note for note in notes_of(source) if not isinstance(note, Passing)), *notes]
         self.fabric = fabric_for(device, settings.training.precision)
         self.method = create(method, spec, settings)
 
@@ -71,7 +76,8 @@ class TrainingSession:
 
     def _learn(self, images: TrainingImages, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         method, (training, heldout) = self.method, self._split(images)
-        run = open_run(self.folder, method.name, self._description(images.fingerprints[training]), resume)
+        description = self._description(images.fingerprints[training])
+        run = open_run(self.folder, method.name, description, resume, lambda note: tell(self.watch, [note]))
         training_set, heldout_set = images.subset(training), images.subset(heldout)  # raises before training
         diverged, seconds = self._train(training_set, run)
         steps = run.last_step()
@@ -88,8 +94,9 @@ class TrainingSession:
             {
                 part: torch.from_numpy(images.fingerprints[rows].astype(np.int64))
                 for part, rows in (("train", training), ("holdout", heldout))
-            },
-            {"name": self.source.layout, "normal": self.settings.data.normal},
+            }
+            | group_marks(self.named, images.indices[training], images.fingerprints[training]),
+            self._layout(),
             {
                 "notes": self.notes,
                 "seed": self.settings.training.seed,
@@ -99,6 +106,7 @@ class TrainingSession:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
                 "health": asdict(health),
+                **_reference(images),
             },
             [int(images.indices[row]) for row in heldout],
         )
@@ -108,16 +116,25 @@ class TrainingSession:
         return trained
 
     def _split(self, images: TrainingImages) -> tuple[Rows, Rows]:
-        data, items = self.settings.data, [self.source.items[index] for index in images.indices]
-        training, heldout = split_holdout(
-            items, data.holdout, data.holdout_most, self.settings.training.seed, list(images.fingerprints)
-        )
+        data, seed = self.settings.data, self.settings.training.seed
+        named = [self.source.items[index] for index in images.indices]
+        self.named = self.source  # with the groups that have names
+        found = find_duplicates(images, named, parts=self.method.spec.parts, join=data.group != NONE)
+        self.source = regrouped(self.source, images.indices, found.items)
+        training, heldout = split_holdout(found.items, data.holdout, data.holdout_most, seed, list(images.fingerprints))
+        self.notes += [*split_notes(found.items, training, heldout), *found.notes(training, heldout)]
         counts = f"{len(training)} to train on, {len(heldout)} held out for health and calibration"
-        notes, failed = [f"{len(training) + len(heldout)} normal images: {counts}", *self.notes], images.failures
+        told = [f"{len(training) + len(heldout)} normal images: {counts}", *self.passing]
+        notes, failed = [*told, *self.notes], images.failures
         if failed:
             notes.append(f"{len(failed)} image{'s' if len(failed) > 1 else ''} left out, the first: {failed[0][1]}")
         tell(self.watch, notes)
         return training, heldout
+
+    def _layout(self) -> dict[str, str | None]:
+        data = self.settings.data
+        told = {"name": self.source.layout, "normal": data.normal}
+        return told | {"abnormal": data.abnormal} if data.abnormal else told
 
     def _description(self, fingerprints: Rows) -> dict[str, Any]:
         return {
@@ -125,7 +142,7 @@ class TrainingSession:
             "spec": self.method.spec.stored(),
             "settings": self.settings.model_dump(),
             "images": f"{derive(0, *fingerprints.tolist()):016x}",
-            "torch": torch.__version__,
+            **machine_of(self.fabric, self.settings.training.precision),
         }
 
     def _train(self, images: TrainingSet, run: RunFolder) -> tuple[TrainingDiverged | None, float]:
@@ -144,6 +161,12 @@ class TrainingSession:
             return None, train(trainer, images, settings, run, self.fabric, show=show, save_grid=grid)
         except TrainingDiverged as error:
             return error, 0.0
+
+
+def _reference(images: TrainingImages) -> dict[str, Any]:
+    """What the view keeps of the training images to compare with (`anotwin.domains.protocol.Refers`), if it does."""
+    reference = dict(getattr(images, "reference", {}))
+    return {"reference": reference} if reference else {}
 
 
 def normals_of(source: ImageSource) -> list[int]:

@@ -32,7 +32,11 @@ class Scored:
 
     def heat(self) -> Array:
         """The heat of the model's own pixels, of any shape, in units of pixels in [0, 1]."""
-        return self.image.heat(_joined(found.heatmap for _, found in self._results).numpy())
+        return self.image.heat(self.heat_of_squares())
+
+    def heat_of_squares(self) -> Array:
+        """The heat of each square, (P, S, S), as the method gave it."""
+        return _joined(found.heatmap for _, found in self._results).numpy()
 
     def pictures(self, one: float) -> Pictures:
         """In the pixels of the file; `one` is the heat that counts as 1."""

@@ -7,6 +7,7 @@ them, and a threshold holds for the steps that it was calibrated with.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ Search = Callable[[int], object]  # searches one full batch with that many steps
 
 SHORT, LONG = 2, 6  # steps; their difference leaves out the cost of a batch that does not grow with steps
 REPEATS = 3
+MOST_STEPS = 10**6  # no search needs them, and settings have room for them
 
 
 def steps_within(
@@ -30,8 +32,8 @@ def steps_within(
     >>> steps_within(lambda steps: None, 10, 200.0, lambda: next(now))
     (19, 10.0)
     """
-    if not milliseconds > 0:
-        raise SettingsError(f"--budget-ms {milliseconds:g}: must be above 0, for example 20")
+    if not 0 < milliseconds < math.inf:
+        raise SettingsError(f"--budget-ms {milliseconds:g}: must be above 0 and finite, for example 20")
 
     def seconds(steps: int) -> float:
         began = clock()
@@ -43,7 +45,7 @@ def steps_within(
     short, long = (statistics.median(times) for times in zip(*pairs, strict=True))
     step = max(long - short, 1e-9) / (LONG - SHORT)
     once = max(short - SHORT * step, 0.0)
-    steps = int((milliseconds / 1000 * images - once) / step + 1e-6)
+    steps = int(min((milliseconds / 1000 * images - once) / step + 1e-6, MOST_STEPS))
     if steps < 1:
         least = 1000 * (once + step) / images
         raise SettingsError(f"--budget-ms {milliseconds:g}: one step of the search takes {least:.3g} ms per image here")

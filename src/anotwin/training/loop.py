@@ -7,14 +7,10 @@ one that was not, bit for bit on a CPU (with the same number of threads).
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -25,6 +21,7 @@ from lightning_fabric import Fabric
 from anotwin.errors import SettingsError, TrainingDiverged
 from anotwin.seeding import derive, generator
 from anotwin.settings import TrainingSettings
+from anotwin.stopping import finish_first
 from anotwin.training.protocol import Trainer, TrainingSet
 from anotwin.training.run_folder import RunFolder
 
@@ -55,14 +52,14 @@ def train(
     """Train on `images` until `settings.steps`, from the run's last snapshot if it has one.
 
     Returns the seconds spent in all. Raises TrainingDiverged after restoring the last good snapshot into the networks,
-    and KeyboardInterrupt after finishing the step and writing its snapshot.
+    and KeyboardInterrupt, at Ctrl-C, SIGTERM or SIGHUP, after finishing the step and writing its snapshot.
     """
     trainer.networks.to(fabric.device)
     trainer.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions' fastest
     step = last_log = restore(trainer, run)
     spent = run.forget_after(step)
     began = last_time = time.perf_counter()
-    with interrupt_after_step() as interrupted:
+    with finish_first() as interrupted:
         while step < settings.steps:
             batch = images.batch(batch_numbers(len(images), settings.batch_size, step, settings.seed))
             rng = generator(settings.seed, "step", step)
@@ -88,31 +85,8 @@ def train(
             if snapshot:
                 run.save_snapshot(step, state_of(trainer))
             if interrupted.is_set() and step < settings.steps:
-                raise KeyboardInterrupt(f"training stopped at step {step} of {settings.steps}; continue with --resume")
+                interrupted.stop(f"training stopped at step {step} of {settings.steps}; continue with --resume")
     return spent + time.perf_counter() - began
-
-
-@contextmanager
-def interrupt_after_step() -> Iterator[threading.Event]:
-    """Let Ctrl-C set an event, so that a step is finished; a second Ctrl-C interrupts at once.
-
-    Signals can be handled in the main thread only; elsewhere nothing changes.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        event.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def batch_numbers(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from anotwin.errors import SettingsError
-from anotwin.files import write_json_atomic
 from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
 
@@ -19,10 +19,22 @@ RESUMABLE = {  # settings that a resumed run may change
 }
 
 
-def open_run(model: Path, method: str, description: dict[str, Any], resume: bool) -> RunFolder:
+MACHINE = {  # what the last bits of a training depend on besides images and settings, and how to have it again
+    "torch": "torch",
+    "threads": "threads (OMP_NUM_THREADS)",
+    "device": "the device (--device)",
+    "precision": "the precision (training.precision)",
+    "instructions": "the processor's instructions",
+}
+
+
+def open_run(
+    model: Path, method: str, description: dict[str, Any], resume: bool, say: Callable[[str], object] = lambda _: None
+) -> RunFolder:
     """A new run below `model`, or with `resume` the last one; raises SettingsError if its description differs too much.
 
-    `description` is what run.json holds: method, spec, settings, images (a hash).
+    `description` is what run.json holds: method, spec, settings, images (a hash), and the machine, of which `say` is
+    told in a sentence where it differs.
     """
     if not resume:
         return RunFolder.create(model, method, description)
@@ -47,5 +59,24 @@ def open_run(model: Path, method: str, description: dict[str, Any], resume: bool
     steps, done = description["settings"]["training"]["steps"], run.last_step()
     if steps < done:
         raise SettingsError(f"{run.path}: {done} steps are done already, got training.steps {steps}; ask for more")
-    write_json_atomic(run.path / "run.json", description)
+    _tell(run, before, description, done, say)
+    run.describe(description)
     return run
+
+
+def _tell(
+    run: RunFolder, before: dict[str, Any], now: dict[str, Any], done: int, say: Callable[[str], object]
+) -> None:
+    """What makes this training another one than it would have been without the stop."""
+    changed = [
+        f"{name} was {before[key]} and is {now[key]}"
+        for key, name in MACHINE.items()
+        if key in before and key in now and before[key] != now[key]
+    ]
+    if changed:
+        say(f"{run.path}: {', '.join(changed)}: its weights will not be to the last bit those of an unstopped training")
+    found, whole = run.snapshots(), run.snapshot_path(done)
+    damaged = [path.name for path in (found[found.index(whole) + 1 :] if whole in found else found)]
+    if damaged:
+        begin = f"from step {done}" if done else "from the beginning: no other snapshot is whole"
+        say(f"{run.path}: {', '.join(damaged)} cannot be read or was altered; training goes on {begin}")

@@ -1,19 +1,25 @@
 """A numbered folder for each training run: settings, statistics, sample grids, snapshots.
 
     MODEL/runs/00000-anogan/
-      run.json          method, spec, settings, which images (hash), versions
+      run.json          method, spec, settings, which images (hash), versions, threads; with its SHA-256
       stats.jsonl       one line every few steps: step, seconds, images_per_second, losses
       samples-001000.png
-      snapshot-001000.pt   networks and optimisers; the last two are kept
+      snapshot-001000.pt   networks and optimisers, behind their SHA-256; the last two are kept
 
-A kill at any moment leaves the last complete state. Snapshots are read with `weights_only=True`: no code.
+A kill at any moment leaves the last complete state. Nothing is resumed from that is not to the last bit what was
+written: a snapshot whose hash differs gives way to the one before. They are read with `weights_only=True`: no code.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import math
 import pickle
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +27,16 @@ from typing import Any
 import torch
 
 from anotwin.errors import DataError, SettingsError
-from anotwin.files import atomic_path, write_json_atomic, write_text_atomic
+from anotwin.files import atomic_path, parse_json, write_json_atomic, write_text_atomic
 
 KEPT_SNAPSHOTS = 2
+_HEAD = b"anotwin snapshot 1 sha256 %s\n"  # before what torch.save wrote
+_HEAD_BYTES = len(_HEAD % bytes(64))
+_DAMAGED = (
+    *(OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
+_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,9 @@ class RunFolder:
             folder.mkdir(parents=True)
         except OSError as error:
             raise DataError(f"cannot create {folder}: {error.strerror}; choose another --out") from None
-        write_json_atomic(folder / "run.json", description)
-        return cls(folder)
+        run = cls(folder)
+        run.describe(description)
+        return run
 
     @classmethod
     def latest(cls, model: Path) -> RunFolder:
@@ -53,15 +67,22 @@ class RunFolder:
                 return run
         raise SettingsError(f"{model}: no training run to resume; start one without --resume")
 
+    def describe(self, description: dict[str, Any]) -> None:
+        """Write `description` and its SHA-256; raises DataError."""
+        write_json_atomic(self.path / "run.json", description | {"sha256": _digest_of(description)})
+
     def description(self) -> dict[str, Any]:
-        """What `create` was given."""
+        """What `describe` was given; raises SettingsError where the file is not what was written."""
         path = self.path / "run.json"
         try:
-            loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            loaded = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise SettingsError(f"{path}: cannot read it ({error}); start a new run without --resume") from None
         if not isinstance(loaded, dict):
             raise SettingsError(f"{path}: not a description of a run; start a new run without --resume")
+        if "sha256" in loaded and loaded.pop("sha256") != _digest_of(loaded):  # earlier versions wrote none
+            why = "altered or damaged after it was written (SHA-256 differs)"
+            raise SettingsError(f"{path}: {why}; start a new run without --resume")
         return loaded
 
     def log(self, row: dict[str, Any]) -> None:
@@ -80,9 +101,9 @@ class RunFolder:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # the line that a kill cut short
-            if isinstance(row, dict) and "step" in row:
+            if isinstance(row, dict) and type(row.get("step")) is int:
                 rows.append(row)
         return rows
 
@@ -90,26 +111,29 @@ class RunFolder:
         """Drop statistics of later steps (a resumed run writes them again); the seconds spent until `step`."""
         rows = [row for row in self.stats() if row["step"] <= step]
         write_text_atomic(self.path / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        return float(rows[-1].get("seconds", 0)) if rows else 0.0
+        seconds = rows[-1].get("seconds", 0) if rows else 0
+        known = type(seconds) in (int, float) and 0 <= seconds < math.inf
+        return float(seconds) if known else 0.0
 
     def save_snapshot(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps, then delete all but the last two snapshots."""
-        try:
-            with atomic_path(self.snapshot_path(step)) as temporary:
-                torch.save({"step": step, "state": state}, temporary)
-        except RuntimeError:  # torch's zip writer, of a full disk
-            why = "the disk took only a part of it; free space, then --resume"
-            raise DataError(f"cannot write {self.snapshot_path(step)}: {why}") from None
-        for old in self.snapshots()[:-KEPT_SNAPSHOTS]:
+        content = io.BytesIO()
+        torch.save({"step": step, "state": state}, content)
+        data = content.getbuffer()
+        with atomic_path(self.snapshot_path(step)) as temporary, temporary.open("wb") as file:
+            file.write(_HEAD % hashlib.sha256(data).hexdigest().encode())
+            file.write(data)
+        until = self.snapshots()
+        for old in until[: until.index(self.snapshot_path(step)) + 1][:-KEPT_SNAPSHOTS]:  # later ones are damaged
             old.unlink(missing_ok=True)
 
     def load_snapshot(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest snapshot that can be read, (step, state), or None."""
+        """The newest snapshot that is to the last bit what was written, (step, state), or None."""
         for path in reversed(self.snapshots()):
             try:
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                loaded = torch.load(_checked(path), map_location="cpu", weights_only=True)
                 return int(loaded["step"]), loaded["state"]
-            except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+            except _DAMAGED:
                 continue
         return None
 
@@ -125,6 +149,24 @@ class RunFolder:
         """Oldest first."""
         found = [(re.fullmatch(r"snapshot-(\d+)\.pt", path.name), path) for path in self.path.iterdir()]
         return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """What torch.save wrote; raises ValueError where it is damaged."""
+    data = path.read_bytes()
+    if data.startswith(_ZIP):  # of an earlier version: the archive has check sums, which torch.load does not look at
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.testzip() is None:
+                return io.BytesIO(data)
+    head, content = data[:_HEAD_BYTES], memoryview(data)[_HEAD_BYTES:]
+    if head != _HEAD % hashlib.sha256(content).hexdigest().encode():
+        raise ValueError("its SHA-256 differs")
+    return io.BytesIO(content)
+
+
+def _digest_of(description: dict[str, Any]) -> str:
+    """Of values, whatever the order of keys, the white space and the spelling of characters in the file."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
 
 def list_runs(model: Path) -> list[RunFolder]:

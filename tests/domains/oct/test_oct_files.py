@@ -7,9 +7,8 @@ import pytest
 import tifffile
 from oct_writers import VOL_OUTSIDE, cirrus_name, write_dicom, write_e2e, write_img, write_topcon, write_vol
 
-from anotwin.domains.oct.formats.dicom import NotOCTError
 from anotwin.domains.oct.formats.files import file_volumes, is_oct_only, read_slice
-from anotwin.domains.oct.formats.volume import eye_name, patient_name, spacing_of
+from anotwin.domains.oct.formats.volume import OtherPictureError, eye_name, patient_name, spacing_of
 from anotwin.domains.oct.records import Spacing
 from anotwin.errors import DataError, MissingExtra
 
@@ -52,18 +51,27 @@ def test_vol_pixels_are_the_logarithm_that_the_viewer_shows(tmp_path):
     shown = read_slice(write_vol(tmp_path / "a.vol", values), 0, 0)
     expected = [[255 * (np.log(v + 2.44e-4) + 8.3) / 8.285 for v in (1e-3, 0.1)]]
     assert shown.dtype == np.uint8
-    np.testing.assert_array_equal(shown, [[0, *np.rint(expected[0]), 255], [255, 0, 0, 0]])
+    np.testing.assert_array_equal(shown, [[0, *np.rint(expected[0]), 255], [255, 255, 255, 0]])  # white: not known
 
 
 def test_vol_pixels_are_those_of_eyepy(tmp_path, rng):
     eyepy = pytest.importorskip("eyepy")
-    path = write_vol(tmp_path / "a.vol", reflectance(rng, 4, 40, 30))
-    np.testing.assert_array_equal(all_slices(path), eyepy.import_heyex_vol(path).data)
+    values = reflectance(rng, 4, 40, 30)
+    path = write_vol(tmp_path / "a.vol", values)
+    theirs = np.where(values == VOL_OUTSIDE, 255, eyepy.import_heyex_vol(path).data)  # eyepy: 0, as the vitreous
+    np.testing.assert_array_equal(all_slices(path), theirs)
 
 
-@pytest.mark.parametrize("pattern", [1, 2, 5])  # line, circle, star
+@pytest.mark.parametrize("pattern", [1, 5])  # line, star
 def test_vol_slices_that_are_not_parallel_have_no_distance(tmp_path, rng, pattern):
-    assert one(write_vol(tmp_path / "a.vol", reflectance(rng, 2, 4, 4), pattern=pattern)).spacing == Spacing(3.9, 11.4)
+    volume = one(write_vol(tmp_path / "a.vol", reflectance(rng, 2, 4, 4), pattern=pattern))
+    assert volume.spacing == Spacing(3.9, 11.4)
+    assert not volume.parallel
+
+
+def test_vol_circle_around_the_optic_disc_is_no_scan_of_the_macula(tmp_path, rng):
+    path = write_vol(tmp_path / "a.vol", reflectance(rng, 2, 4, 4), pattern=2)
+    fails(path, "a circle scan around the optic disc", error=OtherPictureError)
 
 
 def test_vol_truncated_gives_the_whole_slices(tmp_path, rng):
@@ -207,9 +215,9 @@ def test_dicom_of_something_else_and_damaged(tmp_path, rng):
     from pydicom.data import get_testdata_file
 
     path = write_dicom(tmp_path / "fundus.dcm", rng.integers(0, 256, (4, 4), np.uint8), Modality="OP")
-    fails(path, "modality OP, expected OPT", error=NotOCTError)
+    fails(path, "modality OP, expected OPT", error=OtherPictureError)
     ct = get_testdata_file("CT_small.dcm", download=False)
-    with pytest.raises(NotOCTError, match="modality CT"):
+    with pytest.raises(OtherPictureError, match="modality CT"):
         file_volumes(type(path)(ct))
     whole = write_dicom(tmp_path / "a.dcm", rng.integers(0, 256, (3, 40, 40), np.uint8)).read_bytes()
     (tmp_path / "b.dcm").write_bytes(whole[:-2000])
@@ -224,16 +232,25 @@ def test_dicom_of_something_else_and_damaged(tmp_path, rng):
 
 def test_e2e(tmp_path, rng):
     pytest.importorskip("eyepy")
-    exponents = rng.integers(50, 65, (4, 6, 8))
-    path = write_e2e(tmp_path / "a.e2e", (exponents << 10).astype(np.uint16), skip=(2,))
+    exponents = rng.integers(50, 64, (4, 6, 8))
+    codes = (exponents << 10).astype(np.uint16)
+    codes[:, :2, :3] = 0xFFFF  # outside of the scan
+    path = write_e2e(tmp_path / "a.e2e", codes, skip=(2,))
     volume = one(path)
     assert (volume.numbers, volume.slices, volume.shape) == ((0, 1, 3), 4, (6, 8))
     assert (volume.patient, volume.eye) == ("P-17", "OD")
     degree = 289.6  # micrometres in an eye of medium length; 6 degrees on 8 columns, slices half a degree apart
     assert volume.spacing == Spacing(3.9, pytest.approx(6 / 8 * degree), pytest.approx(0.5 * degree))
-    value = 2.0 ** (exponents - 63)
-    shown = np.where(value <= 1, (np.log(value + 2.44e-4) + 8.3) / 8.285, 0)  # from 2 on: outside of the scan
-    np.testing.assert_array_equal(all_slices(path), np.rint(255 * np.clip(shown, 0, 1))[[0, 1, 3]])
+    shown = np.clip((np.log(2.0 ** (exponents - 63) + 2.44e-4) + 8.3) / 8.285, 0, 1)
+    shown[:, :2, :3] = 1  # white: not known
+    np.testing.assert_array_equal(all_slices(path), np.rint(255 * shown)[[0, 1, 3]])
+
+
+def test_e2e_of_a_circle_and_of_a_star(tmp_path):
+    codes = np.zeros((2, 4, 6), np.uint16)
+    fails(write_e2e(tmp_path / "a.e2e", codes, pattern=2), "a circle scan", error=OtherPictureError)
+    assert not one(write_e2e(tmp_path / "b.e2e", codes, pattern=5)).parallel
+    assert one(write_e2e(tmp_path / "c.e2e", codes, pattern=3)).parallel
 
 
 def test_e2e_of_one_line_and_damaged(tmp_path):

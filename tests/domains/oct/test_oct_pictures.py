@@ -158,10 +158,9 @@ def test_the_map_is_the_mean_of_the_rows_with_the_most_heat(heats, depth):
 
 def test_slices_of_another_width_or_height():
     one = np.ones((50, 4))
-    got = en_face([one, np.ones((50, 3)), np.ones((7, 4)), np.full((50, 4), np.nan)])
-    assert np.isnan(got).all(axis=1).tolist() == [False, True, False, False]
+    got = en_face([one, np.ones((50, 3)), np.ones((7, 4)), np.full((50, 4), np.nan)])  # the last: not looked at
+    assert np.isnan(got).all(axis=1).tolist() == [False, True, False, True]
     assert (got[[0, 2]] == 1).all()
-    assert (got[3] == 0).all()
 
 
 def map_place(picture):
@@ -176,7 +175,7 @@ def test_the_map_has_the_proportions_of_the_eye(tmp_path, between, aspect):
     volume_figure(heats, tmp_path / "v.svg", spacing=Spacing(4.0, 12.0, between))
     text = words(tmp_path / "v.svg")
     assert ("not to scale" in text) == (between is None)
-    assert "mean of the loudest 40 µm" in text
+    assert "mean of the highest-heat 40 µm" in text
     volume_figure(heats, tmp_path / "v.png", spacing=Spacing(4.0, 12.0, between))
     picture = drawn(tmp_path / "v.png")
     top, bottom, left, right = map_place(picture[:, : int(picture.shape[1] * 0.845)])  # without the bar of heat

@@ -57,7 +57,7 @@ def test_a_scan_alone_is_the_scan_of_the_whole_run(source):
 
 
 def test_the_spacing_of_the_source_counts():
-    wide = Spacing(2.5, 23.0)
+    wide = Spacing(3.2, 23.0)
     (found,) = flat_scans(Scans(((scan(0),),), spacing=wide), [0])
     assert found.spacing == wide
     np.testing.assert_array_equal(found.retina.ilm, retina_of(scan(0), wide).ilm)

@@ -14,16 +14,16 @@ from anotwin.domains.oct.report.tables import (
     ScanRow,
     SliceRow,
     VolumeRow,
-    columns,
     count_reasons,
     patient_listing,
     reason_listing,
     volume_listing,
-    write_rows,
     write_scans,
 )
 from anotwin.errors import DataError
 from anotwin.report.listing import print_listing
+from anotwin.report.rows import columns, write_rows
+from anotwin.report.text import read_cell
 
 NAN = float("nan")
 FLOATS = st.floats(allow_nan=False)
@@ -63,7 +63,7 @@ def test_csv_reads_back(tmp_path_factory, rows):
         names, *lines = csv.reader(file, strict=True)
     assert tuple(names) == columns(SliceRow)
     for row, (place, image, score, p_value, anomalous, quality, error) in zip(rows, lines, strict=True):
-        assert (int(place), image, error) == (row.slice, row.image, row.error)
+        assert (int(place), read_cell(image), read_cell(error)) == (row.slice, row.image, row.error)
         assert float(score) == row.score or (math.isnan(float(score)) and math.isnan(row.score))
         assert (float(p_value) if p_value else None) == row.p_value
         assert (float(quality) if quality else None) == row.quality
@@ -89,22 +89,24 @@ def test_a_disk_that_refuses_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_the_most_anomalous_are_listed_first():
-    rows = [VolumeRow(f"v{k}", None, None, 5, 4, 1, k, float(k), f"v{k}#1\x1b[2J") for k in range(9)]
-    gone = VolumeRow("gone", None, None, 1, 0, 1, None, NAN, None)
+    rows = [VolumeRow(f"v{k}", None, None, 5, 4, 1, k, float(k), None, None, f"v{k}#1\x1b[2J") for k in range(9)]
+    gone = VolumeRow("gone", None, None, 1, 0, 1, None, NAN, None, None, None)
     head, first, *_, last, more = listed(volume_listing([gone, *rows])).splitlines()
-    assert head.split() == ["volume", "score", "slices", "anomalous", "failed", "worst", "slice"]
+    assert head.split() == ["volume", "score", "slices", "anomalous", "slices", "failed", "worst", "slice"]
     assert first.split() == ["v8", "8", "4/5", "8", "1", "v8#1\\x1b[2J"]
     assert last.split()[0] == "v3"
     assert more == "... and 4 more"
     head, first, second = listed(
-        patient_listing([PatientRow("Anna", 2, 42, 3.0), PatientRow("Bert", 1, 1, 7.0)])
+        patient_listing([PatientRow("Anna", 2, 42, 3.0, None, None), PatientRow("Bert", 1, 1, 7.0, None, None)])
     ).splitlines()
     assert head.split() == ["patient", "score", "volumes", "scans"]
     assert (first.split()[0], second.split()) == ("Bert", ["Anna", "3", "2", "42"])
 
 
 def test_volumes_of_a_model_without_calibration_have_no_column_of_anomalous_slices():
-    assert "anomalous" not in listed(volume_listing([VolumeRow("v", None, None, 2, 2, 0, None, 1.0, "v#0")]))
+    assert "anomalous" not in listed(
+        volume_listing([VolumeRow("v", None, None, 2, 2, 0, None, 1.0, None, None, "v#0")])
+    )
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one():

@@ -10,11 +10,13 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from anotwin.domains.oct.evidence import evidence_of
 from anotwin.domains.oct.layers.find import default_spacing
 from anotwin.domains.oct.records import ScanInfo, ScanSource
 from anotwin.domains.oct.report.bscan import scan_figure
 from anotwin.domains.oct.report.sheets import Sheets
 from anotwin.domains.oct.report.tables import Outcome, ScanRow, count_reasons, reason_listing, write_scans
+from anotwin.domains.oct.scale import doubts, thickness
 from anotwin.domains.oct.scans import FlatScan, flat_scans
 from anotwin.domains.oct.view import PATCH
 from anotwin.domains.protocol import Checked, Written
@@ -23,7 +25,7 @@ from anotwin.prepare.patch_index import PatchIndex
 from anotwin.records import ImageSource
 from anotwin.report.files import disk_errors, picture_names
 from anotwin.seeding import derive
-from anotwin.updates import Update, Watch, silent
+from anotwin.updates import Update, Watch, silent, tell
 
 PATCHES = 8  # shown of each scan
 _GAP = 4  # pixels between them
@@ -48,6 +50,8 @@ def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: boo
     if not quality:
         first = next(f"{row.image}: {row.reason}" for row in rows if row.reason)
         raise DataError(f"{table}: none of {len(rows)} scans could be segmented; the first: {first}")
+    notes = doubts([row.thickness_um for row in rows if row.thickness_um is not None])
+    tell(watch, notes)
     counts = Counter(row.status for row in rows)
     reasons = count_reasons(rows)
     parts = [
@@ -63,7 +67,8 @@ def check_scans(source: ImageSource, out: Path, limit: int | None, pictures: boo
         **{status: counts[status] for status in ("segmented", "refused", "unreadable")},
         "quality": median(quality),
         "reasons": [asdict(reason) for reason in reasons],
-        "notes": list(getattr(source, "notes", ())),  # what is missing or odd about the data
+        # what is missing or odd about the data
+        "notes": [*getattr(source, "notes", ()), *notes],
     }
     written = [Written(table, "every scan, and why it was refused", reason_listing(reasons) if reasons else None)]
     written += [Written(path, "contact sheet") for path in sheets]
@@ -122,7 +127,8 @@ def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
         return row
     height, width = scan.pixels.shape[:2]
     spacing, retina = scan.spacing or default_spacing(height, width), scan.retina
-    thickness = (retina.baseline - retina.ilm)[retina.valid] * spacing.axial
+    thick = thickness(retina, spacing.axial) if not retina.reason and retina.valid.any() else None
+    found = evidence_of(retina, scan.flat, scan.flat.deciding, ()) if scan.flat is not None else None
     return replace(
         row,
         width=width,
@@ -131,8 +137,9 @@ def _row(scan: FlatScan, name: str, info: ScanInfo) -> ScanRow:
         lateral_um=spacing.lateral,
         spacing="assumed" if scan.spacing is None else "file",
         quality=retina.quality,
-        thickness_um=float(np.median(thickness)) if status == "segmented" and thickness.size else None,
+        thickness_um=thick,
         valid=float(np.mean(retina.valid)),
+        left_out=found.words() if found else "",
         reason=retina.reason or row.reason,
     )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anotwin.domains.protocol import Checked, Domain, Job, Layout, Outputs, ScoreOutputs, View
+from anotwin.domains.protocol import Checked, Domain, Job, Layout, Outputs, ScoreOutputs, Unit, View
 
 if TYPE_CHECKING:
     from anotwin.data.folder import Part
     from anotwin.records import ImageSource
     from anotwin.updates import Watch
+
+# of manifest.csv, see `anotwin.data.columns`
+COLUMNS = ("patient", "eye", "volume", "slice", "mask", "axial_um", "lateral_um", "between_um")
 
 
 def _recognises(root: Path) -> bool:
@@ -19,10 +23,10 @@ def _recognises(root: Path) -> bool:
     return is_oct(root)
 
 
-def _open(root: Path, part: Part, normal: str | None) -> ImageSource:
+def _open(root: Path, part: Part, normal: str | None, abnormal: str | None = None) -> ImageSource:
     from anotwin.domains.oct.source import open_oct
 
-    return open_oct(root, part, normal)
+    return open_oct(root, part, normal, abnormal)
 
 
 def _view() -> View:
@@ -49,9 +53,15 @@ def _check(source: ImageSource, out: Path, limit: int | None, pictures: bool, wa
     return check_scans(source, out, limit, pictures, watch)
 
 
+def _units(source: ImageSource, scores: Mapping[int, float]) -> Mapping[str, Sequence[Unit]]:
+    from anotwin.domains.oct.units import scan_units
+
+    return scan_units(source, scores)
+
+
 OCT = Domain(
     name="oct",
-    layouts=(Layout("oct", _recognises, _open),),
+    layouts=(Layout("oct", _recognises, _open, _open, columns=COLUMNS),),
     view_name="retina",
     parts=True,
     view=_view,
@@ -60,4 +70,6 @@ OCT = Domain(
     check=_check,
     own_layout="oct",
     options={"lines": "draw the layer lines into bscans/"},
+    units=_units,
+    files=("groups.csv", "patches.png", "volumes.csv", "patients.csv"),
 )

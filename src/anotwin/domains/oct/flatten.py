@@ -6,7 +6,8 @@ pixels along their own column: `to_flat` and `to_scan` are exact inverses.
 Values are set by the scan's own vitreous (-0.8) and by its own bright layers (0.6, the median over the columns of each
 column's 95th percentile between the lines): brightness, contrast and noise floor of a device cancel, and a lesion,
 which is not in half of the columns, does not move the scale. Both are taken from the band's own pixels, hence after
-its averaging. White corners are filled with what lies next to them and marked in `valid`.
+its averaging. What the scan does not show is filled with what lies next to it and is not `valid`; `decides` are the
+columns that a score may be taken from.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ class Flat:
     rows: float  # of the scan in a band row
     columns: float  # of the scan in a band column
     grey: float = 1.0  # grey levels of the scan in a unit of the band's values
+    decides: Bools | None = None  # (w,) columns that may decide: no disc, no outer ones; None: all
+
+    @property
+    def deciding(self) -> Bools:
+        """(w,) columns that show something and may decide."""
+        shown = np.asarray(self.valid.any(axis=0))
+        return shown if self.decides is None else shown & self.decides
 
 
 def flatten(scan: npt.NDArray[Any], retina: Retina, spec: FlatSpec = BAND, spacing: Spacing | None = None) -> Flat:
@@ -91,7 +99,10 @@ def flatten(scan: npt.NDArray[Any], retina: Retina, spec: FlatSpec = BAND, spaci
     floor, top = _anchors(pixels, valid, retina, flat)
     grey = max(top - floor, 1e-6) / (BRIGHT - VITREOUS)
     scaled = _fill(np.clip(VITREOUS + (pixels - floor) / grey, -1, 1), valid)
-    return replace(flat, pixels=scaled.astype(np.float32), valid=valid, grey=grey)
+    deciding = retina.valid if retina.decides is None else retina.valid & retina.decides
+    cuts = np.linspace(0, width, across + 1)[:, None]
+    decides = _integral(deciding[:, None].astype(np.float64), cuts)[:, 0] >= SHOWN * flat.columns
+    return replace(flat, pixels=scaled.astype(np.float32), valid=valid, grey=grey, decides=decides)
 
 
 def to_flat(rows: npt.ArrayLike, columns: npt.ArrayLike, flat: Flat) -> tuple[Floats, Floats]:

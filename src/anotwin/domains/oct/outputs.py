@@ -11,18 +11,22 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from anotwin.domains.groups import write_groups
+from anotwin.domains.oct.evidence import Remarks, unseen_of
 from anotwin.domains.oct.records import ScanSource, Spacing
 from anotwin.domains.oct.report.bscan import scan_figure
 from anotwin.domains.oct.report.highest_heat import highest_heat_patch
+from anotwin.domains.oct.units import other_groups
 from anotwin.domains.oct.volumes import VolumeFiles, write_pooled
 from anotwin.domains.protocol import Job, Written
 from anotwin.records import Finding
 from anotwin.report.choose import Extremes
 from anotwin.report.figure import counterpart_figure
-from anotwin.report.files import disk_errors, picture_names
+from anotwin.report.files import picture_names
+from anotwin.report.stale import remove
 from anotwin.report.table import badness, scan_scores
 from anotwin.report.text import short
-from anotwin.updates import Update
+from anotwin.updates import Update, tell
 
 SHOWN = 8  # scans in bscans/ at least: as many as figure.png shows
 MOST_SCANS = 50  # at most: all that are anomalous; each takes half a second to draw
@@ -36,6 +40,7 @@ class ScanOutputs:
         self.scans = job.source if isinstance(job.source, ScanSource) else None
         self._volumes = VolumeFiles(self.scans, job) if self.scans else None
         self._worst = Extremes(MOST_SCANS)
+        self._remarks = Remarks()
 
     def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
         """Those without a row, and all slices of a volume where one has none: its map needs the heat of all slices."""
@@ -52,18 +57,23 @@ class ScanOutputs:
     def take(self, index: int, finding: Finding) -> None:
         """Keep the most anomalous scans, and what a volume's files need of its slices."""
         self._worst.add(replace(finding, counterpart=None, difference=None))
+        self._remarks.add(finding)
         if self._volumes:
             self._volumes.take(index, finding)
 
     def finish(self, shown: Sequence[Finding], table: Path | None) -> list[Written]:
         """The patches of `shown`, the most anomalous scans, and the tables of volumes and patients."""
         assert table is not None
+        tell(self.job.watch, self._remarks.notes())
         written = [*self._draw_patches(shown), *self._draw_worst(table, shown)]
         if self.scans and self._volumes:
             several = bool(self._volumes.slices)
+            self._volumes.remove_others()
             if several:
                 written.append(Written(self._volumes.folder, "volumes from above, and a table of the slices of each"))
-            written += write_pooled(table, self.scans, self.job.out, listed=several)
+            written += write_pooled(table, self.scans, self.job.out, self.job.model.calibration, listed=several)
+        if other_groups(self.job.source):
+            written += write_groups(table, self.job.source, self.job.out, self.job.model.calibration)
         return written
 
     def _draw_patches(self, shown: Sequence[Finding]) -> list[Written]:
@@ -88,11 +98,7 @@ class ScanOutputs:
         known = {finding.id: finding for finding in shown} | self._worst.kept
         kept = [finding for name, finding in known.items() if name in wanted]
         folder = _draw_scans(self.job, kept, self.job.again(wanted - known.keys()), total=len(wanted))
-        names = picture_names([item.id for item in self.job.source.items])
-        others = {folder / name for id_, name in names.items() if id_ not in wanted}
-        for path in [path for path in folder.rglob("*.png") if path in others]:
-            with disk_errors(path):
-                path.unlink(missing_ok=True)
+        _remove_others(self.job, folder, wanted)
         return [Written(folder, "the most anomalous scans, with heat and contours")] if wanted else []
 
 
@@ -101,15 +107,28 @@ class EvaluatedScans:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self._remarks = Remarks()
 
     def take(self, index: int, finding: Finding) -> None:
-        """Nothing is kept."""
-        del index, finding
+        """Nothing is kept but what is to be said of all scans."""
+        del index
+        self._remarks.add(finding)
 
     def finish(self, shown: Sequence[Finding], table: Path | None) -> list[Written]:
         """Draw them."""
         del table
-        return [Written(_draw_scans(self.job, shown, total=len(shown)), "the scans of figure.png, with heat")]
+        tell(self.job.watch, self._remarks.notes())
+        folder = _draw_scans(self.job, shown, total=len(shown))
+        _remove_others(self.job, folder, {finding.id for finding in shown if finding.query is not None})
+        return [Written(folder, "the scans of figure.png, with heat")]
+
+
+def _remove_others(job: Job, folder: Path, drawn: AbstractSet[str]) -> None:
+    """Remove the pictures that earlier runs drew of other scans, of this source or of the one before."""
+    names = picture_names([item.id for item in job.source.items])
+    kept = {names[id_] for id_ in drawn}
+    others = {*names.values(), *picture_names(sorted(job.earlier)).values()} - kept
+    remove([folder / name for name in others], job.out)
 
 
 def _spacings(job: Job) -> dict[str, Spacing | None]:
@@ -134,6 +153,7 @@ def _draw_scans(job: Job, *groups: Iterable[Finding], total: int) -> Path:
                 folder / names[finding.id],
                 title="   ".join(filter(None, words)),
                 retina=finding.evidence if "lines" in job.options else None,
+                unseen=unseen_of(finding),
                 spacing=spacings[finding.id],
             )
         job.watch(Update("drawing", done, total))

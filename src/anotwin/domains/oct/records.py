@@ -27,6 +27,7 @@ class ScanInfo:
     slice: int  # 0 .. slices - 1, its place in the volume: a gap where slices are missing
     slices: int  # of the whole volume, also those that are missing
     spacing: Spacing | None  # None where no file says it
+    alone: bool = False  # the next slices of its volume lie elsewhere: a star, or lines at any place
 
 
 @runtime_checkable

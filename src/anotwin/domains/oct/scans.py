@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anotwin.data.pixels import one_line
 from anotwin.domains.oct.flatten import Flat, flatten
 from anotwin.domains.oct.layers.find import Retina, find_retinas
 from anotwin.domains.oct.records import ScanSource, Spacing
-from anotwin.errors import DataError
-from anotwin.prepare.stream import UNUSABLE, Parts, in_processes
+from anotwin.domains.oct.scale import implausible
+from anotwin.prepare.stream import UNUSABLE, Parts, in_processes, named
 from anotwin.records import Array, ImageSource
 from anotwin.seeding import fingerprint
 
@@ -64,7 +63,10 @@ class _Volumes(Parts[list[FlatScan]]):
         scans = [self._read(index) for index in slices]
         there = [scan for scan in scans if scan.pixels is not None]
         spacing = there[0].spacing if there else None
-        retinas = find_retinas([scan.pixels for scan in there if scan.pixels is not None], spacing)
+        try:
+            retinas = find_retinas([scan.pixels for scan in there if scan.pixels is not None], spacing)
+        except UNUSABLE as error:  # no memory: the rest of the run goes on
+            return [FlatScan(index, error=named(self.source.items[index].id, error)) for index in wanted]
         found = {scan.index: scan for scan in scans}
         for scan, retina in zip(there, retinas, strict=True):
             if scan.index in wanted:
@@ -75,7 +77,7 @@ class _Volumes(Parts[list[FlatScan]]):
         try:
             pixels = self.source.read(index)
         except UNUSABLE as error:
-            return FlatScan(index, error=self._said(index, one_line(error)))
+            return FlatScan(index, error=named(self.source.items[index].id, error))
         spacing = self.source.info(index).spacing if isinstance(self.source, ScanSource) else None
         return FlatScan(index, pixels, fingerprint(pixels), spacing)
 
@@ -84,10 +86,12 @@ class _Volumes(Parts[list[FlatScan]]):
         assert scan.retina is not None
         if scan.retina.reason:
             return replace(scan, error=self._said(scan.index, scan.retina.reason))
+        if why := implausible(scan.retina, scan.pixels.shape, scan.spacing):
+            return replace(scan, error=self._said(scan.index, why))
         try:
             return replace(scan, flat=flatten(scan.pixels, scan.retina, spacing=scan.spacing))
-        except DataError as error:
-            return replace(scan, error=self._said(scan.index, one_line(error)))
+        except UNUSABLE as error:
+            return replace(scan, error=named(self.source.items[scan.index].id, error))
 
     def _said(self, index: int, message: str) -> str:
         name = self.source.items[index].id
@@ -99,6 +103,7 @@ def _runs(source: ImageSource, indices: list[int]) -> list[tuple[tuple[int, ...]
     if not isinstance(source, ScanSource):
         return [((index,), (index,)) for index in indices]
     volume_of: dict[int, tuple[int, ...]] = {index: volume for volume in source.volumes() for index in volume}
+    volume_of |= {index: (index,) for index in indices if source.info(index).alone}
     return [(volume, tuple(wanted)) for volume, wanted in groupby(indices, lambda index: volume_of[index])]
 
 

@@ -1,8 +1,9 @@
 """The oct layout: B-scans and volumes with patient, eye, place in the volume and spacing.
 
 Labels, ``train/`` and ``test/`` are found as in the folder layout. A volume is a file with several slices, the files
-of one DICOM series, what manifest.csv calls one, or a folder of images whose names differ in one number alone (not the
-folder of a label: the images there are single B-scans).
+of one series of DICOM or of Heidelberg's XML export, what manifest.csv calls one, or a folder of images whose names
+differ in one number alone and that resemble their neighbours (not the folder of a label: the images there are single
+B-scans).
 """
 
 from __future__ import annotations
@@ -10,25 +11,31 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
-from anotwin.data.folder import Part, find_items, walk
+from anotwin.data.collect import Found
+from anotwin.data.columns import WITHIN_PATIENT
+from anotwin.data.folder import Part, check_masks, find_items, read_masks, walk
 from anotwin.data.manifest import Row, read_manifest
-from anotwin.data.pixels import IMAGE_SUFFIXES, image_shape, read_mask
-from anotwin.domains.oct.formats.dicom import NotOCTError
+from anotwin.data.pixels import IMAGE_SUFFIXES, image_shape
+from anotwin.data.taken import Taken
 from anotwin.domains.oct.formats.files import OCT_ONLY, OCT_SUFFIXES, file_volumes, is_oct_only, read_slice
-from anotwin.domains.oct.formats.volume import FileVolume, eye_name, spacing_of
+from anotwin.domains.oct.formats.volume import FileVolume, OtherPictureError, eye_name, spacing_of
+from anotwin.domains.oct.formats.xml_export import Described, described
+from anotwin.domains.oct.neighbours import volume_runs
 from anotwin.domains.oct.records import ScanInfo
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem
+from anotwin.seeding import derive
 
 _NUMBER = re.compile(r"(.*?)(\d+)(\D*)", re.S)  # the last number of a stem: the slice
 _EYE = re.compile(r"(?<![A-Za-z])(OD|OS)(?![A-Za-z])")
+_RAW = re.compile(r"cube_raw\.img$", re.I)
 _DICOM = (".dcm", ".dicom")
 
 
@@ -46,24 +53,44 @@ class OctSource:
     places: tuple[tuple[str, int, int], ...]  # (N,) file below root, which volume of the file, which slice
     broken: Mapping[int, str]  # why an item cannot be read
     notes: tuple[str, ...] = ()
+    taken: tuple[Taken, ...] = ()  # the folders, and what their images count as
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of scans with several: all; they are joined
+    unused_masks: tuple[str, ...] = ()
+    positional: frozenset[str] = frozenset()  # groups that follow from where files lie: they say nothing of a patient
     layout: str = "oct"
 
     def read(self, index: int) -> Array:
         """Native pixels of one slice, (H, W) or (H, W, 3); raises DataError naming the file."""
         if index in self.broken:
             raise DataError(self.broken[index])
-        file, volume, number = self.places[index]
-        return read_slice(Path(self.root) / file, volume, number)
+        _, volume, number = self.places[index]
+        return read_slice(self.file(index), volume, number)
+
+    def file(self, index: int) -> Path:
+        """The file that holds a slice."""
+        return Path(self.root) / self.places[index][0]
+
+    def contexts(self) -> list[int]:
+        """Of each item a number for what its lines depend on besides its pixels: spacing, place, slices beside it."""
+        found = [0] * len(self.items)
+        for volume in self.volumes():
+            name = derive(0, *(self.items[index].id for index in volume))
+            for index in volume:
+                found[index] = derive(name, repr(self.infos[index]))
+        return found
 
     def read_mask(self, index: int) -> npt.NDArray[np.bool_] | None:
-        """(H, W) True where abnormal, by the column ``mask`` of manifest.csv; None where it has none."""
+        """(H, W) True where abnormal, by the column ``mask`` of manifest.csv or a file beside; None where unknown."""
         item = self.items[index]
         if item.mask is None:
             return None
-        mask, shape = read_mask(Path(self.root) / item.mask), self.read(index).shape[:2]
-        if mask.shape != shape:
-            raise DataError(f"{item.mask}: mask of shape {mask.shape}, expected {shape}, that of its scan {item.id}")
-        return mask
+        shape = self.read(index).shape[:2]
+        return read_masks(Path(self.root), self.masks.get(item.id, (item.mask,)), item.id, shape)
+
+    def check_mask(self, index: int) -> str:
+        """Why the mask of a scan cannot be used, by the headers of the files; "": nothing is known."""
+        item = self.items[index]
+        return check_masks(Path(self.root), self.masks.get(item.id, (item.mask,)), item.id) if item.mask else ""
 
     def info(self, index: int) -> ScanInfo:
         """Whose retina it is, and where in its volume the slice lies."""
@@ -96,7 +123,7 @@ def is_oct(root: Path) -> bool:
     return root.is_dir() and any(is_oct_only(root / name) for name in walk(root, (*OCT_ONLY, *_DICOM)))
 
 
-def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSource:
+def open_oct(root: str | Path, part: Part, normal: str | None = None, abnormal: str | None = None) -> OctSource:
     """All OCT slices below `root`, volume by volume; no pixels are read.
 
     manifest.csv may have the columns ``file``, ``label``, ``split``, ``patient``, ``group``, ``eye`` (OD, OS),
@@ -106,20 +133,26 @@ def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSour
     Args:
         root: a folder, or for scoring one file.
         part: "train" or "test": what the slices are for.
-        normal: the label that is normal.
+        normal: patterns of what is normal, as in `open_folder`.
+        abnormal: likewise.
 
     Raises:
         DataError: nothing there, no such label, or a manifest that does not fit. MissingExtra: a reader is missing.
     """
-    root, found, rows = _files(Path(root), part, normal)
-    notes: list[str] = []
-    scans = [scan for item in found for scan in _scans(root, item, rows.get(item.id), notes)]
+    root, files, rows = _files(Path(root), part, normal, abnormal)
+    notes = list(files.notes)
+    exports, found = _Exports(root, notes), _without_raw_cubes(root, files.items, notes)
+    scans = [scan for item in found for scan in _scans(root, item, rows.get(item.id), exports, notes)]
     if not scans:
-        raise DataError(notes[0] if notes else f"{root}: no OCT scan")
-    folders = _folders(found, rows, part)
+        raise DataError(notes[-1] if notes else f"{root}: no OCT scan")
+    folders = _folders(root, [item for item in found if not exports.describe(item.id)], rows, part, notes)
     volumes: dict[str, list[_Scan]] = defaultdict(list)  # in the order of their first scans
     for scan in scans:
-        volumes[folders.get(scan.place[0], scan.info.volume)].append(scan)
+        volume, folder = folders.get(scan.place[0], (scan.info.volume, "."))
+        # pictures of a folder of their own are one group, also where they are not one volume
+        group = scan.item.group or (folder if folder != "." else None)
+        volumes[volume].append(replace(scan, item=replace(scan.item, group=group)))
+    named = {scan.item.group for scan in scans}  # by a manifest or a file; the others follow from where files lie
     scans = [scan for name, inside in volumes.items() for scan in _ordered(root, name, inside, notes)]
     without = sum(scan.info.spacing is None and not scan.error for scan in scans)
     if without:
@@ -129,27 +162,70 @@ def open_oct(root: str | Path, part: Part, normal: str | None = None) -> OctSour
         )
     items, infos, places = (tuple(getattr(scan, name) for scan in scans) for name in ("item", "info", "place"))
     broken = {index: scan.error for index, scan in enumerate(scans) if scan.error}
-    return OctSource(str(root), items, infos, places, broken, tuple(notes))
+    several = {name: masks for name, masks in files.masks.items() if len(masks) > 1}
+    positional = frozenset(item.group for item in items if item.group is not None and item.group not in named)
+    return OctSource(
+        str(root), items, infos, places, broken, tuple(notes), files.taken, several, files.unused_masks, positional
+    )
 
 
-def _files(root: Path, part: Part, normal: str | None) -> tuple[Path, tuple[ImageItem, ...], Mapping[str, Row]]:
+def _files(root: Path, part: Part, normal: str | None, abnormal: str | None) -> tuple[Path, Found, Mapping[str, Row]]:
     """The folder, its files as items, and what a manifest says of them."""
     if root.is_dir():
-        return root, find_items(root, part, normal, OCT_SUFFIXES), read_manifest(root) or {}
+        return root, find_items(root, part, normal, OCT_SUFFIXES, abnormal), read_manifest(root) or {}
     if not root.is_file():
         raise DataError(f"{root}: no such folder; expected a folder with OCT scans ({', '.join(OCT_SUFFIXES)})")
     if part == "train" or root.suffix.lower() not in OCT_SUFFIXES:
         expected = "a folder for training" if part == "train" else f"a folder or {', '.join(OCT_SUFFIXES)}"
         raise DataError(f"{root}: one file, expected {expected}")
-    return root.parent, (ImageItem(root.name),), {}
+    return root.parent, Found((ImageItem(root.name),)), {}
 
 
-def _scans(root: Path, item: ImageItem, row: Row | None, notes: list[str]) -> Iterable[_Scan]:
+def _without_raw_cubes(root: Path, items: Sequence[ImageItem], notes: list[str]) -> tuple[ImageItem, ...]:
+    """All but the Cirrus cubes that are there in a second form: ``cube_raw`` beside ``cube_z``."""
+    names = {item.id.lower() for item in items}
+    second = [item.id for item in items if _RAW.search(item.id) and _RAW.sub("cube_z.img", item.id).lower() in names]
+    if second:
+        notes.append(f"{root}: {len(second)} raw Cirrus cubes left out, cube_z of the same scan is read: {second[0]}")
+    left_out = set(second)
+    return tuple(item for item in items if item.id not in left_out)
+
+
+class _Exports:
+    """What XML exports say of the pictures beside them; every folder is asked once."""
+
+    def __init__(self, root: Path, notes: list[str]) -> None:
+        self._root, self._notes = root, notes
+        self._found: dict[Path, Described] = {}
+
+    def describe(self, name: str) -> bool:
+        """Whether an export names this file."""
+        of, file = self._of(name)
+        return file in of.scans or file in of.others
+
+    def volumes(self, name: str) -> tuple[FileVolume, ...]:
+        """The volumes of a file: by the export, else by the file itself. Raises as `file_volumes` does."""
+        of, file = self._of(name)
+        if file in of.others:
+            raise OtherPictureError(f"{self._root / name}: {of.others[file]}, as its XML export says; left out")
+        return (of.scans[file],) if file in of.scans else file_volumes(self._root / name)
+
+    def _of(self, name: str) -> tuple[Described, str]:
+        path = self._root / name
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            return Described({}, {}), path.name
+        if path.parent not in self._found:
+            self._found[path.parent] = described(path.parent)
+            self._notes.extend(self._found[path.parent].notes)
+        return self._found[path.parent], path.name.lower()
+
+
+def _scans(root: Path, item: ImageItem, row: Row | None, exports: _Exports, notes: list[str]) -> Iterable[_Scan]:
     """The slices of one file; `info.volume` is the file's own volume, or the manifest's."""
     path = root / item.id
     try:
-        volumes = file_volumes(path)
-    except NotOCTError as error:
+        volumes = exports.volumes(item.id)
+    except OtherPictureError as error:
         notes.append(str(error))
         return
     except DataError as error:
@@ -163,12 +239,13 @@ def _scans(root: Path, item: ImageItem, row: Row | None, notes: list[str]) -> It
         several = len(volume.numbers) > 1 or len(volumes) > 1
         for number in volume.numbers:
             id = f"{name}#{number:03d}" if several else item.id
-            mask = row.more.get("mask") if row and not several else None
-            group = item.group or info.patient
+            mask = None if several else item.mask
+            within = row is not None and row.by in WITHIN_PATIENT  # patients may number their volumes alike
+            group = (info.patient if within else None) or item.group or info.patient
             yield _Scan(
                 replace(item, id=id, group=group, mask=mask),
                 replace(info, slice=number),
-                (item.id, index, number),
+                (item.id, index, 0 if exports.describe(item.id) else number),
                 _number(path, row, volume, number, several),
                 volume.shape,
             )
@@ -184,7 +261,7 @@ def _info(path: Path, name: str, volume: FileVolume, row: Row | None) -> ScanInf
         name = "/".join(part for part in (patient, eye, more["volume"]) if part)
     elif volume.series:
         name = volume.series
-    return ScanInfo(patient, eye, name, 0, volume.slices, told or volume.spacing)
+    return ScanInfo(patient, eye, name, 0, volume.slices, told or volume.spacing, alone=not volume.parallel)
 
 
 def _number(path: Path, row: Row | None, volume: FileVolume, number: int, several: bool) -> int | None:
@@ -207,8 +284,10 @@ def _last_number(stem: str) -> tuple[str, str] | None:
     return (f"{match[1]}*{match[3]}", match[2]) if match else None
 
 
-def _folders(items: Iterable[ImageItem], rows: Mapping[str, Row], part: Part) -> dict[str, str]:
-    """The folder of each image that is a slice of a folder's volume, by the image's id.
+def _folders(
+    root: Path, items: Iterable[ImageItem], rows: Mapping[str, Row], part: Part, notes: list[str]
+) -> dict[str, tuple[str, str]]:
+    """The volume and the folder of each image of a folder of numbered ones, by the image's id.
 
     Images that lie in no folder of their own are one volume to score, and single scans to train on.
     """
@@ -216,14 +295,41 @@ def _folders(items: Iterable[ImageItem], rows: Mapping[str, Row], part: Part) ->
     for item in items:
         if PurePosixPath(item.id).suffix.lower() in IMAGE_SUFFIXES and item.id not in rows:
             by_folder[str(PurePosixPath(item.id).parent)].append(item)
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     for folder, inside in by_folder.items():
-        stems = [_last_number(PurePosixPath(item.id).stem) for item in inside]
         known = inside[0].normal is not None and PurePosixPath(folder).name == inside[0].label
-        of_label = known or (inside[0].label is None and part == "train")
-        if len(inside) > 1 and not of_label and None not in stems and len({stem[0] for stem in stems if stem}) == 1:
-            found.update(dict.fromkeys((item.id for item in inside), folder))
+        if not known and not (inside[0].label is None and part == "train"):
+            found |= _volumes_of_folder(root, folder, _numbered(inside), notes)
     return found
+
+
+def _numbered(inside: Sequence[ImageItem]) -> list[str]:
+    """Ids of the images whose names differ in one number alone, in its order; single others may lie beside them."""
+    alike: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for item in inside:
+        stem = _last_number(PurePosixPath(item.id).stem)
+        alike[stem[0] if stem else item.id].append((int(stem[1]) if stem else 0, item.id))
+    several = [each for each in alike.values() if len(each) > 1]
+    return [id for _, id in sorted(several[0])] if len(several) == 1 else []
+
+
+def _volumes_of_folder(
+    root: Path, folder: str, numbered: Sequence[str], notes: list[str]
+) -> dict[str, tuple[str, str]]:
+    """The volume of each of these pictures, and their folder; one that resembles no neighbour is its own volume."""
+    runs = volume_runs([root / id for id in numbered])
+    if len(runs) <= 1:
+        return dict.fromkeys(numbered, (folder, folder))
+    volumes = [[numbered[place] for place in run] for run in runs if len(run) > 1]
+    made = f"{len(volumes)} volumes" if len(volumes) > 1 else "one volume" if volumes else "no volume"
+    notes.append(
+        f"{root}: folder {folder}: {len(numbered)} numbered pictures, of which neighbours do not resemble each other: "
+        f"taken as {made} and {len(numbered) - sum(map(len, volumes))} single scans; the columns volume and slice of "
+        "manifest.csv can tell it"
+    )
+    titles = [f"{folder} ({PurePosixPath(each[0]).stem} to {PurePosixPath(each[-1]).stem})" for each in volumes]
+    alone = {id: (id, folder) for id in numbered}
+    return alone | {id: (title, folder) for title, each in zip(titles, volumes, strict=True) for id in each}
 
 
 def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> list[_Scan]:
@@ -235,6 +341,13 @@ def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> lis
     else:
         places, slices = _places(root, name, [scan.number for scan in scans], notes)
         _compare_sizes(root, name, scans, notes)
+    if max(slices, *places.values()) > most_places(len(scans)):  # times or other long numbers, or a damaged header
+        notes.append(
+            f"{root}: volume {name}: the numbers of its {len(scans)} slices reach to {max(slices, *places.values())}: "
+            "they are taken as an order without gaps; the column slice of manifest.csv can tell their places"
+        )
+        order = sorted(places, key=places.__getitem__)
+        places, slices = {index: place for place, index in enumerate(order)}, len(scans)
     missing = sorted(set(range(slices)) - set(places.values()))
     if missing:
         some = ", ".join(str(number + 1) for number in missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -244,6 +357,11 @@ def _ordered(root: Path, name: str, scans: list[_Scan], notes: list[str]) -> lis
         info = replace(scan.info, volume=name, slice=places[index], slices=slices)
         placed.append(replace(scan, info=info, item=replace(scan.item, group=scan.item.group or name)))
     return placed
+
+
+def most_places(slices: int) -> int:
+    """How many slices a volume can have had of which these are there: more are numbers that count something else."""
+    return min(64 * slices, max(4 * slices, 1024))
 
 
 def _places(root: Path, name: str, numbers: list[int | None], notes: list[str]) -> tuple[dict[int, int], int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anotwin.domains.protocol import Domain, Job, Layout, Outputs, ScoreOutputs, View
+from anotwin.domains.protocol import Domain, Job, Layout, Outputs, ScoreOutputs, Unit, View
 from anotwin.errors import DataError
 
 if TYPE_CHECKING:
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
     from anotwin.records import ImageSource
 
 
-def _open_folder(root: Path, part: Part, normal: str | None) -> ImageSource:
+def _open_folder(root: Path, part: Part, normal: str | None, abnormal: str | None = None) -> ImageSource:
     from anotwin.data.folder import open_folder
 
-    return open_folder(root, part, normal)
+    return open_folder(root, part, normal, abnormal)
 
 
 def _is_mvtec(root: Path) -> bool:
@@ -63,16 +64,24 @@ def _evaluating(job: Job) -> Outputs:
     return WholeOutputs(job, by_label, {"pca": "features.png", "tsne": "features-tsne.png"})
 
 
+def _units(source: ImageSource, scores: Mapping[int, float]) -> Mapping[str, Sequence[Unit]]:
+    from anotwin.domains.groups import group_units
+
+    return group_units(source, scores)
+
+
 PLAIN = Domain(
     name="plain",
     layouts=(
-        Layout("folder", lambda _root: False, _open_folder),  # what is no other layout
+        Layout("folder", lambda _root: False, _open_folder, _open_folder),  # what is no other layout
         Layout("mvtec", _is_mvtec, _open_mvtec),
-        Layout("idx", _is_idx, _open_idx),
+        Layout("idx", _is_idx, _open_idx, named=False),
     ),
     view_name="whole",
     parts=False,
     view=_view,
     scoring=_scoring,
     evaluating=_evaluating,
+    units=_units,
+    files=("groups.csv", "features.png", "search.png"),
 )

@@ -1,4 +1,4 @@
-"""What is written of whole images besides scores.csv and pictures: maps of features, and the search if there is one."""
+"""What is written of whole images besides scores.csv and pictures: groups.csv, maps of features, a search if any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from anotwin.domains.groups import write_groups
 from anotwin.domains.protocol import Job, Written
 from anotwin.records import Finding
 from anotwin.report.feature_points import MAPPED, FeaturePoints
@@ -33,7 +34,7 @@ def by_label(finding: Finding) -> str | None:
 
 
 class WholeOutputs:
-    """Maps of features, a point per image, and search.png of a method that searches.
+    """groups.csv, maps of features, a point per image, and search.png of a method that searches.
 
     Args:
         job: the run.
@@ -69,10 +70,12 @@ class WholeOutputs:
             self._points.add(index, group, finding.evidence)
 
     def finish(self, shown: Sequence[Finding], table: Path | None) -> list[Written]:
-        """Draw the search and the maps."""
+        """Pool the groups, draw the search and the maps."""
+        written = []
         if table is not None:
             self._take_kept(table, shown)
-        written = [Written(path, "how counterparts were found") for path in self._draw_search(shown[: self.traced])]
+            written = write_groups(table, self.job.source, self.job.out, self.job.model.calibration)
+        written += [Written(path, "how counterparts were found") for path in self._draw_search(shown[: self.traced])]
         maps = self._points.draw(self.maps, self.job.model.sample)
         return written + [Written(path, "what the discriminator sees in queries") for path in maps]
 
@@ -90,8 +93,9 @@ class WholeOutputs:
             return []
         path, steps = self.job.out / "search.png", self.job.model.settings.search.steps
         marks = sorted({round(share * steps) for share in TRACE_SHARES})
-        queries = [finding.query for finding in shown]
-        trace = self.job.model.trace(queries, range(len(queries)), marks) if queries else None
+        position = {item.id: index for index, item in enumerate(self.job.source.items)} if shown else {}
+        rows = [position[finding.id] for finding in shown]
+        trace = self.job.model.trace(self.job.source, rows, marks) if rows else None
         if trace is None:
             path.unlink(missing_ok=True)  # another model's, from an earlier run
             return []

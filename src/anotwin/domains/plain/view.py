@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from anotwin.errors import DataError
 from anotwin.prepare.cache import prepare_images
 from anotwin.prepare.image_spec import infer_spec
 from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
 from anotwin.prepare.stream import PreparedBatch, stream
 from anotwin.records import Array, Batch, Geometry, ImageSource, ImageSpec, Pictures, Scores
+from anotwin.seeding import fingerprint
 from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch
@@ -27,7 +29,8 @@ class WholeImage:
     fingerprint: int | None = None
     squares: Batch | None = None  # (1, C, S, S)
     geometry: Geometry | None = field(default=None, repr=False)
-    pixels: Array | None = field(default=None, repr=False)  # native; None where no pictures are wanted
+    pixels: Array | None = field(default=None, repr=False)  # native; None of a large image: it is read again
+    source: ImageSource | None = field(default=None, repr=False)
     spec: ImageSpec | None = field(default=None, repr=False)
 
     @property
@@ -44,16 +47,23 @@ class WholeImage:
         return heat
 
     def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
-        """Resized to the image."""
+        """Resized to the image; raises DataError where its file is another by now."""
         assert self.geometry is not None
-        assert self.pixels is not None
         assert self.spec is not None
+        pixels = self._again() if self.pixels is None else self.pixels
         return Pictures(
-            query=self.pixels,
-            counterpart=image_to_native(counterparts[0], self.geometry, self.spec, self.pixels),
+            query=pixels,
+            counterpart=image_to_native(counterparts[0], self.geometry, self.spec, pixels),
             difference=difference_to_native(differences[0].mean(0) / 2, self.geometry),  # pixels in [0, 1]
             heatmap=map_to_native(heat[0] / one, self.geometry),
         )
+
+    def _again(self) -> Array:
+        assert self.source is not None
+        pixels = self.source.read(self.index)
+        if fingerprint(pixels) != self.fingerprint:
+            raise DataError(f"{self.source.items[self.index].id}: changed while it was scored; score it again")
+        return pixels
 
 
 class WholeView:
@@ -80,7 +90,7 @@ class WholeView:
         """As many images as are scored at once are read and resized together."""
         taken = 0
         for batch in stream(source, indices, spec, settings.search.batch_size, settings.data.workers, pixels):
-            found = {image.index: image for image in _images(batch, spec)}
+            found = {image.index: image for image in _images(batch, spec, source)}
             count = len(batch.indices) + len(batch.failures)
             yield from (found[index] for index in indices[taken : taken + count])
             taken += count
@@ -90,10 +100,10 @@ class WholeView:
         return spec.black, spec.white
 
 
-def _images(batch: PreparedBatch, spec: ImageSpec) -> Iterator[WholeImage]:
+def _images(batch: PreparedBatch, spec: ImageSpec, source: ImageSource) -> Iterator[WholeImage]:
     for index, error in batch.failures:
         yield WholeImage(index, error)
     pixels = batch.pixels or (None,) * len(batch.indices)
-    for row, (index, fingerprint, native) in enumerate(zip(batch.indices, batch.fingerprints, pixels, strict=True)):
-        squares = Batch(batch.images[row : row + 1], (fingerprint,))
-        yield WholeImage(index, "", fingerprint, squares, batch.geometries[row], native, spec)
+    for row, (index, identity, native) in enumerate(zip(batch.indices, batch.fingerprints, pixels, strict=True)):
+        squares = Batch(batch.images[row : row + 1], (identity,))
+        yield WholeImage(index, "", identity, squares, batch.geometries[row], native, source, spec)

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from anotwin.data.claims import DEFLATE, check_claim
 from anotwin.data.pixels import native
 from anotwin.domains.oct.formats.volume import (
     FileVolume,
+    OtherPictureError,
     eye_name,
     library,
     patient_name,
@@ -30,10 +32,6 @@ _HEAD = 1024  # bytes: the class stands in the first group of a file
 _DAMAGED = "cannot read the DICOM file, is it damaged or in a compression that pydicom has no decoder for? ({})"
 
 
-class NotOCTError(DataError):
-    """A valid DICOM file that shows something else, like the fundus picture of the same export."""
-
-
 def is_opt(path: Path) -> bool:
     """Whether a file is DICOM and of the OPT class, by its first bytes: no package is needed to tell."""
     try:
@@ -48,14 +46,15 @@ def dicom_volumes(path: Path) -> tuple[FileVolume, ...]:
     """What a DICOM file says of its slices.
 
     Raises:
-        DataError: damaged; NotOCTError: another modality. MissingExtra: no pydicom.
+        DataError: damaged; OtherPictureError: another modality. MissingExtra: no pydicom.
     """
     with read_errors(path, _DAMAGED), warnings.catch_warnings(action="ignore"):  # pydicom warns of odd values
         file = library("pydicom", "pydicom", path).dcmread(path, stop_before_pixels=True)
         modality = str(file.get("Modality", ""))
         if modality != "OPT":
-            raise NotOCTError(f"{path}: DICOM of modality {modality or 'unknown'}, expected OPT; left out")
-        frames = int(file.get("NumberOfFrames", 1) or 1)
+            raise OtherPictureError(f"{path}: DICOM of modality {modality or 'unknown'}, expected OPT; left out")
+        frames = max(1, int(file.get("NumberOfFrames", 1) or 1))
+        _check_claim(path, file, frames)
         number = int(file.get("InstanceNumber", 0) or 0)
         shared, first = (_group(file, name) for name in ("SharedFunctionalGroupsSequence", _FRAMES))
         anatomy = [_group(part, "FrameAnatomySequence") for part in (shared, first)]
@@ -86,6 +85,21 @@ def dicom_slice(path: Path, _volume: int, number: int) -> Array:
 @lru_cache(maxsize=2)  # one volume and the next: the header of a hundred frames is slow to read
 def _dataset(path: Path, _stamp: tuple[int, int]) -> Any:
     return library("pydicom", "pydicom", path).dcmread(path)
+
+
+def _check_claim(path: Path, file: Any, frames: int) -> None:
+    """Refuse more pixels than the file has room for, before anything is made of each frame."""
+    height, width, size = int(file.Rows), int(file.Columns), path.stat().st_size
+    check_claim(path, width, height, size, None)
+    syntax = file.file_meta.TransferSyntaxUID
+    area = height * width * int(file.get("SamplesPerPixel", 1) or 1) * int(file.get("BitsAllocated", 8) or 8) // 8
+    each = 8 if syntax.is_compressed else area  # a frame that is compressed has a header of its own
+    grown = DEFLATE if syntax.is_deflated else 1
+    if frames * each > size * grown:
+        raise DataError(
+            f"{path}: truncated, {size} bytes cannot hold the {frames} frames of {height} x {width} pixels of its "
+            "header; copy the file again"
+        )
 
 
 def _group(file: Any, name: str) -> Any:

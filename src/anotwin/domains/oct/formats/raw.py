@@ -10,12 +10,25 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from anotwin.domains.oct.formats.volume import PARALLEL, FileVolume, eye_name, patient_name, read_errors, spacing_of
+from anotwin.domains.oct.formats.volume import (
+    A_CIRCLE,
+    CIRCLE,
+    PARALLEL,
+    FileVolume,
+    OtherPictureError,
+    eye_name,
+    patient_name,
+    read_errors,
+    spacing_of,
+    stamp,
+)
 from anotwin.errors import DataError
 from anotwin.records import Array
 
@@ -38,6 +51,9 @@ _VOL_FIELDS = (
 _VOL = struct.Struct("<" + "".join(code for _, code in _VOL_FIELDS))
 _VOL_HEADER = 2048  # bytes before the SLO picture
 _VOL_MAGIC = (b"HSF-OCT", b"ep-v")  # Spectralis, eyepy
+_SLICE = struct.Struct("<12sI4d")  # how the header of a slice begins
+_SLICE_MAGIC = (b"HSF-BS", b"ep-v")
+_LARGEST_HEADER = 2**24  # bytes: 17 lines of 65,536 columns take 4.5 million
 _LARGEST = 2**16  # of any side
 
 _IMG_NAME = re.compile(r"(?:(?P<patient>.+?)_)?(?:macular|optic disc) cube (?P<width>\d+)x(?P<slices>\d+)_", re.I)
@@ -46,13 +62,14 @@ _IMG_SIZE = (6000.0, 6000.0, 2000.0)  # micrometres across, between all slices, 
 
 
 def vol_volumes(path: Path) -> tuple[FileVolume, ...]:
-    """The header of a Heidelberg .vol file; raises DataError where it is not one."""
-    fields = _vol_header(path)
-    count, first, step = fields["slices"], *_vol_layout(fields)
-    whole = min(count, max(0, (path.stat().st_size - first) // step))
-    if whole == 0:
-        raise DataError(f"{path}: truncated, has no whole slice of {count}; export or copy the file again")
-    between = fields["between"] if fields["pattern"] in PARALLEL else None
+    """The headers of a Heidelberg .vol file; raises DataError where it is none, OtherPictureError for a circle scan."""
+    fields, places = _vol_header(path), _vol_places(path, stamp(path))
+    if fields["pattern"] == CIRCLE:
+        raise OtherPictureError(f"{path}: {A_CIRCLE}; left out")
+    count, whole = fields["slices"], len(places)
+    unstated = fields["pattern"] == 0
+    parallel = fields["pattern"] in PARALLEL or (unstated and _are_parallel([place.line for place in places]))
+    between = fields["between"] if parallel and count > 1 else None
     volume = FileVolume(
         tuple(range(whole)),
         count,
@@ -61,22 +78,23 @@ def vol_volumes(path: Path) -> tuple[FileVolume, ...]:
         spacing=spacing_of(fields["axial"], fields["lateral"], between, unit=1000.0),
         shape=(fields["height"], fields["width"]),
         notes=() if whole == count else (f"truncated, has {whole} of {count} slices; copy the file again",),
+        parallel=parallel,
     )
     return (volume,)
 
 
 def vol_slice(path: Path, _volume: int, number: int) -> Array:
-    """(H, W) uint8 as Heidelberg's viewer shows it: the logarithm of the reflectance; outside of the scan 0."""
-    fields = _vol_header(path)
-    height, width, (first, step) = fields["height"], fields["width"], _vol_layout(fields)
-    values = np.fromfile(path, "<f4", width * height, offset=first + number * step + fields["slice_header"])
-    if values.size < width * height:
+    """(H, W) uint8 as Heidelberg's viewer shows it: the logarithm of the reflectance, and white what is not known."""
+    fields, places = _vol_header(path), _vol_places(path, stamp(path))
+    height, width = fields["height"], fields["width"]
+    if number >= len(places):
         raise DataError(f"{path}: truncated before the end of slice {number}; export or copy the file again")
-    outside = ~(values < np.float32(3e38))  # 3.4e38 marks the columns that registration left empty
+    values = np.fromfile(path, "<f4", width * height, offset=places[number].pixels)
+    outside = ~(values < np.float32(3e38))  # 3.4e38 marks what registration left empty
     values[outside] = 0
     light = np.where(values <= 1, (np.log(np.maximum(values, 0) + np.float32(2.44e-4)) + 8.3) / 8.285, values)
     shown: Array = np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
-    shown[outside] = 0
+    shown[outside] = 255  # white at the border is taken as unknown, 0 would be a dark vitreous
     return np.reshape(shown, (height, width))
 
 
@@ -117,10 +135,42 @@ def _vol_header(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _vol_layout(fields: dict[str, Any]) -> tuple[int, int]:
-    """Where the first slice starts, and the bytes from slice to slice."""
-    first = _VOL_HEADER + fields["slo_width"] * fields["slo_height"]
-    return first, fields["slice_header"] + fields["width"] * fields["height"] * 4
+class _Place(NamedTuple):
+    """Where a slice lies."""
+
+    pixels: int  # the byte at which they begin
+    line: tuple[float, ...]  # x and y of its first and its last column on the retina, mm
+
+
+@lru_cache(maxsize=2)
+def _vol_places(path: Path, _stamp: tuple[int, int]) -> tuple[_Place, ...]:
+    """Of each whole slice. Each has a header with its own size, which is not always the one that the file names."""
+    fields = _vol_header(path)
+    count, area = fields["slices"], 4 * fields["width"] * fields["height"]
+    end, size = _VOL_HEADER + fields["slo_width"] * fields["slo_height"], path.stat().st_size
+    places: list[_Place] = []
+    with read_errors(path), path.open("rb") as file:
+        while len(places) < count and end + _SLICE.size <= size:
+            file.seek(end)
+            magic, header, *line = _SLICE.unpack(file.read(_SLICE.size))
+            if not (magic.startswith(_SLICE_MAGIC) and _SLICE.size <= header <= _LARGEST_HEADER):
+                told = f"slice {len(places)} begins with {magic[:8]!r} and a header of {header} bytes"
+                raise DataError(f"{path}: {told}, expected b'HSF-BS-' and at most {_LARGEST_HEADER}; export it again")
+            if end + header + area > size:
+                break
+            places.append(_Place(end + header, tuple(line)))
+            end += header + area
+    if not places:
+        raise DataError(f"{path}: truncated, has no whole slice of {count}; export or copy the file again")
+    return tuple(places)
+
+
+def _are_parallel(lines: Sequence[tuple[float, ...]]) -> bool:
+    """Whether slices lie side by side, by where they begin and end on the retina."""
+    ends = np.array(lines).reshape(-1, 2, 2)
+    along = ends[:, 1] - ends[:, 0]
+    with np.errstate(invalid="ignore"):  # a damaged header may hold NaN
+        return bool(np.ptp(along, axis=0).max() < 0.05 * np.linalg.norm(along[0]))
 
 
 def _img_layout(path: Path) -> tuple[int, int, int]:

@@ -17,8 +17,11 @@ import numpy as np
 
 from anotwin.data.pixels import native
 from anotwin.domains.oct.formats.volume import (
+    A_CIRCLE,
+    CIRCLE,
     PARALLEL,
     FileVolume,
+    OtherPictureError,
     eye_name,
     library,
     patient_name,
@@ -30,21 +33,31 @@ from anotwin.errors import DataError
 from anotwin.records import Array
 
 _E2E = "eyepy cannot read the file ({}); export it as DICOM, .vol or TIFF"
+_E2E_MOST = 1.99  # eyepy: what is more marks what registration left empty
 _TOPCON = "oct-converter cannot read the file ({}); export it as DICOM, .vol or TIFF"
 
 
 def e2e_volumes(path: Path) -> tuple[FileVolume, ...]:
-    """Every series with B-scans of a Heidelberg .e2e file; raises DataError, MissingExtra."""
+    """Every series with B-scans of the macula in a Heidelberg .e2e file.
+
+    Raises DataError, OtherPictureError where it holds circle scans only, MissingExtra.
+    """
     with read_errors(path, _E2E), _index_e2e(path, stamp(path)) as reader:
-        return tuple(_e2e_volume(series, slices) for series, slices in _e2e_series(reader, path))
+        found = _e2e_series(reader, path)
+        if found and not any(map(_of_macula, found)):
+            raise OtherPictureError(f"{path}: {A_CIRCLE}; left out")
+        return tuple(_e2e_volume(series, slices) for series, slices in filter(_of_macula, found))
 
 
 def e2e_slice(path: Path, volume: int, number: int) -> Array:
-    """(H, W) uint8 as Heidelberg's viewer shows it; only this slice is decoded."""
+    """(H, W) uint8 as Heidelberg's viewer shows it, white what is not known; only this slice is decoded."""
     with read_errors(path, _E2E), _index_e2e(path, stamp(path)) as reader:
-        _, slices = _e2e_series(reader, path)[volume]
+        _, slices = [found for found in _e2e_series(reader, path) if _of_macula(found)][volume]
         raw = np.array(slices[number].get_bscan(), np.float32)  # a copy: the transform writes into it
-        return native(library("eyepy.core.utils", "eyepy", path).from_e2e_intensity(raw), str(path))
+        empty = raw > _E2E_MOST
+        shown = native(library("eyepy.core.utils", "eyepy", path).from_e2e_intensity(raw), str(path))
+    shown[empty] = 255  # white at the border is taken as unknown, 0 would be a dark vitreous
+    return shown
 
 
 def topcon_volumes(path: Path) -> tuple[FileVolume, ...]:
@@ -83,6 +96,11 @@ def _e2e_series(reader: Any, path: Path) -> list[tuple[Any, dict[int, Any]]]:
     return [(series, part if len(part) > 1 else {0: next(iter(part.values()))}) for series, part in found if part]
 
 
+def _of_macula(found: tuple[Any, dict[int, Any]]) -> bool:
+    """Whether a series is no circle around the optic disc."""
+    return bool(next(iter(found[1].values())).get_meta()["scan_pattern"] != CIRCLE)
+
+
 def _e2e_volume(series: Any, slices: dict[int, Any]) -> FileVolume:
     metas = [part.get_meta() for part in slices.values()]
     first = metas[0]
@@ -101,6 +119,7 @@ def _e2e_volume(series: Any, slices: dict[int, Any]) -> FileVolume:
         eye=_if_stored(lambda: _eye_of(series)),
         spacing=spacing_of(1000.0 * first["scale_y"], width["scaling_x_um_per_pixel"], between),
         shape=(int(first["size_y"]), int(first["size_x"])),
+        parallel=first["scan_pattern"] in PARALLEL or len(slices) == 1,
     )
 
 

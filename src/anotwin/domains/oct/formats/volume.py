@@ -15,6 +15,8 @@ from anotwin.domains.oct.records import Spacing
 from anotwin.errors import AnoTwinError, DataError, MissingExtra
 
 PARALLEL = (3, 4)  # Heidelberg's scan patterns with a distance between slices; others are lines, circles and stars
+CIRCLE = 2
+A_CIRCLE = "a circle scan around the optic disc, expected B-scans of the macula"
 _RIGHT, _LEFT = frozenset({"OD", "R", "RIGHT"}), frozenset({"OS", "L", "LEFT"})
 _ANONYMOUS = frozenset({"unknown", "anonymous", "anonymized", "anonymised", "anon", "none"})  # names no patient
 
@@ -32,6 +34,11 @@ class FileVolume:
     series: str | None = None  # files of one series are the slices of one volume, ordered by `numbers`
     shape: tuple[int, int] | None = None  # height and width, where the header says it
     notes: tuple[str, ...] = ()  # what a person should know of it, without the file's name
+    parallel: bool = True  # slices lie side by side; False: they cross, as in a star, or lie anywhere
+
+
+class OtherPictureError(DataError):
+    """A valid file that shows something else than B-scans of the macula, like the fundus picture of an export."""
 
 
 def eye_name(text: object) -> str | None:

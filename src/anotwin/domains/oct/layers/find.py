@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from anotwin.domains.oct.layers import shortest_paths as paths
 from anotwin.domains.oct.layers.baseline import undisturbed
+from anotwin.domains.oct.layers.disc import disc_columns, hollow_columns, near_end
+from anotwin.domains.oct.layers.left_out import Kind, LeftOut, inner, left_out
 from anotwin.domains.oct.layers.mask import as_scan, known_pixels
-from anotwin.domains.oct.layers.quality import CLEARLY_UPRIGHT, LineQuality, measure_lines
+from anotwin.domains.oct.layers.quality import CLEAR_RISE, CLEARLY_UPRIGHT, LineQuality, measure_lines
 from anotwin.domains.oct.layers.shortest_paths import Bools, Floats, Grid
+from anotwin.domains.oct.layers.tone import usual_tone
 from anotwin.domains.oct.records import Spacing
 
 Lines = npt.NDArray[np.float32]
@@ -38,6 +41,8 @@ class Retina:
     valid: Bools  # (W,) columns that show tissue
     quality: float  # 0..1
     reason: str = ""  # why the scan cannot be used; "": it can
+    left_out: tuple[LeftOut, ...] = ()  # what is not valid, and why
+    decides: Bools | None = None  # (W,) valid and not at the ends of what the scan shows; None: all that are valid
 
 
 def default_spacing(height: int, width: int) -> Spacing:
@@ -99,10 +104,36 @@ def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
         return Retina(nothing, nothing, nothing, np.zeros(width, np.bool_), 0.0, reason)
     spacing = default_spacing(*values.shape) if spacing is None else spacing
     known = known_pixels(values, scan.dtype == np.uint8)
-    coarse = paths.to_grid(values, known, spacing, paths.ROW, paths.COLUMN)
-    fine = paths.to_grid(values, known, spacing, spacing.axial, paths.FINE_COLUMN)
-    ilm, rpe = _refined(coarse, fine, paths.coarse_lines(coarse))
-    return _Lines(values.shape[1], coarse, fine, ilm, rpe, measure_lines(fine, ilm, rpe))
+    fine = spacing.axial, paths.FINE_COLUMN
+    toned = usual_tone(values, known)
+    tones = (values,) if toned is values else (values, toned)
+    grids = [
+        (paths.to_grid(tone, known, spacing, paths.ROW, paths.COLUMN), paths.to_grid(tone, known, spacing, *fine))
+        for tone in tones
+    ]
+    found = [_lines(values.shape[1], *grid) for grid in grids]
+    # lines are compared in all tones, or the steepest would always win
+    return max(found, key=lambda one: (not one.measured.reason(), _fit(one, grids)))
+
+
+def _lines(width: int, coarse: Grid, fine: Grid) -> _Lines:
+    """The lines of one tone."""
+    lines = _measured(width, coarse, fine, paths.coarse_lines(coarse))
+    if lines.measured.rise() > CLEAR_RISE:
+        return lines
+    other = _measured(width, coarse, fine, paths.coarse_lines(coarse, below=paths.BRIGHT_CHOROID))
+    return other if other.measured.clearer_than(lines.measured) else lines
+
+
+def _fit(lines: _Lines, grids: Sequence[tuple[Grid, Grid]]) -> float:
+    if len(grids) == 1:
+        return 0.0
+    return sum(measure_lines(fine, lines.ilm, lines.rpe).score() for _, fine in grids)
+
+
+def _measured(width: int, coarse: Grid, fine: Grid, found: tuple[Floats, Floats]) -> _Lines:
+    ilm, rpe = _refined(coarse, fine, found)
+    return _Lines(width, coarse, fine, ilm, rpe, measure_lines(fine, ilm, rpe))
 
 
 def _search_near(lines: _Lines | Retina, near: tuple[Floats, Floats]) -> _Lines | Retina:
@@ -134,10 +165,18 @@ def _finish(lines: _Lines | Retina) -> Retina:
         coarse, over = paths.turned(lines.coarse), paths.turned(fine)
         other = measure_lines(over, *_refined(coarse, over, paths.coarse_lines(coarse)))
         reason = UPSIDE_DOWN if other.score() > measured.score() and not other.reason() else reason
-    base = undisturbed(lines.rpe * fine.axial, measured.weights(), fine.lateral) / fine.axial
+    hollow = hollow_columns(fine, lines.ilm, lines.rpe, measured.shown)
+    weights = np.where(hollow & near_end(fine), 0, measured.weights())
+    base = undisturbed(lines.rpe * fine.axial, weights, fine.lateral) / fine.axial
+    disc = disc_columns(fine, (lines.ilm, lines.rpe, base), measured.shown, hollow)
+    if disc.any():
+        base = undisturbed(lines.rpe * fine.axial, np.where(disc, 0, weights), fine.lateral) / fine.axial
     ilm, rpe, baseline = (_rows(line, fine, 1, lines.width) for line in (lines.ilm, lines.rpe, base))
-    valid = measured.valid[np.arange(lines.width) // fine.columns]
-    return Retina(ilm, rpe, baseline, valid, measured.quality(), reason)
+    columns = np.arange(lines.width) // fine.columns  # of the fine grid
+    valid = (measured.valid & ~disc)[columns]
+    kinds: dict[Kind, Bools] = {"disc": disc[columns], "margin": ~measured.shown[columns], "dark": ~valid}
+    decides = valid & inner(measured.shown[columns], fine.lateral / fine.columns)
+    return Retina(ilm, rpe, baseline, valid, measured.quality(), reason, left_out(kinds), decides)
 
 
 def _guide(found: Sequence[_Lines | Retina], index: int) -> tuple[Floats, Floats] | None:

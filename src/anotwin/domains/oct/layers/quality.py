@@ -18,6 +18,8 @@ LEAST_RPE = 0.1  # contrast of the RPE with what lies above and below it, summed
 THICKNESS = (80.0, 1200.0)  # micrometres, of half the columns
 LEAST_UPRIGHT = 0.5  # share of columns where it is brighter below the RPE than above the ILM
 CLEARLY_UPRIGHT = 1.2  # no upside-down scan has had a score as high
+CLEAR_RISE = 0.4  # contrast of the RPE with what lies above it that leaves no doubt
+MORE_RISE, MORE_SCORE = 0.12, 0.08  # by which other lines must be better; no real scan's other lines are, as they are
 DISC = 0.2  # share of the width, at each end, that an optic disc may hide
 CLEAR = 0.2  # contrast of a line that cannot be missed
 
@@ -27,7 +29,8 @@ class LineQuality:
     """What is measured along the lines of a grid, (w,) each; contrasts are -1..1, NaN where nothing is known."""
 
     tissue: Bools  # columns where something bright lies between the lines
-    valid: Bools  # columns to use: shadows within the retina too, but no white, no black margins, no optic disc
+    shown: Bools  # columns that the scan shows: no margin
+    valid: Bools  # those to use: shadows within the retina too, but no dark ends
     ilm: Floats  # brighter below the inner surface than above
     under: Floats  # the RPE brighter than what lies below it
     over: Floats  # and than what lies above it
@@ -39,6 +42,14 @@ class LineQuality:
         upright = float(np.clip(_median(self.upright, self.tissue), -0.2, 0.2))
         under, over = _median(self.under, self.tissue), _median(self.over, self.tissue)
         return _median(self.ilm, self.tissue) + over + 0.5 * under + upright
+
+    def rise(self) -> float:
+        """How much brighter the RPE is than what lies above it."""
+        return _median(self.over, self.tissue)
+
+    def clearer_than(self, other: LineQuality) -> bool:
+        """Whether these lines follow an RPE and the other ones a layer of a choroid as bright."""
+        return self.rise() > other.rise() + MORE_RISE and self.score() > other.score() + MORE_SCORE
 
     def weights(self) -> Floats:
         """How far the RPE of each column is trusted, 0..1."""
@@ -74,21 +85,17 @@ class LineQuality:
 
 def measure_lines(grid: Grid, ilm: Floats, rpe: Floats) -> LineQuality:
     """Measure the fine grid along its lines (w,)."""
-    columns = _Columns(grid)
+    columns = Columns(grid)
     mean = columns.mean
     retina, known = mean(ilm, 0, rpe, 40), columns.known(ilm, 0, rpe, 40)
     band = mean(rpe, -16, rpe, 16)
-    dim = 2 * (FAINT + grid.noise)
-
-    def contrast(bright: Floats, dark: Floats) -> Floats:
-        return (bright - dark) / (np.abs(bright) + np.abs(dark) + dim)
-
-    under, over = contrast(band, mean(rpe, 30, rpe, 90)), contrast(band, mean(rpe, -120, rpe, -50))
+    under, over = contrast(band, mean(rpe, 30, rpe, 90), grid), contrast(band, mean(rpe, -120, rpe, -50), grid)
     bright = np.nan_to_num(retina) > LEAST_TISSUE
     return LineQuality(
         (known > 0.9) & bright,
+        known > 0.9,
         (known > 0.9) & ~_margins(grid, np.nan_to_num(retina), np.nan_to_num(under + over)),
-        contrast(mean(ilm, 8, ilm, 60), mean(ilm, -80, ilm, -8)),
+        contrast(mean(ilm, 8, ilm, 60), mean(ilm, -80, ilm, -8), grid),
         under,
         over,
         mean(rpe, 50, rpe, 220) - mean(ilm, -200, ilm, -30),
@@ -96,7 +103,12 @@ def measure_lines(grid: Grid, ilm: Floats, rpe: Floats) -> LineQuality:
     )
 
 
-class _Columns:
+def contrast(bright: Floats, dark: Floats, grid: Grid) -> Floats:
+    """-1..1: how much brighter the first is, relative to both and to the noise of the grid."""
+    return np.asarray((bright - dark) / (np.abs(bright) + np.abs(dark) + 2 * (FAINT + grid.noise)))
+
+
+class Columns:
     """Means of columns between two depths, from cumulative sums."""
 
     def __init__(self, grid: Grid) -> None:

@@ -26,6 +26,7 @@ RIBBON = 62.0  # micrometres above and below the coarse line that the fine line 
 LEAST = 0.05  # cost of a pixel on a perfect line: keeps the way short where the contrast is equal
 CLIMB = 0.4  # length of a step of one row, that of a column being 1
 THINNEST, THIN = 75.0, 170.0  # micrometres between the lines: a scarred fovea, a healthy one
+DARK_CHOROID, BRIGHT_CHOROID = (1.0, 3.0), (0.3, 0.6)  # weights of what lies below the RPE: darker, brighter
 FAINT = 0.1  # brightness that counts as none
 VITREOUS = 150.0  # micrometres at the top of a scan that show vitreous
 
@@ -84,8 +85,14 @@ def _by_vitreous(mean: Floats, known: Bools, axial: float) -> tuple[Floats, floa
     return scaled.astype(np.float32), float(vitreous.std()) / span if len(vitreous) else 0.0
 
 
-def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple[Floats, Floats]:
-    """Rows (w,) of ILM and outer edge of the RPE on the coarse grid; `near` two others (w,) where given."""
+def coarse_lines(
+    grid: Grid, near: tuple[Floats, Floats] | None = None, below: tuple[float, float] = DARK_CHOROID
+) -> tuple[Floats, Floats]:
+    """Rows (w,) of ILM and outer edge of the RPE on the coarse grid.
+
+    `near`: two others (w,) where given; `below`: what it is worth that it is darker below the RPE, and what it costs
+    that something brighter lies deeper.
+    """
     smooth = replace(grid, values=gaussian_filter(grid.values, 0.7 + np.clip(10 * (grid.noise - 0.1), 0, 1.3)))
     # speckle has edges too, but no tissue below them
     coarse = gaussian_filter(_ilm_contrast(smooth, 150.0), (1.0, 2.0))
@@ -96,7 +103,7 @@ def coarse_lines(grid: Grid, near: tuple[Floats, Floats] | None = None) -> tuple
     depth = round(70 / grid.axial)
     earlier = np.pad(earlier, ((depth, 0), (0, 0)))[: len(edge)]
     ilm = shortest(1 - edge + 1.5 * np.clip(earlier - 0.35, 0, 1) + (_away(grid, near[0]) if near else 0))
-    rpe = shortest(_rpe_cost(smooth, ilm) + (_away(grid, near[1]) if near else 0))
+    rpe = shortest(_rpe_cost(smooth, ilm, below) + (_away(grid, near[1]) if near else 0))
     return ilm, rpe
 
 
@@ -143,7 +150,7 @@ def _ilm_contrast(grid: Grid, reach: float) -> Floats:
     return _scaled((below - above) / dim)
 
 
-def _rpe_cost(grid: Grid, ilm: Floats) -> Floats:
+def _rpe_cost(grid: Grid, ilm: Floats, below: tuple[float, float]) -> Floats:
     """0.. at the outer edge of a bright band: darker above and below it, and nothing brighter deeper down."""
     rows = np.arange(grid.values.shape[0])[:, None]
     inside = rows >= ilm + THINNEST / grid.axial
@@ -152,14 +159,15 @@ def _rpe_cost(grid: Grid, ilm: Floats) -> Floats:
     usual = np.maximum(gaussian_filter1d(usual, 3.0, mode="nearest"), 2 * FAINT)
     even = replace(grid, values=np.where(grid.known, grid.values / usual, 0))
     band = even.mean(-45, 0)
-    step = np.clip(band - even.mean(5, 80), 0, None) + 0.7 * np.clip(band - even.mean(-130, -50), 0, None)
+    under, over = band - even.mean(5, 80), band - even.mean(-130, -50)
+    step = below[0] * np.clip(under, 0, None) + 0.7 * np.clip(over, 0, None)
     seen = replace(grid, values=grid.known.astype(np.float32)).mean(-60, 40) > 0.99
     contrast = _scaled(np.where(seen & (band > FAINT), step, 0))
     depth = round(70 / grid.axial)
     deeper = np.maximum.accumulate(np.where(seen, band, 0)[::-1], axis=0)[::-1]
     deeper = np.pad(deeper[depth:], ((0, depth), (0, 0)))
     thin = np.clip((THIN - (rows - ilm) * grid.axial) / (THIN - THINNEST), 0, 1)
-    return np.asarray(1 - contrast + 3.0 * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside)
+    return np.asarray(1 - contrast + below[1] * np.clip(deeper - band - 0.1, 0, 1) + 0.6 * thin + 2.0 * ~inside)
 
 
 def _scaled(step: Floats) -> Floats:

@@ -27,6 +27,7 @@ LINES: dict[str, tuple[str, Style]] = {
     "baseline": ("undisturbed RPE", ("#F0E442", "--")),
 }
 NO_LINE: Style = ("none", "-")
+HATCHED = "#8A8A8A"  # seen on the dark vitreous, and through it the scan
 CONTOUR: Style = ("#56B4E9", "-")  # sky blue: inferno has no blue above black
 
 _GAP, _KEY = 0.2, 0.3  # inches
@@ -47,6 +48,7 @@ def scan_figure(
     retina: Retina | None = None,
     spacing: Spacing | None = None,
     bands: Mapping[str, Array] | None = None,
+    unseen: Array | None = None,
 ) -> None:
     """Draw a B-scan, and again with its heat and the contours of what exceeds a level; save the figure.
 
@@ -59,6 +61,7 @@ def scan_figure(
         retina: whose lines to draw where there is tissue, and why it was refused; None: no lines.
         spacing: for the two bars of length; None: no bars.
         bands: further pictures below, name -> (h, w) in [-1, 1]: the flattened retina, its counterpart ...
+        unseen: (H, W) True where no heat was looked for: hatched in the picture of the heat.
 
     Raises:
         DataError: heat whose shape does not fit, or the disk refuses.
@@ -81,8 +84,12 @@ def scan_figure(
         scales.draw_length(axes, pixels.shape, spacing.lateral)
         scales.draw_length(axes, pixels.shape, spacing.axial, upright=True)
     if heat is not None:
-        contours = _draw_contours(scales.draw_picture(figure, last, overlay(pixels, heat, shown), "heat"), heat, level)
+        hot = scales.draw_picture(figure, last, overlay(pixels, heat, shown), "heat")
+        contours = _draw_contours(hot, heat, level)
         found = {f"heat above {level:g}": CONTOUR} if contours else {f"no heat above {level:g}": NO_LINE}
+        if unseen is not None and unseen.any():
+            _hatch(hot, unseen)
+            found["hatched: not looked at"] = NO_LINE
         scales.draw_keys(figure, last.left, last.bottom + 0.14, found)
         scales.draw_heat_bar(figure, last, overlay_map())
     for (name, band), place in zip(bands.items(), places, strict=True):
@@ -136,6 +143,16 @@ def _draw_lines(axes: Axes, retina: Retina) -> None:
     for name, (_, (colour, dashes)) in LINES.items():
         line = np.where(retina.valid, getattr(retina, name), np.nan)  # a gap where there is no tissue
         axes.plot(line, color=colour, linestyle=dashes, linewidth=0.9, scalex=False, scaley=False)
+
+
+def _hatch(axes: Axes, where: Array) -> None:
+    limits = axes.get_xlim(), axes.get_ylim()
+    marked = np.pad(where, 1, mode="edge").astype(np.float32)  # up to the border of the scan, half a pixel further
+    columns, rows = np.arange(-1, where.shape[1] + 1), np.arange(-1, where.shape[0] + 1)
+    areas = axes.contourf(columns, rows, marked, levels=[0.5, 1.5], colors="none", hatches=["////"])
+    areas.set_edgecolor(HATCHED)
+    areas.set_linewidth(0)
+    axes.set(xlim=limits[0], ylim=limits[1])
 
 
 def _draw_contours(axes: Axes, heat: Array, level: float) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from scipy.ndimage import find_objects, label
 
 from anotwin.errors import DataError
 from anotwin.report import scales
@@ -38,7 +39,7 @@ def en_face(heats: Sequence[Array | None], depth: int = DEPTH) -> npt.NDArray[np
     """The heat of a volume from above, (slices, W) float32: of each column the mean of its `depth` highest rows.
 
     A maximum would show the noise of hundreds of rows, a mean over all rows would lose what is thin. Slices without a
-    result (None), or of another width than most, are NaN.
+    result (None), or of another width than most, are NaN, and so are columns that were not looked at (NaN in all rows).
 
     >>> en_face([np.eye(3), None], depth=1)
     array([[ 1.,  1.,  1.],
@@ -49,7 +50,8 @@ def en_face(heats: Sequence[Array | None], depth: int = DEPTH) -> npt.NDArray[np
     for index, heat in enumerate(heats):
         if heat is not None and heat.shape[1] == width:
             rows = min(max(depth, 1), heat.shape[0])
-            flat[index] = np.partition(np.nan_to_num(heat), -rows, axis=0)[-rows:].mean(axis=0)
+            mean = np.partition(np.nan_to_num(heat), -rows, axis=0)[-rows:].mean(axis=0)
+            flat[index] = np.where(np.isnan(heat).all(axis=0), np.nan, mean)
     return flat
 
 
@@ -63,7 +65,7 @@ def volume_figure(
 ) -> None:
     """Draw the heat of a volume from above, slice 0 on top, and beside it the score of each slice; save the figure.
 
-    Slices without a result are hatched, and named below with the reason.
+    Slices without a result and columns that were not looked at are hatched; the slices are named below with the reason.
 
     Args:
         heats: (H, W) of each slice in order, 1: the heat that 0.5 % of normal pixels exceed; None: no result.
@@ -80,12 +82,15 @@ def volume_figure(
     step = spacing.between / spacing.lateral if spacing is not None and spacing.between is not None else None
     place = _map_place(flat.shape, step, scales.top_of(title))
     right = place.right + BAR_ROOM + (0.5 + _PROFILE if rows else 0.0) + 0.1
-    missing = wrap(_missing(heats, rows), int(18 * right), max_lines=_MOST_NAMED, placeholder=" ...")
+    words = _missing(heats, rows), "Hatched: not looked at" if np.isnan(flat).any() else ""
+    missing = wrap(". ".join(filter(None, words)), int(18 * right), max_lines=_MOST_NAMED, placeholder=" ...")
     below = place.bottom + (0.62 if rows else 0.5)  # for the words of the axes
     figure = new_figure(right, below + 0.15 * len(missing) + 0.05)
     scales.draw_title(figure, title)
     deep = f"{DEPTH} rows" if spacing is None else f"{DEPTH * spacing.axial:.0f} µm"
-    axes = scales.draw_picture(figure, place, heat_rgb(flat), f"heat from above: mean of the loudest {deep}", "nearest")
+    axes = scales.draw_picture(
+        figure, place, heat_rgb(flat), f"heat from above: mean of the highest-heat {deep}", "nearest"
+    )
     _draw_axes(axes, flat, "column" if step else "column (not to scale)")
     if spacing is not None:
         scales.draw_length(axes, flat.shape, spacing.lateral)
@@ -135,11 +140,10 @@ def _map_place(shape: tuple[int, ...], step: float | None, top: float) -> Place:
 
 
 def _draw_axes(axes: Axes, flat: npt.NDArray[np.float32], xlabel: str) -> None:
-    for index in np.flatnonzero(np.isnan(flat).all(axis=1)):
-        corner = (-0.5, index - 0.5)
-        axes.add_patch(
-            Rectangle(corner, flat.shape[1], 1, facecolor=_ABSENT, edgecolor="#777777", hatch="//////", lw=0)
-        )
+    for index, row in enumerate(np.isnan(flat)):
+        for (run,) in find_objects(label(row)[0]):
+            corner, width = (run.start - 0.5, index - 0.5), run.stop - run.start
+            axes.add_patch(Rectangle(corner, width, 1, facecolor=_ABSENT, edgecolor="#777777", hatch="//////", lw=0))
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlim(-0.5, flat.shape[1] - 0.5)

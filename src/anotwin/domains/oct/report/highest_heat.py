@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from anotwin.domains.oct.flatten import Flat, flatten, to_scan
 from anotwin.domains.oct.records import Spacing
 from anotwin.domains.oct.scans import levels
-from anotwin.prepare.patches import cut, shown_positions
+from anotwin.prepare.patches import covering_positions, cut
 from anotwin.records import Finding
 
 STEP = 8  # places tried along a patch's side: one every eighth of it
@@ -20,14 +20,15 @@ STEP = 8  # places tried along a patch's side: one every eighth of it
 def highest_heat_patch(finding: Finding, size: int, spacing: Spacing | None = None) -> Finding | None:
     """The finding of a scan, with pictures (S, S) of the patch of the flattened retina that has the most heat.
 
-    Query and counterpart are uint8, 0 for -1 and 255 for 1. None without pictures, a retina or a place for a patch.
-    `spacing` is that with which the retina was found.
+    Query and counterpart are uint8, 0 for -1 and 255 for 1. None without pictures, a retina or a place for a patch
+    that decides. `spacing` is that with which the retina was found.
     """
     query, difference, heat = finding.query, finding.difference, finding.heatmap
     if query is None or difference is None or heat is None or finding.evidence is None or finding.evidence.reason:
         return None
     flat = flatten(query, finding.evidence, spacing=spacing)
-    positions = shown_positions(flat.valid, size, max(size // STEP, 1))
+    positions, deciding = covering_positions(flat.valid, flat.deciding, size, max(size // STEP, 1))
+    positions = positions[deciding]
     if not len(positions):
         return None
     hot, differs = _flattened(heat, flat), _flattened(difference, flat)

@@ -118,7 +118,9 @@ def _key(words: dict[str, str], least: int) -> UInt8:
 def _labelled(picture: UInt8, text: str) -> UInt8:
     """A picture with words above it, in as many lines as they take."""
     room = max(int(picture.shape[1] / _LETTER), 20)
-    lines = [shorten(plain(line), room) for part in text.split("\n") for line in textwrap.wrap(part, room)]
+    lines = [
+        shorten(plain(line), room) for part in text.split("\n") for line in textwrap.wrap(shorten(part, 6 * room), room)
+    ]
     head = np.full((len(lines) * _LINE + 2, picture.shape[1], 3), _PAPER, np.uint8)
     image = Image.fromarray(np.concatenate([head, picture]))
     for number, line in enumerate(lines):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from anotwin.files import write_bytes_atomic
+from anotwin.domains.groups import verdict_cells
 from anotwin.report.listing import Listing
-from anotwin.report.text import cell_text, encode, short
+from anotwin.report.rows import write_rows
+from anotwin.report.text import cell_text, short
 
 Outcome = Literal["segmented", "refused", "unreadable"]
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -35,6 +36,7 @@ class ScanRow:
     quality: float | None = None  # of the lines, 0 to 1
     thickness_um: float | None = None  # from the ILM to the undisturbed RPE: median over the valid columns
     valid: float | None = None  # share of the columns that show tissue
+    left_out: str = ""  # what a score does not look at: an optic disc and its columns, a retina above the band
     reason: str = ""  # one line: why there is no retina, or no picture
 
 
@@ -59,6 +61,7 @@ class SliceRow:
     anomalous: bool | None = None  # None before calibration
     quality: float | None = None  # of the retina that was found, 0 to 1; None where the slice could not be read
     error: str = ""  # one line where the slice could not be scored
+    left_out: str = ""  # as in `ScanRow`
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class VolumeRow:
     slices: int  # of the whole volume, also those that are missing
     scored: int
     failed: int  # could not be read or segmented
-    anomalous: int | None  # of those scored; None before calibration
+    anomalous_slices: int | None  # of those scored; None before calibration
     score: float  # pooled over its slices; NaN where none has a score
+    p_value: float | None  # of the volume; None without volumes to compare with
+    anomalous: bool | None
     worst: str | None  # image: the slice with the highest score
 
 
@@ -84,16 +89,8 @@ class PatientRow:
     volumes: int
     scans: int
     score: float  # pooled over the volumes; NaN where none has a score
-
-
-def columns(kind: type[Any]) -> tuple[str, ...]:
-    """The columns of a table: the fields of the dataclass of its rows."""
-    return tuple(field.name for field in fields(kind))
-
-
-def write_rows(kind: type[Any], rows: Iterable[Any], path: str | Path) -> None:
-    """Save rows, dataclasses of one kind, as CSV in the order given, whole or not at all; raises DataError."""
-    write_bytes_atomic(path, encode([columns(kind), *map(astuple, rows)]))
+    p_value: float | None  # of the patient; None without patients to compare with
+    anomalous: bool | None
 
 
 def write_scans(rows: Sequence[ScanRow], path: str | Path) -> None:
@@ -125,20 +122,40 @@ def reason_listing(reasons: Sequence[Reason], most: int = 10) -> Listing:
 
 def volume_listing(rows: Sequence[VolumeRow], most: int = 6) -> Listing:
     """Volumes for the terminal, the most anomalous first."""
-    calibrated = any(row.anomalous is not None for row in rows)
-    names = ["volume", "score", "slices", *(["anomalous"] if calibrated else []), "failed", "worst slice"]
+    calibrated, decided = any(row.anomalous_slices is not None for row in rows), _decided(rows)
+    flagged = ["anomalous slices"] if calibrated else []
+    names = ["volume", "score", *_decision_names(decided), "slices", *flagged, "failed", "worst slice"]
     cells = []
-    for row in sorted(rows, key=_badness)[:most]:
-        counts = [f"{row.scored}/{row.slices}", *([cell_text(row.anomalous)] if calibrated else []), str(row.failed)]
-        cells.append((row.volume, short(row.score), *counts, row.worst or ""))
-    return Listing(tuple(names), tuple(cells), len(rows), frozenset({"volume", "worst slice"}))
+    shown = sorted(rows, key=_badness)[:most]
+    for row in shown:
+        decision = verdict_cells(row.p_value, row.anomalous) if decided else ()
+        counts = [f"{row.scored}/{row.slices}", *(cell_text(row.anomalous_slices) for _ in flagged), str(row.failed)]
+        cells.append((row.volume, short(row.score), *decision, *counts, row.worst or ""))
+    words = frozenset({"volume", "verdict", "worst slice"})
+    return Listing(tuple(names), tuple(cells), len(rows), words, _styles(shown))
 
 
 def patient_listing(rows: Sequence[PatientRow], most: int = 6) -> Listing:
     """Patients for the terminal, the most anomalous first."""
-    shown = sorted(rows, key=_badness)[:most]
-    cells = tuple((row.patient, short(row.score), str(row.volumes), str(row.scans)) for row in shown)
-    return Listing(("patient", "score", "volumes", "scans"), cells, len(rows), frozenset({"patient"}))
+    shown, decided = sorted(rows, key=_badness)[:most], _decided(rows)
+    cells = []
+    for row in shown:
+        decision = verdict_cells(row.p_value, row.anomalous) if decided else ()
+        cells.append((row.patient, short(row.score), *decision, str(row.volumes), str(row.scans)))
+    names = ("patient", "score", *_decision_names(decided), "volumes", "scans")
+    return Listing(names, tuple(cells), len(rows), frozenset({"patient", "verdict"}), _styles(shown))
+
+
+def _decided(rows: Sequence[VolumeRow] | Sequence[PatientRow]) -> bool:
+    return any(row.p_value is not None for row in rows)
+
+
+def _decision_names(decided: bool) -> tuple[str, ...]:
+    return ("p", "verdict") if decided else ()
+
+
+def _styles(rows: Sequence[VolumeRow] | Sequence[PatientRow]) -> tuple[str, ...]:
+    return tuple("bold red" if row.anomalous else "" for row in rows)
 
 
 def _rounded(row: ScanRow) -> ScanRow:

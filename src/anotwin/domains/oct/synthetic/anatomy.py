@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.domains.oct.records import Spacing
+from anotwin.domains.oct.synthetic.disc import TO_FOVEA, Disc, fibres
 from anotwin.errors import SettingsError
 from anotwin.seeding import derive
 
@@ -75,6 +76,9 @@ class Appearance:
     vessels: int = 4  # retinal vessels, each with its shadow
     shift: int = 0  # rows that registration moved the scan down (negative: up), leaving white
     shear: int = 0  # and the further rows, from the left to the right end
+    left: int = 0  # columns that it left empty at the left end
+    right: int = 0  # and at the right end
+    margin: int = 255  # grey level of what it left: white; 0: black
 
 
 def draw_appearance(seed: int) -> Appearance:
@@ -120,6 +124,22 @@ class SliceGeometry:
     appearance: Appearance
     eye: Eye
     y: float = 0.0  # millimetres from the middle slice
+    disc: Disc | None = None  # in view
+
+    @property
+    def fovea(self) -> float:
+        """x of its middle, millimetres."""
+        return self.eye.fovea if self.disc is None else self.disc_x - self.disc.nasal * TO_FOVEA
+
+    @property
+    def disc_x(self) -> float:
+        """x of the middle of the disc."""
+        assert self.disc is not None
+        return (self.disc.at - 0.5) * self.width * self.spacing.lateral / 1000
+
+    def disc_distance(self) -> Floats:
+        """(W,) millimetres from the middle of the disc."""
+        return np.asarray(np.hypot(self.x - self.disc_x, self.y))
 
     @property
     def x(self) -> Floats:
@@ -135,13 +155,15 @@ class SliceGeometry:
 def healthy(geometry: SliceGeometry) -> Floats:
     """Heights of `BOUNDARIES` without lesions, (K, W) micrometres above the middle of the RPE."""
     eye, x, y = geometry.eye, geometry.x, geometry.y
-    r = np.hypot(x - eye.fovea, y)
+    r = np.hypot(x - geometry.fovea, y)
     pit = 1 - np.exp(-((r / eye.pit) ** 2))
     hump = np.exp(-(((r - 1.0) / 1.1) ** 2))
     wave = 1 + 0.04 * np.sin(2.1 * x + 1.3 * y + eye.phases[0]) + 0.02 * np.sin(5.3 * x + 2.2 * y + eye.phases[1])
-    towards_disc = 1 / (1 + np.exp((1.5 - eye.disc * (x - eye.fovea)) / 0.45)) + 0.5 * np.tanh(y**2 / 3)
+    side = eye.disc if geometry.disc is None else geometry.disc.nasal
+    towards_disc = 1 / (1 + np.exp((1.5 - side * (x - geometry.fovea)) / 0.45)) + 0.5 * np.tanh(y**2 / 3)
+    near_disc = 0.0 if geometry.disc is None else fibres(geometry.disc_distance(), geometry.disc)
     thickness = [
-        7 + pit * (9 + 32 * towards_disc),  # ilm
+        7 + pit * (9 + 32 * towards_disc) + near_disc,  # ilm
         3 + pit * eye.thick * wave * (58 + 46 * hump),  # fibres
         4 + pit * eye.thick * (27 + 9 * hump),  # ipl
         13 + 26 * pit * wave,  # inl

@@ -4,7 +4,8 @@ Every line and every lesion is a function of the place on the retina (`synthetic
 the truth that is returned is that function, not a measurement of the picture. A grey level is the square root of a
 signal that speckle multiplies and to which the detector adds noise; below zero is black.
 
-The optic disc, the vitreous' membranes, shadows of lesions and the eye's motion between slices are left out.
+An optic disc may be in view (`synthetic.disc`). The vitreous' membranes, shadows of lesions and the eye's motion
+between slices are left out.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from anotwin.domains.oct.synthetic.anatomy import (
     healthy,
     lift,
 )
+from anotwin.domains.oct.synthetic.disc import Disc, surface, tissue
 from anotwin.errors import SettingsError
 from anotwin.seeding import derive
 
-__all__ = ["Appearance", "Lesion", "PlantedLesion", "RetinaScan", "retina_scan", "retina_volume"]
+__all__ = ["Appearance", "Disc", "Lesion", "PlantedLesion", "RetinaScan", "retina_scan", "retina_volume"]
 
 Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
@@ -74,7 +76,8 @@ class RetinaScan:
     rpe: Floats  # (W,) row of the middle of the RPE's band as seen, over drusen and detachments
     baseline: Floats  # (W,) the same of the undisturbed RPE: no lesion moves it
     mask: Masks  # (H, W) True in any lesion
-    white: Masks  # (H, W) left by registration: 255 here and nowhere else
+    white: Masks  # (H, W) left by registration: `Appearance.margin` here, and white nowhere else
+    disc: Masks  # (W,) columns within the opening of the optic disc: no RPE, the line is only that of its surroundings
     lesions: tuple[PlantedLesion, ...]  # in the order asked for
     spacing: Spacing
 
@@ -86,6 +89,7 @@ def retina_scan(
     lesions: Sequence[Lesion] = (),
     appearance: Appearance | None = None,
     spacing: Spacing | None = None,
+    disc: Disc | None = None,
 ) -> RetinaScan:
     """One slice through the fovea. The eye, its appearance and the speckle depend on `seed` alone, not on the lesions.
 
@@ -100,11 +104,12 @@ def retina_scan(
         lesions: what to plant.
         appearance: how the scan was taken; None: `draw_appearance(seed)`.
         spacing: None: 3.87 micrometres down, 11.5 across, 5.75 from 1,000 columns on (the device's finer scans).
+        disc: an optic disc in view, in place of the eye's own fovea; None: neither is it seen nor its rim.
 
     Raises:
         SettingsError: an impossible size, appearance or lesion; a retina that does not fit into the scan.
     """
-    return retina_volume(seed, 1, height, width, lesions, appearance, spacing)[0]
+    return retina_volume(seed, 1, height, width, lesions, appearance, spacing, disc)[0]
 
 
 def retina_volume(
@@ -115,6 +120,7 @@ def retina_volume(
     lesions: Sequence[Lesion] = (),
     appearance: Appearance | None = None,
     spacing: Spacing | None = None,
+    disc: Disc | None = None,
 ) -> tuple[RetinaScan, ...]:
     """Neighbouring slices of one eye, 120 micrometres apart unless `spacing.between` says otherwise.
 
@@ -124,7 +130,7 @@ def retina_volume(
     appearance = draw_appearance(seed) if appearance is None else appearance
     spacing = Spacing(3.87, 11.5 if width < 1000 else 5.75, 120.0) if spacing is None else spacing
     _check(slices, height, width, lesions, appearance, spacing)
-    geometry = SliceGeometry(height, width, spacing, appearance, Eye(seed))
+    geometry = SliceGeometry(height, width, spacing, appearance, Eye(seed), disc=disc)
     sites = [Site(geometry, number, lesion) for number, lesion in enumerate(lesions)]
     between = (120.0 if spacing.between is None else spacing.between) / 1000
     return tuple(_slice(replace(geometry, y=(k - (slices - 1) / 2) * between), sites) for k in range(slices))
@@ -163,9 +169,9 @@ def _slice(geometry: SliceGeometry, sites: Sequence[Site]) -> RetinaScan:
             "synthetic retina: lesions lift it out of the scan; make them lower or appearance.depth larger"
         )
     image = _layers(geometry, sites, bounds)  # (H, W) grey levels
+    opening = _disc(image, geometry, bounds, base, heights)
     _vessels(image, geometry, bounds)
-    rows = np.arange(geometry.height)[:, None]
-    white = (rows < geometry.moved) | (rows >= geometry.height + geometry.moved)
+    white = _margins(geometry)
     planted = []
     for site in sites:
         mask = _plant(image, geometry, site, heights, bounds, base) & ~white
@@ -173,9 +179,11 @@ def _slice(geometry: SliceGeometry, sites: Sequence[Site]) -> RetinaScan:
         planted.append(PlantedLesion(site.lesion, column, site.height, mask))
     seed = derive(geometry.eye.seed, "grain", round(geometry.y * 1e6))
     pixels = _expose(image, geometry.appearance, np.random.default_rng(seed))
-    pixels[white] = 255
+    pixels[white] = geometry.appearance.margin
     mask = np.logical_or.reduce([np.zeros_like(white), *(lesion.mask for lesion in planted)])
-    return RetinaScan(pixels, bounds[0], bounds[AT["rpe"]], base, mask, white, tuple(planted), geometry.spacing)
+    return RetinaScan(
+        pixels, bounds[0], bounds[AT["rpe"]], base, mask, white, opening, tuple(planted), geometry.spacing
+    )
 
 
 def _layers(geometry: SliceGeometry, sites: Sequence[Site], bounds: Floats) -> Floats:
@@ -203,6 +211,29 @@ def _layers(geometry: SliceGeometry, sites: Sequence[Site], bounds: Floats) -> F
     for column in range(geometry.width):
         image[column] = np.interp(rows, knots[:, column], values[:, column])
     return np.ascontiguousarray(image.T)
+
+
+def _disc(image: Floats, geometry: SliceGeometry, bounds: Floats, base: Floats, heights: Floats) -> Masks:
+    """Draw the disc, in place, also the inner surface among `bounds`; (W,) True within its opening."""
+    if geometry.disc is None:
+        return np.zeros(geometry.width, bool)
+    distance = geometry.disc_distance()
+    inside = distance < geometry.disc.diameter_um / 2000
+    if inside.any():
+        axial = geometry.spacing.axial
+        bounds[0, inside] = base[inside] - surface(distance[inside], heights[0, inside], geometry.disc) / axial
+        depth = (np.arange(geometry.height)[:, None] - bounds[0, inside]) * axial
+        rng = np.random.default_rng(derive(geometry.eye.seed, "disc"))
+        levels = tissue(depth, geometry.x[inside], rng)
+        image[:, inside] = np.where(depth > 0, levels, _VITREOUS)
+    return np.asarray(inside)
+
+
+def _margins(geometry: SliceGeometry) -> Masks:
+    """(H, W) what registration left empty."""
+    rows, columns = np.arange(geometry.height)[:, None], np.arange(geometry.width)
+    beside = (columns < geometry.appearance.left) | (columns >= geometry.width - geometry.appearance.right)
+    return np.asarray((rows < geometry.moved) | (rows >= geometry.height + geometry.moved) | beside)
 
 
 def _below_rpe(sites: Sequence[Site], geometry: SliceGeometry) -> Floats:
