@@ -2,9 +2,10 @@
 
 Every normal is scored once, by the model that saw nobody of its fold; every abnormal scan by the model of each fold, a
 planted copy by that of its patient's fold. Scores of different models become comparable by mean and standard deviation
-of the normals that each model's own training holds out (never those of the fold). AUROC is a mean of wins (1, a tie
-1/2) over pairs of a normal and an abnormal scan: pooled, as scored by every model, one threshold for all; or within
-folds, each pair as the normal's own model scored both. Intervals come from a bootstrap over patients.
+of the normals that each model's own training holds out (never those of the fold), each patient counting the same.
+AUROC is a mean of wins (1, a tie 1/2) over pairs of a normal and an abnormal scan: pooled, as scored by every model,
+one threshold for all; or within folds, each pair as the normal's own model scored both. Intervals come from a
+bootstrap over patients.
 """
 
 from __future__ import annotations
@@ -188,12 +189,21 @@ class FoldScores:
         """
         levels = np.empty_like(self.scores)  # in standard deviations of each fold's calibration normals
         for level, scores, fold in zip(levels, self.scores, self.folds, strict=True):
-            held = scores[fold.calibration][np.isfinite(scores[fold.calibration])]
-            level[:] = (scores - held.mean()) / max(float(held.std(ddof=1)) if len(held) > 1 else 0.0, 1e-12)
+            held = [k for k in fold.calibration if np.isfinite(scores[k])]
+            level[:] = _levels(scores, held, self.scans.patients)
         levels = np.where(np.isnan(levels), np.where(self.scans.labels == NORMAL, np.inf, -np.inf), levels)
         mine = levels[own, normals][:, None]
         others = [levels[np.ix_(own, abnormals)]] if kind == "within" else [level[None, abnormals] for level in levels]
         return np.asarray(np.mean([(other > mine) + 0.5 * (other == mine) for other in others], axis=0))
+
+
+def _levels(scores: Floats, held: Sequence[int], patients: Names) -> Floats:
+    """Scores in standard deviations of the normals `held`, each patient counting the same, however often scanned."""
+    _, of, counts = np.unique(patients[held], return_inverse=True, return_counts=True)
+    weights = 1 / (counts[of] * len(counts))
+    mean = float((weights * scores[held]).sum())
+    variance = float((weights * np.square(scores[held] - mean)).sum()) * len(held) / max(len(held) - 1, 1)
+    return np.asarray((scores - mean) / max(variance**0.5, 1e-12))
 
 
 def patient_interval(wins: Floats, normals: Names, abnormals: Names, weights: Floats) -> Interval:

@@ -18,13 +18,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.common import script
 from benchmarks.common.rows import Cell, Report, Row, console
+from benchmarks.reliability import groups
 from benchmarks.reliability.flips import flips
-from benchmarks.reliability.groups import rows as grouped
 from benchmarks.reliability.hostile import hostile
 from benchmarks.reliability.kills import Counted, kills
 
@@ -37,12 +38,24 @@ def benchmark(arguments: argparse.Namespace) -> None:
     script.print_head("AnoTwin under faults", {"protocol": "small trainings of method twin on synthetic images"})
     if "groups" in arguments.part:
         draws = arguments.draws or (100 if arguments.quick else 2000)
-        report.stream(f"calibration by groups, {draws} draws a cell", grouped(draws, arguments.quick))
+        cells = groups.run(draws)
+        groups.show(cells)
+        report.add(list(_kept(cells)))
     for part in (part for part in PARTS if part in arguments.part):
         with tempfile.TemporaryDirectory(prefix="anotwin-") as work:
             most = arguments.most or (2 if arguments.quick else 30)
             report.stream(f"{part}: at most {most} faults of a kind", _rows(part, Path(work), most))
     report.close()
+
+
+def _kept(cells: list[dict[str, Any]]) -> Iterator[Row]:
+    """The share of cells that keep each promise, and the numbers of each cell."""
+    for name in ("image_rate", "unit_rate", "above_bound"):
+        kept = np.array([cell[f"{name}_kept"] for cell in cells])
+        yield Cell("reliability", "all cells", "groups").share(f"{name} kept", kept, goal=">= 1")
+        for cell in cells:
+            told = f"{cell['groups']} groups of {cell['images']}, {cell['scores']}, rate {cell['rate']:.4f}"
+            yield Cell("reliability", told, "groups").row(name, cell[name])
 
 
 def _rows(part: str, work: Path, most: int) -> Iterator[Row]:
@@ -59,7 +72,7 @@ def _say(counted: Counted) -> None:
     """What went wrong, in full: a share alone helps nobody to mend it."""
     for kind, each in (("traceback", counted.tracebacks), ("not as it should be", counted.wrong)):
         for line in each:
-            console.print(f"{counted.kind}: {kind}: {ascii(line)}", markup=False)
+            console.print(f"{counted.kind}: {kind}: {line!a}", markup=False)
 
 
 def main(arguments: list[str] | None = None) -> int:

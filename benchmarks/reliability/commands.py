@@ -117,7 +117,7 @@ def count_operations(words: Words, folder: Path) -> int:
         os.close(descriptor)
         if outcome.code:
             raise SystemExit(f"{' '.join(map(str, words))}: {outcome.said}")
-        return os.path.getsize(counted.name)
+        return Path(counted.name).stat().st_size
 
 
 def killed(_event: str, _path: str) -> None:

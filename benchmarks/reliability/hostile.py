@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -93,7 +94,7 @@ def _image(size: int = 16) -> np.ndarray:
     return pixels
 
 
-def _encoded(image: Image.Image, kind: str, **more: object) -> bytes:
+def _encoded(image: Image.Image, kind: str, **more: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **more)
     return file.getvalue()
@@ -126,9 +127,9 @@ def _text_bomb() -> bytes:
     return _encoded(Image.fromarray(_image()), "PNG", pnginfo=told)
 
 
-def _tiff(pixels: np.ndarray, **more: object) -> bytes:
+def _tiff(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    tifffile.imwrite(file, pixels, **more)
+    tifffile.imwrite(file, pixels)
     return file.getvalue()
 
 
@@ -138,7 +139,10 @@ def _animation() -> bytes:
 
 
 def _bytes(name: str, data: Callable[[], bytes]) -> Write:
-    return lambda folder: (folder / name).write_bytes(data()) and None
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(data())
+
+    return write
 
 
 def _link(name: str, target: str) -> Write:
@@ -185,9 +189,9 @@ FILES: dict[str, Write] = {
 
 def _names() -> dict[str, Write]:
     names = [
-        "[bold]x[", "[/]", "\x1b[31mred", "=1+1", "+x", "-x", "@x", "a\nb", "a\rb", "a,b", 'a"b', " x ", "x;y", "$x$", "$$",
-        "\u202egnp", "\u200b", ":smile:", "%s", "{}", "x" * 200, "..x", "-", "--help", "#", "é", "e\u0301", "\udcff", "'x",
-        "\t=x", "CON", "nul", "x.png", "<b>", "&amp;", "\\", "~", "*", "?", "|",
+        "[bold]x[", "[/]", "\x1b[31mred", "=1+1", "+x", "-x", "@x", "a\nb", "a\rb", "a,b", 'a"b', " x ", "x;y", "$x$",
+        "$$", "\u202egnp", "\u200b", ":smile:", "%s", "{}", "x" * 200, "..x", "-", "--help", "#", "é", "e\u0301",
+        "\udcff", "'x", "\t=x", "CON", "nul", "x.png", "<b>", "&amp;", "\\", "~", "*", "?", "|",
     ]  # fmt: skip
     return {ascii(name): _bytes(f"{name}.png", lambda: _encoded(Image.fromarray(_image()), "PNG")) for name in names}
 

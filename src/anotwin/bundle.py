@@ -47,7 +47,9 @@ class Bundle:
     settings: Settings
     tensors: dict[str, torch.Tensor] = field(repr=False)  # by "network.parameter"
     calibration: Calibration | None = None
-    fingerprints: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # "train", "holdout", "groups": (n,) int64
+    fingerprints: dict[str, torch.Tensor] = field(
+        default_factory=dict, repr=False
+    )  # "train", "holdout", "groups": (n,) int64
     layout: dict[str, str | None] = field(default_factory=dict)  # "name", "normal" label of training
     history: dict[str, Any] = field(default_factory=dict)  # plain JSON: steps, seconds, versions, health, notes
 

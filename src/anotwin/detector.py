@@ -36,7 +36,7 @@ from anotwin.lock import one_writer
 from anotwin.methods.protocol import Method, Samples, device_of, freeze
 from anotwin.methods.registry import DEFAULT_METHOD, METHODS, create, expected_tensors
 from anotwin.occupied import model_notes
-from anotwin.records import Calibration, Finding, ImageSource, ImageSpec, Trace
+from anotwin.records import Batch, Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
 from anotwin.run.duplicates import with_duplicates
 from anotwin.run.leaks import of_trained_groups
@@ -289,8 +289,12 @@ class Detector:
         return list(self.findings(data, pictures=pictures))
 
     def trace(self, data: Any, indices: Sequence[int], steps: Sequence[int]) -> Trace | None:
-        """The search for the counterparts of a few images: the best until each of `steps`; None without a search."""
-        return trace_search(self.method, self.open(data), indices, steps)
+        """The search for the counterparts of a few images: the best until each of `steps`; None without a search.
+
+        `data` may be a `Batch` of the model's squares too.
+        """
+        source = data if isinstance(data, Batch) else self.open(data)
+        return trace_search(self.method, source, indices, steps)
 
     def sample(self, count: int, seed: int = 0, first: int = 0) -> torch.Tensor:
         """New normal images (count, C, S, S) in [-1, 1], for augmentation or to see what was learnt.

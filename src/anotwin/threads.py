@@ -31,7 +31,7 @@ def share_the_machine(environment: MutableMapping[str, str] = os.environ) -> Non
 
 
 def cores(proc: Path = Path("/proc"), mounts: Path = Path("/sys/fs/cgroup")) -> int:
-    """The cores that this process may use, at least 1, whole ones: a thread too many stalls all of them at each barrier.
+    """The cores that this process may use, whole ones, at least 1: one thread too many stalls all at each barrier.
 
     Its affinity, and the quota of its cgroup (v1 or v2) or of one above it, as containers and batch systems set it.
     """

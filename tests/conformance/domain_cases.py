@@ -11,7 +11,8 @@ from PIL import Image
 from strips.domain import STRIPS
 
 from anotwin.data.synthetic import plant_blob, textured_discs
-from anotwin.domains.oct.synthetic.retina import Lesion, retina_scan
+from anotwin.domains.oct.records import Spacing
+from anotwin.domains.oct.synthetic.retina import Appearance, Disc, Lesion, retina_scan
 from anotwin.domains.protocol import Domain
 from anotwin.domains.registry import DOMAINS
 
@@ -83,9 +84,20 @@ def _discs(count: int, seed: int, abnormal: bool) -> Images:
     return list(plant_blob(images, seed)[0] if abnormal else images)
 
 
+# What other people's scans have: as registration leaves them, padded with black at the sides too, a disc that the
+# left end cuts off, and slanted grey corners on the rows of another device.
+LOOKS = (
+    {},
+    {"appearance": Appearance(margin=0, shift=40, left=6, right=5)},
+    {"width": 160, "disc": Disc(0.0, diameter_um=500.0)},
+    {"height": 620, "appearance": Appearance(margin=90, shift=10, shear=30), "spacing": Spacing(1920 / 620, 11.5)},
+)
+
+
 def _retinas(count: int, seed: int, abnormal: bool) -> Images:
     lesions = [Lesion("cyst", 300, 250, at=0.5)] if abnormal else []
-    return [retina_scan(1000 * seed + number, 400, 80, lesions).pixels for number in range(count)]
+    looks = [{"height": 400, "width": 80, "lesions": lesions, **LOOKS[number % 4]} for number in range(count)]
+    return [retina_scan(1000 * seed + number, **look).pixels for number, look in enumerate(looks)]
 
 
 def _long_discs(count: int, seed: int, abnormal: bool) -> Images:

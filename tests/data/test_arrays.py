@@ -140,7 +140,7 @@ def test_alpha_of_arrays_is_laid_on_black_like_that_of_files(tmp_path):
         np.testing.assert_array_equal(from_arrays(given).read(0), expected)
     light = from_arrays(rgba / np.float32(255)).read(0)
     np.testing.assert_allclose(light, expected / 255, atol=0.6 / 255)
-    with pytest.raises(DataError, match="image-00000: alpha from .* to 25"):
+    with pytest.raises(DataError, match=r"image-00000: alpha from .* to 25"):
         from_arrays(rgba.astype(np.float32)).read(0)
 
 

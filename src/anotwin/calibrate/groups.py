@@ -89,9 +89,10 @@ def group_rate_bound(count: int, rate: float, confidence: float = 0.95) -> float
 
     The true rate is above b only where the mean of K independent shares, each in [0, 1] with mean b at least, is
     small. Shares of 0 and 1 alone, whole groups above the threshold, vary most: then the true rate is
-    Beta(a, K + 1 - a), and its quantile is returned. a is the smallest integer with a / (K + 1) >= rate, because a
-    share of 0.9 fits where (K + 1) rate = 1.9, and two of them do not: with the largest a / (K + 1) <= rate, as for
-    single images, the bound would fail in 16 % of the draws instead of 5 % (``benchmarks/reliability/groups.py``).
+    Beta(a, K + 1 - a), and its quantile is returned. For the lowest rate, 1 / (K + 1), no share may be above 0 and that
+    is the worst case; above it that was checked by simulation (``benchmarks/reliability/groups.py``). a is the smallest
+    integer with a / (K + 1) >= rate, because a share of 0.9 fits where (K + 1) rate = 1.95, and two do not: with the
+    largest a / (K + 1) <= rate, as for single images, the bound fails there in 17 % of the draws instead of 5 %.
 
     >>> round(group_rate_bound(16, 1 / 17), 4)
     0.1707

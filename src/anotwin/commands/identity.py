@@ -21,9 +21,9 @@ class ImageIdentities:
     """Of a row: the size and times of its file, the hash of its native pixels, and what the source says of it.
 
     A file of the same size and times is the same; any other counts by its pixels, so that a copied or touched file
-    keeps its row. An image that could not be scored has no pixels: in any other file it is tried again. What the source says
-    (`context`, where it has such a method) are all other things that a score depends on: of an OCT slice the spacing,
-    and which slices its volume has. An image of the same pixels needs the pictures that were written for it, too.
+    keeps its row. An image that could not be scored has no pixels: in any other file it is tried again. What the source
+    says (`contexts`, where it has such a method) are all other things that a score depends on: of an OCT slice the
+    spacing, and which slices its volume has. The pictures that were written for the image must still be there, too.
 
     Args:
         source: the images of this run; files are looked at now, before any is read.

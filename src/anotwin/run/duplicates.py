@@ -53,9 +53,7 @@ class Duplicates:
             return []
         sizes = sorted(map(len, self.near.clusters))
         size = f"{sizes[0]} to {sizes[-1]}" if sizes[0] < sizes[-1] else f"{sizes[0]}"
-        found = (
-            f"{sum(sizes)} of {len(self.items)} images are nearly identical to others"
-        )
+        found = f"{sum(sizes)} of {len(self.items)} images are nearly identical to others"
         return [f"{found}, in {len(sizes)} groups of {size}: a group {what}; better {NAME_THEM}"]
 
 

@@ -16,8 +16,8 @@ from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
 from anotwin.prepare.stream import UNUSABLE, named
-from anotwin.records import Calibration, Finding, ImageSource, Trace, UnitScores
-from anotwin.run.batch import join_batches, trace_batch
+from anotwin.records import Batch, Calibration, Finding, ImageSource, Trace, UnitScores
+from anotwin.run.batch import batch_rows, join_batches, trace_batch
 from anotwin.run.stream import Scored, scored_images
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)
@@ -160,10 +160,15 @@ def _quantile(heats: Sequence[npt.NDArray[np.float32]], groups: Sequence[int]) -
     return float(pixels[order][np.searchsorted(below, HEAT_QUANTILE * below[-1])])
 
 
-def trace_search(method: Method, source: ImageSource, indices: Sequence[int], trace_at: Sequence[int]) -> Trace | None:
+def trace_search(
+    method: Method, source: ImageSource | Batch, indices: Sequence[int], trace_at: Sequence[int]
+) -> Trace | None:
     """The search for a few images again, with its trace; None for methods of one pass and for parts of images."""
     if not isinstance(method, Searches) or not method.searching or method.spec.parts:
         return None
+    if isinstance(source, Batch):
+        rows = [batch_rows(source, slice(index, index + 1)) for index in indices]
+        return trace_batch(method, join_batches(rows), trace_at) if rows else None
     view = domain_of_view(method.spec.view).view()
     images = view.prepare(source, indices, method.spec, method.settings, False)
     squares = [image.squares for image in images if image.squares is not None]

@@ -64,9 +64,7 @@ def open_run(
     return run
 
 
-def _tell(
-    run: RunFolder, before: dict[str, Any], now: dict[str, Any], done: int, say: Callable[[str], object]
-) -> None:
+def _tell(run: RunFolder, before: dict[str, Any], now: dict[str, Any], done: int, say: Callable[[str], object]) -> None:
     """What makes this training another one than it would have been without the stop."""
     changed = [
         f"{name} was {before[key]} and is {now[key]}"

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from oct_writers import write_vol
 from PIL import Image
 
 from anotwin.domains.oct.flatten import flatten
@@ -12,7 +13,6 @@ from anotwin.domains.oct.layers.mask import as_scan, known_pixels
 from anotwin.domains.oct.records import Spacing
 from anotwin.domains.oct.synthetic.retina import Appearance, retina_scan
 from made_scans import retina_of
-from oct_writers import write_vol
 
 PLAIN = Appearance(depth=0.3, bend=0.03)
 

@@ -81,6 +81,13 @@ def test_bad_scans_say_why_and_the_rest_of_the_volume_is_there():
         np.testing.assert_array_equal(found[place].retina.baseline, retina.baseline)
 
 
+def test_a_long_path_does_not_cut_the_reason():
+    path = "/".join(["a folder with a long name"] * 12)
+    (found,) = flat_scans(Scans(((f"{path}/scan.png: cannot decode the image, is it damaged?",),)), [0])
+    assert len(found.error) > 300
+    assert found.error.endswith("scan.png: cannot decode the image, is it damaged?")
+
+
 def test_in_a_source_without_volumes_each_image_stands_alone():
     source = from_arrays(np.stack(volume(0)))
     for found, pixels in zip(flat_scans(source, range(3)), volume(0), strict=True):

@@ -59,7 +59,7 @@ def places_by_hand(flat):
     """Where the patches of a band lie that decide: a grid over the columns that do, of known pixels to nine tenths."""
     first, last = np.flatnonzero(flat.decides)[[0, -1]]
     assert flat.decides[first : last + 1].all()
-    positions = grid_positions((len(flat.pixels), last - first + 1), SIZE, SIZE // 2) + [0, first]
+    positions = grid_positions((len(flat.pixels), last - first + 1), SIZE, SIZE // 2) + np.array([0, first])
     shown = valid_share(flat.valid, SIZE)
     return np.array([place for place in positions if shown[tuple(place)] >= 0.9])
 

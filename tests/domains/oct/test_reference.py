@@ -55,16 +55,12 @@ def test_half_a_per_cent_of_held_out_pixels_are_hot(trained):
     assert 0 < np.mean(shares) < 0.015
 
 
-def test_no_heat_in_the_outer_columns_and_vitreous_as_it_is(trained):
+def test_there_is_no_heat_in_the_outer_columns(trained):
     (found,) = trained[0].score(Scans(((scan(9),),)))
     outer = int(0.06 * 64) - 1
     assert not found.heatmap[:, :outer].any()
     assert not found.heatmap[:, -outer:].any()
     assert found.heatmap[:, 32].any()
-    vitreous = np.arange(400)[:, None] < found.evidence.ilm - 30
-    assert 0.3 < vitreous.mean() < 0.9
-    assert found.counterpart[vitreous].mean() == pytest.approx(found.query[vitreous].mean(), rel=0.03)
-    assert found.counterpart[vitreous].std() == pytest.approx(found.query[vitreous].std(), rel=0.1)
 
 
 def test_a_resized_scan_is_no_lesion(trained):

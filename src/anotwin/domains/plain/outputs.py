@@ -12,7 +12,7 @@ import torch
 
 from anotwin.domains.groups import write_groups
 from anotwin.domains.protocol import Job, Written
-from anotwin.records import Finding
+from anotwin.records import Batch, Finding
 from anotwin.report.feature_points import MAPPED, FeaturePoints
 from anotwin.report.steps import search_figure
 from anotwin.report.table import first_of_each
@@ -93,12 +93,14 @@ class WholeOutputs:
             return []
         path, steps = self.job.out / "search.png", self.job.model.settings.search.steps
         marks = sorted({round(share * steps) for share in TRACE_SHARES})
-        position = {item.id: index for index, item in enumerate(self.job.source.items)} if shown else {}
-        rows = [position[finding.id] for finding in shown]
-        trace = self.job.model.trace(self.job.source, rows, marks) if rows else None
-        if trace is None:
+        # their squares, as they were scored: nothing is read twice, and pictures may have been shrunk for the figure
+        fingerprints = tuple(finding.fingerprint for finding in shown if finding.fingerprint is not None)
+        squares = torch.stack([finding.evidence for finding in shown]) if shown else None
+        trace = (
+            None if squares is None else self.job.model.trace(Batch(squares, fingerprints), range(len(shown)), marks)
+        )
+        if squares is None or trace is None:
             path.unlink(missing_ok=True)  # another model's, from an earlier run
             return []
-        squares = torch.stack([finding.evidence for finding in shown])
         search_figure(trace.images.cpu().numpy(), squares.numpy(), trace.steps, trace.losses.cpu().numpy(), path)
         return [path]

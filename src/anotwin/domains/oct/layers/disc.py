@@ -19,9 +19,10 @@ ABSENT = 0.45  # contrast of the RPE with what lies below it, of that in half of
 PLUNGE = 60.0  # micrometres below its undisturbed course that no RPE lies
 EMPTY = 0.35  # brightness where the retina would be, of that in half of the columns: a cup
 FLOOR = 0.5  # brightness of its bottom, likewise
+NOISY = 3.0  # brightness of the retina, of the noise in the vitreous: with less nothing can be said to be empty
 SHALLOW = 60.0  # micrometres of retina that are left over a cup
 THICKER, NOT_THIN = 1.15, 0.9  # thickness at a rim that the end of the scan cuts off, of that in half of the columns
-DIP = 0.45  # thickness that is left where the inner surface falls into a cup, of that next to it
+DIP = 0.52  # thickness that is left where the inner surface falls into a cup, of that next to it
 ATROPHY = (
     1.25  # brightness below the RPE, of that in half of the columns: an atrophy lets light through, a disc does not
 )
@@ -40,6 +41,8 @@ def hollow_columns(grid: Grid, ilm: Floats, rpe: Floats, shown: Bools) -> Bools:
     lines = ((ilm, 0.0, rpe, -40.0), (ilm, 0.0, ilm, 80.0), (rpe, -20.0, rpe, 100.0))
     filled, first, floor = (np.nan_to_num(columns.mean(*line)) for line in lines)
     usual = float(np.median(filled))
+    if usual < NOISY * grid.noise:
+        return np.zeros_like(shown)
     dark = np.maximum(filled, first) < EMPTY * usual
     return np.asarray(shown & dark & (floor > np.maximum(2 * filled, FLOOR * usual)))
 

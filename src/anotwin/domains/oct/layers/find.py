@@ -16,7 +16,7 @@ from anotwin.domains.oct.layers.left_out import Kind, LeftOut, inner, left_out
 from anotwin.domains.oct.layers.mask import as_scan, known_pixels
 from anotwin.domains.oct.layers.quality import CLEAR_RISE, CLEARLY_UPRIGHT, LineQuality, measure_lines
 from anotwin.domains.oct.layers.shortest_paths import Bools, Floats, Grid
-from anotwin.domains.oct.layers.tone import usual_tone
+from anotwin.domains.oct.layers.tone import tones
 from anotwin.domains.oct.records import Spacing
 
 Lines = npt.NDArray[np.float32]
@@ -105,11 +105,9 @@ def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
     spacing = default_spacing(*values.shape) if spacing is None else spacing
     known = known_pixels(values, scan.dtype == np.uint8)
     fine = spacing.axial, paths.FINE_COLUMN
-    toned = usual_tone(values, known)
-    tones = (values,) if toned is values else (values, toned)
     grids = [
         (paths.to_grid(tone, known, spacing, paths.ROW, paths.COLUMN), paths.to_grid(tone, known, spacing, *fine))
-        for tone in tones
+        for tone in tones(values, known)
     ]
     found = [_lines(values.shape[1], *grid) for grid in grids]
     # lines are compared in all tones, or the steepest would always win

@@ -61,4 +61,4 @@ def inner(shown: Bools, lateral: float) -> Bools:
     first, last = columns[0], columns[-1]
     outer = round(min(OUTER / lateral, OUTER_SHARE * (last - first + 1)))
     number = np.arange(len(shown))
-    return shown & (number >= first + outer) & (number <= last - outer)
+    return np.asarray(shown & (number >= first + outer) & (number <= last - outer))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects, grey_closing, grey_opening, label, maximum_filter
+from scipy.ndimage import distance_transform_edt, find_objects, grey_closing, grey_opening, label, maximum_filter
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
@@ -29,7 +29,7 @@ STRAIGHT, STEEPEST = 1.5, 0.6  # pixels from a straight line, and its slope: a s
 BESIDE = 4  # pixels around a margin that JPEG and interpolation have mixed with it
 
 
-def margins(values: npt.NDArray[np.float32], level: float, equal: float) -> Bools:
+def margins(values: npt.NDArray[np.float32], level: float, equal: float, white: float = np.inf) -> Bools:
     """(H, W) True in constant regions that touch the border, of whatever value, and a little around them.
 
     >>> scan = np.random.default_rng(0).normal(40, 9, (96, 128)).astype(np.float32)
@@ -40,32 +40,33 @@ def margins(values: npt.NDArray[np.float32], level: float, equal: float) -> Bool
     Args:
         values: finite.
         level: one grey level of 255.
+        white: what is as bright or brighter is left to `known_pixels`, as it ever was.
         equal: what values that count as one may differ by: a level where JPEG may have been at work.
     """
     bright = float(np.percentile(values, 99))
     found = np.zeros(values.shape, np.bool_)
     for turns in range(4):  # each side in turn on top; turned by a quarter, the bottom has 2 turns
         turned, marked = np.rot90(values, turns), np.rot90(found, turns)
-        depth = _depths(turned, (level, equal), bright, below=turns == 2)
+        depth = _depths(turned, (level, equal, white), bright, below=turns == 2)
         marked |= np.arange(len(turned))[:, None] < depth
     if not found.any():
         return found
     return np.asarray(maximum_filter(found.view(np.uint8), 2 * BESIDE + 1).astype(np.bool_))
 
 
-def _depths(values: Floats, scale: tuple[float, float], bright: float, below: bool) -> npt.NDArray[np.int64]:
+def _depths(values: Floats, scale: tuple[float, float, float], bright: float, below: bool) -> npt.NDArray[np.int64]:
     """Rows (W,) of each column, from the top, that belong to a margin."""
-    level, equal = scale
-    start = (np.abs(values[:THIN] - values[0]) <= NOISE * level).all(axis=0)
+    level, equal, white = scale
+    start = (np.abs(values[:THIN] - values[0]) <= NOISE * level).all(axis=0) & (values[0] < white)
     if not grey_opening(start, SMOOTH, mode="nearest").any():  # as in most scans: not worth a closer look
         return np.zeros(len(start), np.int64)
     same = np.abs(values - values[0]) <= NOISE * level
-    run = np.where(same.all(axis=0), 0, np.argmin(same, axis=0))
+    run = np.where(same.all(axis=0) | (values[0] >= white), 0, np.argmin(same, axis=0))
     ends = np.flatnonzero(run)  # a column of one value belongs to a margin at its side, and continues this one
     if len(ends) == 0:
         return np.zeros(len(run), np.int64)
-    distance = np.abs(ends - np.arange(len(run))[:, None])
-    run = np.where(distance.min(axis=1) <= SMOOTH, run[ends[distance.argmin(axis=1)]], 0)
+    distance, (nearest,) = distance_transform_edt(run == 0, return_indices=True)
+    run = np.where(distance <= SMOOTH, run[nearest], 0)
     seam = grey_opening(run, SMOOTH, mode="nearest")
     if seam.max() < THIN:
         return np.zeros(len(run), np.int64)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects, label, maximum_filter, minimum_filter
+from scipy.ndimage import binary_opening, find_objects, label, maximum_filter, minimum_filter
 
 from anotwin.domains.oct.layers.margins import margins
 
@@ -18,7 +18,7 @@ MOST_COLOURED = 0.005  # share of the pixels by which colour is judged: drawn li
 BLOCK = 2  # pixels: JPEG keeps one colour for so many, in either direction
 MORE = 1.5  # strength of a tint that JPEG makes of 1
 VIVID, LEAST_VIVID = 0.25, 1e-4  # a difference that no JPEG makes, and the share of blocks with it that is no accident
-LINE_WIDTH, LINE_LENGTH = 4, 0.25  # rows at most and share of the columns at least that a drawn white line takes
+LINE_WIDTH, LINE_LENGTH = 3, 0.25  # rows at most and share of the columns at least that a drawn white line takes
 SHARP = 0.3  # of the range of values, from a drawn line to what lies beside it
 
 
@@ -77,7 +77,7 @@ def _has_drawn_line(values: npt.NDArray[np.float32], span: float, eight_bit: boo
     """
     high = float(values.max())
     white = values >= high - span / 255
-    thin = white & ~minimum_filter(white.view(np.uint8), (LINE_WIDTH + 1, 1), mode="nearest").astype(np.bool_)
+    thin = white & ~binary_opening(white, np.ones((LINE_WIDTH + 1, 1)))
     around = np.maximum(np.roll(values, LINE_WIDTH, axis=0), np.roll(values, -LINE_WIDTH, axis=0))
     parts, count = label(thin & (around < high - SHARP * span), np.ones((3, 3)))
     if not count:
@@ -95,9 +95,10 @@ def known_pixels(values: npt.NDArray[np.float32], eight_bit: bool) -> npt.NDArra
     White must fill 5 x 5 pixels, counting those beyond the border: bright tissue does not, and speckle breaks it up.
     """
     high = float(values.max())
-    white = np.pad(values >= (max(WHITE * high, 240.0) if eight_bit else WHITE * high), RING, constant_values=True)
+    threshold = max(WHITE * high, 240.0) if eight_bit else WHITE * high
     level = 1.0 if eight_bit else max(high - float(values.min()), 1e-30) / 255
-    known = ~margins(values, level, 1.0 if eight_bit else 0.1 * level)
+    known = ~margins(values, level, 1.0 if eight_bit else 0.1 * level, threshold)
+    white = np.pad(values >= threshold, RING, constant_values=True)
     rim = white[RING:-RING, RING:-RING]
     if not (rim[0].any() or rim[-1].any() or rim[:, 0].any() or rim[:, -1].any()):
         return known

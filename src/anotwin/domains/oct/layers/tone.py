@@ -12,29 +12,31 @@ import numpy as np
 import numpy.typing as npt
 
 USUAL = 0.2, 0.45  # level that a fifth of the blocks exceeds, 0: dark, 1: brightest; 0.21 to 0.43 in 176 real scans
+POSSIBLE = 0.12, 0.68  # that a noisy scan, or one with a bright choroid, may have as it is
 WANTED = 0.28, 0.32  # that it is brought to from below and from above: that of most of these scans
 BLOCK = 4  # pixels: speckle alone is no contrast
 MOST = 6.0  # exponent
 
 
-def usual_tone(values: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """The same values (H, W) where a fifth of the scan is as bright as usual, else raised to a power that makes it so.
+def tones(values: npt.NDArray[np.float32], known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], ...]:
+    """What lines are to be looked for in: the values (H, W) themselves where a fifth of the scan is as bright as usual.
+
+    Else also their power that makes it so, and that alone where they are far from it.
 
     >>> scan = np.random.default_rng(0).random((64, 64), np.float32) ** 3
-    >>> usual_tone(scan, scan >= 0) is scan
+    >>> tones(scan, scan >= 0)[0] is scan
     True
     """
     height, width = (size // BLOCK * BLOCK for size in values.shape)
     counts, sums = (_blocks(some[:height, :width]) for some in (known.astype(np.float32), np.where(known, values, 0)))
     blocks = sums[counts > 0] / counts[counts > 0]
-    if not len(blocks):
-        return values
-    low, level, high = np.percentile(blocks, (5, 80, 99.5))
-    if high <= low or level <= low or USUAL[0] <= (level - low) / (high - low) <= USUAL[1]:
-        return values
-    share = float(np.clip((level - low) / (high - low), 1e-3, 0.99))
-    power = np.clip(np.log(np.clip(share, *WANTED)) / np.log(share), 1 / MOST, MOST)
-    return np.asarray(np.clip((values - low) / (high - low), 0, None) ** power, np.float32)
+    low, level, high = np.percentile(blocks, (5, 80, 99.5)) if len(blocks) else (0, 0, 0)
+    share = float((level - low) / (high - low)) if high > low else WANTED[0]
+    if USUAL[0] <= share <= USUAL[1] or level <= low:
+        return (values,)
+    power = np.clip(np.log(np.clip(share, *WANTED)) / np.log(np.clip(share, 1e-3, 0.99)), 1 / MOST, MOST)
+    changed = np.asarray(np.clip((values - low) / (high - low), 0, None) ** power, np.float32)
+    return (values, changed) if POSSIBLE[0] <= share <= POSSIBLE[1] else (changed,)
 
 
 def _blocks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
