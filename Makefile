@@ -42,6 +42,7 @@ bench-quick: setup
 	$(BIN)/python benchmarks/leftout --quick --json build/leftout-quick.json
 	$(BIN)/python benchmarks/oct --quick --json build/oct-quick.json
 	$(BIN)/python benchmarks/samebits --quick --json build/samebits-quick.json
+	$(BIN)/python benchmarks/reliability --quick --json build/reliability-quick.json
 
 # Other libraries' detectors for benchmarks/oneclass, in an environment of their own: about 7 GB, never needed else.
 peers: $(PEERS)/.installed

@@ -103,8 +103,12 @@ def test_pooled_is_one_auroc_of_all_standardised_scores(scans: Scans) -> None:
     found = folded(scans, 5, scores)
     labels, pooled = [], []
     for number, fold in enumerate(found.folds):
+        names = scans.patients[fold.calibration]
+        each = np.array([1 / (names == name).sum() for name in names]) / len(set(names))  # a patient counts once
         held = scores[number, fold.calibration]
-        levels = (scores[number] - held.mean()) / held.std(ddof=1)
+        mean = (each * held).sum()
+        spread = (each * (held - mean) ** 2).sum() * len(held) / (len(held) - 1)
+        levels = (scores[number] - mean) / np.sqrt(spread)
         for index in [*fold.unseen, *np.flatnonzero(np.isin(scans.labels, ["CNV", "DME"]))]:
             labels.append(scans.labels[index] != "NORMAL")
             pooled.append(levels[index])
@@ -224,16 +228,15 @@ def test_the_inverse_errs_where_a_baseline_jumps(truth: Any, jump: float, least:
 
 
 def test_confounds_by_hand() -> None:
-    pixels = np.full((100, 128), 51, np.uint8)
-    pixels[50:] = 102
+    pixels = np.random.default_rng(0).integers(40, 120, (100, 128)).astype(np.uint8)  # flat areas would be margins
     pixels[:20] = 255
     values = dict(zip(methods.BEFORE, methods.before(pixels), strict=True))
     assert values["white share"] == pytest.approx(0.24)  # and the rows that JPEG may have changed
     assert values["width"] == 7
-    shown = np.where(np.arange(24, 100) < 50, 0.2, 0.4)
+    shown = pixels[24:] / 255
     assert values["brightness"] == pytest.approx(shown.mean(), rel=1e-5)
     assert values["contrast"] == pytest.approx(shown.std(), rel=1e-5)
-    assert values["noise floor"] == pytest.approx(0.2)
+    assert values["noise floor"] == pytest.approx(np.percentile(shown, 5))
     assert np.isnan(methods.before(np.zeros((2, 2), np.uint8))).all()
     assert np.isnan(methods.after(SimpleNamespace(flat=None))).all()
 
@@ -263,7 +266,9 @@ def test_classical_methods_know_what_they_have_seen(method: str) -> None:
     def band(odd: bool) -> Any:
         pixels = np.tensordot(rng.normal(size=3), basis, 1).astype(np.float32)
         pixels[10:30, 30:50] += 9.0 * odd
-        return methods.cut_band(SimpleNamespace(pixels=pixels, valid=np.ones((40, 80), bool)))
+        return methods.cut_band(
+            SimpleNamespace(pixels=pixels, valid=np.ones((40, 80), bool), deciding=np.ones(80, bool))
+        )
 
     training, queries = [band(False) for _ in range(60)], [band(odd) for odd in (False,) * 5 + (True,) * 5]
     scores = methods.scan_scores(method, training, queries)
@@ -275,7 +280,7 @@ def test_patches_are_means_of_the_band_and_those_without_tissue_are_left_out() -
     """A band of 32 x 96: 16 x 24 means of 2 x 4 pixels, of which 3 patches of 16 x 16 are cut at steps of 4."""
     pixels = np.random.default_rng(0).normal(size=(32, 96)).astype(np.float32)
     means = pixels.reshape(16, 2, 24, 4).mean(axis=(1, 3))
-    flat: Any = SimpleNamespace(pixels=pixels, valid=np.ones((32, 96), bool))
+    flat: Any = SimpleNamespace(pixels=pixels, valid=np.ones((32, 96), bool), deciding=np.ones(96, bool))
     patches, depths = methods.cut_band(flat)
     assert depths.tolist() == [0, 0, 0]
     np.testing.assert_array_equal(patches[1], means[:, 4:20].ravel())

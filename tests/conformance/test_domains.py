@@ -293,6 +293,7 @@ def test_outputs_ask_again_only_for_what_they_have_not_seen(
 
     class Recording:
         spec, settings, threshold = detector.spec, detector.settings, detector.threshold
+        calibration = detector.calibration
         features, sample, trace = detector.features, detector.sample, detector.trace
 
         def findings(self, data: object, indices: list[int]) -> object:

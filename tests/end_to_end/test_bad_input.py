@@ -257,7 +257,7 @@ def test_bad_files_among_the_training_images_are_left_out_and_named(places: dict
 def test_mostly_bad_training_images_are_refused(places: dict[str, Path]) -> None:
     data = write(places["tmp"] / "data", normals(4))
     for number in range(9):
-        (data / f"bad{number}.png").write_text("no image")
+        (data / f"x{number}.png").write_text("no image")
     assert "cannot be used; the first" in refused(places | {"normals": data}, TRAIN)
 
 

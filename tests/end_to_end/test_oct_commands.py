@@ -13,8 +13,9 @@ from PIL import Image
 
 from anotwin import Detector
 from anotwin.domains.oct.report.bscan import LINES
-from anotwin.domains.oct.report.tables import SliceRow, columns
+from anotwin.domains.oct.report.tables import SliceRow
 from anotwin.report.files import picture_names
+from anotwin.report.rows import columns
 from anotwin.report.table import COLUMNS as SCORES
 from anotwin.seeding import fingerprint
 from made_scans import HEIGHT, WIDTH, scan, volume
@@ -147,15 +148,18 @@ def test_volumes_and_patients_are_pooled_from_the_rows(scored: tuple[Path, str])
         "slices": "4",
         "scored": "4",
         "failed": "0",
-        "anomalous": str(len(flagged & set(VOLUME))),
+        "anomalous_slices": str(len(flagged & set(VOLUME))),
         "score": repr(score[worst]),
+        "p_value": volumes["eye.tif"]["p_value"],
+        "anomalous": volumes["eye.tif"]["anomalous"],
         "worst": worst,
     }
     assert (volumes["broken.png"]["score"], volumes["broken.png"]["failed"]) == ("nan", "1")
     zoe = {"patient": "Zoe", "volumes": "2", "scans": "5", "score": repr(max(score[worst], score["sick.png"]))}
     yann = {"patient": "Yann", "volumes": "2", "scans": "2", "score": repr(score["deep.png"])}
-    patients = table(out / "patients.csv")
-    assert sorted(patients, key=lambda row: row["patient"]) == [yann, zoe]
+    patients = sorted(table(out / "patients.csv"), key=lambda row: row["patient"])
+    assert all(row["anomalous"] in ("true", "false") and 0 < float(row["p_value"]) <= 1 for row in patients)
+    assert [{name: row[name] for name in zoe} for row in patients] == [yann, zoe]
 
 
 def test_a_volume_is_a_map_and_a_table_of_its_slices(scored: tuple[Path, str]) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from anotwin.data.words import Sort, Split, meaning, plain, words_of
 from anotwin.errors import DataError
 
+OF_FILES = {"broken", "damaged", "invalid", "error", "errors", "sick"}  # in a file's name: of the file, or of a person
 SAY = "say which with --normal PATTERN and --abnormal PATTERN ('line*/good'), or by a column label in manifest.csv"
 
 
@@ -114,9 +115,9 @@ def choose(
 
 
 def named_bad(name: str) -> bool:
-    """Whether a file's own name says that its image is abnormal: ``NG_0001``, ``img12-defect``."""
+    """Whether a file's own name says that its image is abnormal: ``NG_0001``, ``img12-defect``; not ``broken.png``."""
     stem = name.rpartition("/")[2].rpartition(".")[0]
-    return meaning(stem).sort == "abnormal"
+    return meaning(stem).sort == "abnormal" and OF_FILES.isdisjoint(words_of(stem))
 
 
 def count_labels(counts: Iterable[str]) -> str:

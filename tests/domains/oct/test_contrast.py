@@ -47,9 +47,11 @@ def test_a_choroid_as_bright_as_the_rpe_does_not_draw_its_line(seed):
     assert np.abs(retina.rpe - truth.rpe).mean() * 3.87 < 22
 
 
-def test_white_on_black_turned_over_is_refused():
-    truth = retina_scan(1, appearance=Appearance(depth=0.4))
-    assert retina_of(254 - truth.pixels, truth.spacing).reason.startswith(("no retina found", "upside down"))
+@pytest.mark.parametrize("seed", range(4))
+def test_inverted_greys_are_refused_for_what_they_are(seed):
+    truth = retina_scan(seed, appearance=Appearance(depth=0.1 + 0.2 * seed))
+    reason = retina_of(254 - truth.pixels, truth.spacing).reason
+    assert reason == "no retina found: half of the picture is nearly white; are its greys inverted? Turn them over"
 
 
 def test_half_the_size():

@@ -302,4 +302,5 @@ def test_volumes_part_the_slices_and_order_them(tmp_path_factory, rows, random):
         assert places[0] == 0
         assert places[-1] == source.info(volume[0]).slices - 1
         steps = {(b - a) / (q - p) for a, b, p, q in zip(numbers, numbers[1:], places, places[1:], strict=False)}
-        assert len(steps) <= 1  # places are the numbers on another scale
+        in_order = places == list(range(len(places)))  # numbers that reach too far are an order alone
+        assert len(steps) <= 1 or (in_order and numbers[-1] - numbers[0] >= 64 * len(places))

@@ -62,7 +62,8 @@ def test_csv_reads_back(tmp_path_factory, rows):
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         names, *lines = csv.reader(file, strict=True)
     assert tuple(names) == columns(SliceRow)
-    for row, (place, image, score, p_value, anomalous, quality, error) in zip(rows, lines, strict=True):
+    for row, (place, image, score, p_value, anomalous, quality, error, left_out) in zip(rows, lines, strict=True):
+        assert read_cell(left_out) == row.left_out
         assert (int(place), read_cell(image), read_cell(error)) == (row.slice, row.image, row.error)
         assert float(score) == row.score or (math.isnan(float(score)) and math.isnan(row.score))
         assert (float(p_value) if p_value else None) == row.p_value
@@ -77,8 +78,10 @@ def test_measures_of_prepared_scans_are_rounded_and_the_unknown_is_empty(tmp_pat
         names, good, bad = csv.reader(file, strict=True)
     assert tuple(names) == columns(ScanRow)
     numbers = ["512", "496", "3.87", "11.5", "file", "segmented", "0.988", "301.2", "1.0"]
-    assert good == ["a.png", "P,1", "OD", "v", "3", *numbers, ""]
-    assert bad == ["b.png", "", "", "b.png", "0", "", "", "", "", "", "unreadable", "", "", "", unread.reason]
+    assert good == ["a.png", "P,1", "OD", "v", "3", *numbers, "", ""]
+    named = dict(zip(names, bad, strict=True))
+    told = {"image": "b.png", "volume": "b.png", "slice": "0", "status": "unreadable", "reason": unread.reason}
+    assert {name: value for name, value in named.items() if value} == told
 
 
 def test_a_disk_that_refuses_is_one_line_and_leaves_nothing(tmp_path):

@@ -16,7 +16,7 @@ from anotwin.domains.oct.layers.left_out import Kind, LeftOut, inner, left_out
 from anotwin.domains.oct.layers.mask import as_scan, known_pixels
 from anotwin.domains.oct.layers.quality import CLEAR_RISE, CLEARLY_UPRIGHT, LineQuality, measure_lines
 from anotwin.domains.oct.layers.shortest_paths import Bools, Floats, Grid
-from anotwin.domains.oct.layers.tone import tones
+from anotwin.domains.oct.layers.tone import is_inverted, tones
 from anotwin.domains.oct.records import Spacing
 
 Lines = npt.NDArray[np.float32]
@@ -28,6 +28,7 @@ HALF_RPE = 18.0  # micrometres from the outer edge of its bright band to its mid
 STRAY = 70.0  # micrometres that a line may differ from its neighbours by: the height of a druse
 ALIKE = 8.0  # rows that baselines of neighbouring slices may differ in shape
 APART = 500.0  # micrometres between slices, beyond which each is segmented alone
+INVERTED = "no retina found: half of the picture is nearly white; are its greys inverted? Turn them over"
 UPSIDE_DOWN = "upside down: the RPE lies above the inner surface; turn the scan over"
 
 
@@ -98,12 +99,14 @@ class _Lines:
 def _search(scan: npt.NDArray[Any], spacing: Spacing | None) -> _Lines | Retina:
     """The lines; a `Retina` with its reason where the picture cannot be a scan."""
     values, reason = as_scan(scan)
-    if values is None:
+    if values is not None:
+        known = known_pixels(values, scan.dtype == np.uint8)
+        reason = INVERTED if is_inverted(values, known) else ""
+    if values is None or reason:
         width = np.shape(scan)[1] if np.ndim(scan) > 1 else 0
         nothing = np.full(width, np.nan, np.float32)
         return Retina(nothing, nothing, nothing, np.zeros(width, np.bool_), 0.0, reason)
     spacing = default_spacing(*values.shape) if spacing is None else spacing
-    known = known_pixels(values, scan.dtype == np.uint8)
     fine = spacing.axial, paths.FINE_COLUMN
     grids = [
         (paths.to_grid(tone, known, spacing, paths.ROW, paths.COLUMN), paths.to_grid(tone, known, spacing, *fine))
