@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `benchmarks` is imported from there
+
 import numpy as np
 
 from benchmarks.common import script

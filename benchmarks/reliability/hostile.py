@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import shutil
 import struct
@@ -53,7 +54,7 @@ def _scored(model: Path, work: Path, writers: dict[str, Write], kind: str, refus
         outcome = run(["score", model, folder, "--out", out], kill_after=LONGEST)
         rows = _rows(out)
         same = outcome.code == 0 and all(rows.get(image) == row for image, row in alone.items())
-        named = all(bool(row["score"]) != bool(row["error"]) for row in rows.values())
+        named = all(math.isfinite(float(row["score"])) != bool(row["error"]) for row in rows.values())
         counted.add(name, outcome, (same and named) or (refusable and outcome.refused))
     return counted
 
@@ -140,7 +141,9 @@ def _animation() -> bytes:
 
 def _bytes(name: str, data: Callable[[], bytes]) -> Write:
     def write(folder: Path) -> None:
-        (folder / name).write_bytes(data())
+        path = folder / name  # "[/]" is a folder and a file
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data())
 
     return write
 
