@@ -46,7 +46,7 @@ def _of_model(model: Path, data: Path, work: Path, most: int, seed: int) -> Iter
 
 
 def _of_training(data: Path, work: Path, most: int, seed: int) -> Iterator[Counted]:
-    """A training that ended after its second snapshot, and goes on: of acae, whose steps do not depend on their number."""
+    """A training that ended after its second snapshot, and goes on; of acae, whose steps do not depend on how many."""
     stopped, whole, other = work / "stopped", work / "whole", work / "resumed"
     shutil.rmtree(stopped, ignore_errors=True)
     run(["train", data, "--out", stopped, "--method", "acae", *sets("training.steps=20")])
