@@ -32,7 +32,7 @@ from benchmarks.common.images import column, score, watched
 from benchmarks.common.kept import Keeper, Outcome
 from benchmarks.common.rows import Bools, Floats, Row
 from benchmarks.common.script import PAPER, asked
-from benchmarks.oct.patients import ALL, NORMAL, Fold, FoldScores, Scans, cell, make_folds
+from benchmarks.oct.patients import ALL, NORMAL, Fold, FoldScores, Scans, cell, fold_settings, make_folds
 
 OWN = {"aCAE": "acae", "anogan": "anogan", "twin": "twin"}  # as printed: as registered
 METHODS = ("PCA", "kNN", *OWN)  # in the order in which they run
@@ -123,7 +123,7 @@ class Study:
 
     def _own(self, method: str, number: int, fold: Fold) -> Outcome:
         """Kept under all that scores depend on, but for code and machine."""
-        settings, device = self.settings(method), self.arguments.device
+        settings, device = fold_settings(self.settings(method), number), self.arguments.device
         contents = [fingerprint(pixels) for pixels in self.scans.images]
         learnt, scored = (f"{derive(0, *[contents[k] for k in each]):016x}" for each in (fold.known, fold.scored))
         key = {"method": method, "normal": f"-fold{number}", "seed": settings.training.seed, "learnt": learnt}

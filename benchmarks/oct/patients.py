@@ -125,6 +125,11 @@ class Fold(NamedTuple):
     scored: list[int]  # all that its model scores: calibration, unseen, and abnormal scans
 
 
+def fold_settings(settings: Settings, number: int) -> Settings:
+    """The settings of a fold's training; with one seed for all, most folds would hold out the same patients."""
+    return settings.with_overrides([f"training.seed={settings.training.seed + number}"])
+
+
 def make_folds(scans: Scans, usable: Bools, count: int, settings: Settings) -> list[Fold]:
     """`count` folds over the patients of the normals, as equal as whole patients allow.
 
@@ -138,11 +143,12 @@ def make_folds(scans: Scans, usable: Bools, count: int, settings: Settings) -> l
     for k in sorted(range(len(names)), key=lambda k: (-sizes[k], derive(0, "fold", str(names[k])))):
         fold_of[patients == names[k]] = filled.argmin()  # the largest first, each to the emptiest fold
         filled[filled.argmin()] += sizes[k]
-    for own in (fold_of == number for number in range(count)):
+    for number in range(count):
+        own, seed = fold_of == number, fold_settings(settings, number).training.seed
         known, unseen = np.flatnonzero(normal & ~own & usable), np.flatnonzero(normal & own).tolist()
         source = scans.take(known.tolist())
         contents = [fingerprint(pixels) for pixels in source.images]
-        split = split_holdout(source.items, data.holdout, data.holdout_most, settings.training.seed, contents)
+        split = split_holdout(source.items, data.holdout, data.holdout_most, seed, contents)
         learnt, held = (known[rows].tolist() for rows in split)
         scored = np.flatnonzero(own | (~normal & (not scans.copies))).tolist()
         folds.append(Fold(known.tolist(), learnt, held, unseen, sorted({*held, *scored})))
