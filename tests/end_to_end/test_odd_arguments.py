@@ -140,3 +140,11 @@ def test_ctrl_c_before_a_command_begins(stop: type[BaseException], monkeypatch: 
 
     monkeypatch.setattr(cli, "app", interrupted)
     assert run("info", "x").code == (130 if stop is KeyboardInterrupt else 0)
+
+
+def test_a_path_that_is_not_given_has_its_default(tmp_path, monkeypatch) -> None:
+    """`make demo` gives no --out."""
+    monkeypatch.chdir(tmp_path)
+    outcome = run("demo", "--data", tmp_path / "nowhere")
+    assert outcome.code == 2
+    assert "nowhere" in outcome.error

@@ -12,8 +12,9 @@ import typer
 from anotwin.domains.registry import DOMAINS, layouts
 
 
-def path_of(text: str) -> Path:
-    """A path that the user gave; "" would be the current folder."""
+def path_of(given: str | Path) -> Path:
+    """A path that the user gave, or an option's default; "" would be the current folder."""
+    text = str(given)
     if not text.strip():
         raise typer.BadParameter("is empty; expected a path (the current folder is .)")
     if "\0" in text:
