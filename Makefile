@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 # Two test processes or helpers on few cores must not spin while they wait for each other.
 export OMP_WAIT_POLICY = PASSIVE
+export GOMP_SPINCOUNT = 20000
 
 .PHONY: setup demo test check slow bench-quick peers clean
 

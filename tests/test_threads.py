@@ -66,7 +66,12 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 3)
     alone: dict[str, str] = {}
     share_the_machine(alone)
-    assert alone == {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OMP_NUM_THREADS": "3"}
+    assert alone == {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "20000",
+        "KMP_BLOCKTIME": "0",
+        "OMP_NUM_THREADS": "3",
+    }
     for name, value in (("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "7"), ("KMP_BLOCKTIME", "200")):
         chosen = {name: value, "OMP_NUM_THREADS": "5"}
         share_the_machine(chosen)
