@@ -186,7 +186,7 @@ class Detector:
         known = frozenset(of_trained_groups(source, indices, self.fingerprints))
         tell(watch, [f"{len(known)} images left out: of groups that the model was trained on"] if known else [])
         if (group or self.settings.data.group) != NONE:
-            source, notes = with_duplicates(source, indices, self.method)
+            source, notes = with_duplicates(source, indices, self.method, watch)
             tell(watch, notes)
         indices = [index for index in indices if index not in known]
         return self._set_thresholds(self._score_normals(source, indices, watch), rate, watch)

@@ -15,7 +15,7 @@ from anotwin.methods.protocol import Method
 from anotwin.prepare.near import FEWEST, Near, describe, find_near, nearest_ratio
 from anotwin.records import ImageItem, ImageSource
 from anotwin.training.protocol import Rows, TrainingImages
-from anotwin.updates import silent
+from anotwin.updates import Watch
 
 CHUNK = 256
 TOO_NEAR = 0.3  # of the typical distance: four of four sets of bursts lay below it, and no set of independent images
@@ -80,14 +80,19 @@ def find_duplicates(
     return Duplicates(tuple(grouped), near, free)
 
 
-def with_duplicates(source: ImageSource, indices: Sequence[int], method: Method) -> tuple[ImageSource, list[str]]:
-    """A source of normals to calibrate on, with its near-duplicates as groups if it has none, and a note."""
+def with_duplicates(
+    source: ImageSource, indices: Sequence[int], method: Method, watch: Watch
+) -> tuple[ImageSource, list[str]]:
+    """A source of normals to calibrate on, with its near-duplicates as groups if it has none, and a note.
+
+    Its images are read for this once more than for their scores: `watch` shows a bar.
+    """
     if method.spec.parts or len(indices) < FEWEST or any(source.items[index].group is not None for index in indices):
         return source, []
     view = domain_of_view(method.spec.view).view()
     with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
         try:
-            images = view.training(source, indices, method.spec, method.settings, Path(scratch), silent)
+            images = view.training(source, indices, method.spec, method.settings, Path(scratch), watch)
         except DataError:  # most cannot be read: said when the others are scored
             return source, []
         try:
