@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.reliability.commands import Words, at_operation, files_of, killed, run
@@ -19,13 +20,23 @@ def flips(work: Path, most: int, seed: int = 0) -> Iterator[Counted]:
     """Up to `most` bits of each file, one at a time, at random places."""
     data = write_images(work / "data")
     model = trained(data, work / "model")
-    yield from _of_model(model, data, work, most, seed)
-    yield from _of_training(data, work, most, seed)
-    yield from _of_scoring(model, data, work, most, seed)
+    for case in (*_of_model(model, data, work), *_of_training(data, work), *_of_scoring(model, data, work)):
+        yield _flipped(case, work / "flipped", most, seed)
 
 
-def _of_model(model: Path, data: Path, work: Path, most: int, seed: int) -> Iterator[Counted]:
-    out, other = work / "scores", work / "flipped"
+@dataclass(frozen=True)
+class _Case:
+    """A file that is read again."""
+
+    kind: str
+    folder: Path  # of which each flip gets a copy
+    file: Path  # below the folder
+    command: Callable[[Path], Words]  # that reads it, for a copy of the folder
+    same: Callable[[Path], bool]  # whether the command ended with the files of one that read the undamaged file
+
+
+def _of_model(model: Path, data: Path, work: Path) -> Iterator[_Case]:
+    out = work / "scores"
 
     def score(folder: Path) -> Words:
         shutil.rmtree(out, ignore_errors=True)
@@ -34,21 +45,12 @@ def _of_model(model: Path, data: Path, work: Path, most: int, seed: int) -> Iter
     run(score(model))
     expected = (out / "scores.csv").read_bytes()
     for name in ("bundle.json", "weights.safetensors"):
-        yield _flipped(
-            f"model: {name}",
-            lambda: _copied(model, other),
-            lambda folder, name=name: folder / name,  # type: ignore[misc]
-            score,
-            lambda _folder: (out / "scores.csv").read_bytes() == expected,
-            most,
-            seed,
-        )
+        yield _Case(f"model: {name}", model, Path(name), score, lambda _: (out / "scores.csv").read_bytes() == expected)
 
 
-def _of_training(data: Path, work: Path, most: int, seed: int) -> Iterator[Counted]:
+def _of_training(data: Path, work: Path) -> Iterator[_Case]:
     """A training that ended after its second snapshot, and goes on; of acae, whose steps do not depend on how many."""
-    stopped, whole, other = work / "stopped", work / "whole", work / "resumed"
-    shutil.rmtree(stopped, ignore_errors=True)
+    stopped, whole = work / "stopped", work / "whole"
     run(["train", data, "--out", stopped, "--method", "acae", *sets("training.steps=20")])
     run(["train", data, "--out", whole, "--method", "acae", *sets()])
     expected = (whole / "weights.safetensors").read_bytes()
@@ -58,67 +60,42 @@ def _of_training(data: Path, work: Path, most: int, seed: int) -> Iterator[Count
 
     (folder,) = (stopped / "runs").iterdir()
     for path in sorted(path for path in folder.iterdir() if path.suffix != ".png"):
-        inside = path.relative_to(stopped)
-        yield _flipped(
+        yield _Case(
             f"run: {path.name}",
-            lambda: _copied(stopped, other),
-            lambda copy, inside=inside: copy / inside,  # type: ignore[misc]
+            stopped,
+            path.relative_to(stopped),
             resume,
             lambda copy: (copy / "weights.safetensors").read_bytes() == expected,
-            most,
-            seed,
         )
 
 
-def _of_scoring(model: Path, data: Path, work: Path, most: int, seed: int) -> Iterator[Counted]:
+def _of_scoring(model: Path, data: Path, work: Path) -> Iterator[_Case]:
     """A scoring that was killed after some of its rows, and goes on."""
-    stopped, whole, other = work / "partly", work / "scored", work / "again"
+    stopped, whole = work / "partly", work / "scored"
 
     def score(folder: Path) -> Words:
         return ["score", model, data, "--out", folder]
 
     run(score(whole))
     expected = dict(files_of(whole))
-    shutil.rmtree(stopped, ignore_errors=True)
     run(score(stopped), at_operation(stopped, 20, killed))
     kept = [path for path in stopped.iterdir() if path.is_file() and not path.name.startswith(".tmp")]
     for path in sorted(kept):
-        yield _flipped(
-            f"score: {path.name}",
-            lambda: _copied(stopped, other),
-            lambda copy, name=path.name: copy / name,  # type: ignore[misc]
-            score,
-            lambda copy: dict(files_of(copy)) == expected,
-            most,
-            seed,
+        yield _Case(
+            f"score: {path.name}", stopped, Path(path.name), score, lambda copy: dict(files_of(copy)) == expected
         )
 
 
-def _flipped(
-    kind: str,
-    fresh: Callable[[], Path],
-    file: Callable[[Path], Path],
-    command: Callable[[Path], Words],
-    same: Callable[[Path], bool],
-    most: int,
-    seed: int,
-) -> Counted:
-    counted, draw = Counted(f"one bit of {kind}"), random.Random(f"{seed} {kind}")
-    for _ in range(most):
-        folder = fresh()
-        path = file(folder)
-        data = bytearray(path.read_bytes())
-        if not data:
-            break
+def _flipped(case: _Case, copy: Path, most: int, seed: int) -> Counted:
+    counted, draw = Counted(f"one bit of {case.kind}"), random.Random(f"{seed} {case.kind}")
+    content = (case.folder / case.file).read_bytes()
+    for _ in range(most if content else 0):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(case.folder, copy)
+        data = bytearray(content)
         bit = draw.randrange(8 * len(data))
         data[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(data)
-        outcome = run(command(folder))
-        counted.add(f"bit {bit}", outcome, outcome.refused or (outcome.code == 0 and same(folder)))
+        (copy / case.file).write_bytes(data)
+        outcome = run(case.command(copy))
+        counted.add(f"bit {bit}", outcome, outcome.refused or (outcome.code == 0 and case.same(copy)))
     return counted
-
-
-def _copied(folder: Path, target: Path) -> Path:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(folder, target)
-    return target

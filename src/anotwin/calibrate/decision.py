@@ -97,7 +97,7 @@ def decider(calibration: Calibration | None) -> Callable[[float, float, float], 
     """
     if calibration is None:
         return lambda *_: (None, None, "")
-    known, p_of = calibration, _p_of(calibration.scores, calibration.groups)
+    known, p_of = calibration, p_value_of(calibration.scores, calibration.groups)
 
     def decide(score: float, residual: float, discrimination: float) -> Decision:
         if math.isnan(score):
@@ -130,7 +130,7 @@ def unit_decider(calibration: Calibration | None, kind: str) -> Callable[[float,
     rate, single = calibration.false_alarm_rate, not calibration.groups
     found = next((each for each in calibration.units if each.kind == kind), None)
     scores, groups = (calibration.scores, ()) if single else (found.scores, found.groups) if found else ((), ())
-    p_of = _p_of(scores, groups)
+    p_of = p_value_of(scores, groups)
 
     def decide(score: float, images: int) -> UnitDecision:
         if not scores or math.isnan(score) or (single and images != 1):
@@ -181,8 +181,12 @@ def _threshold(scores: Numbers, groups: Sequence[int], rate: float, name: str) -
     return group_threshold(*by_score(finite(scores, name), groups), rate)
 
 
-def _p_of(scores: Sequence[float], groups: Sequence[int]) -> Callable[[float], float]:
-    """The p-value as a function of a score."""
+def p_value_of(scores: Sequence[float], groups: Sequence[int]) -> Callable[[float], float]:
+    """The p-value as a function of a score, by held-out scores (n,), ascending, and the group of each, () without.
+
+    >>> p_value_of([1.0, 2.0, 3.0], ())(2.5), p_value_of([1.0, 2.0, 3.0], (0, 0, 1))(2.5)
+    (0.5, 0.6666666666666666)
+    """
     if not groups:
         return lambda score: p_value(score, scores)
     falling = p_values(groups)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from anotwin.calibrate.decision import decider
+from anotwin.calibrate.decision import p_value_of
 from anotwin.records import Calibration
 
 SIGNIFICANT = 1e-3
@@ -79,10 +79,8 @@ def compare_scores(
     reference, values = _one_a_group(calibration.scores, calibration.groups), _one_a_group(scores, groups)
     if not len(values) or not len(reference):
         return None
-    decide = decider(calibration)
-    p_values = [p for score in values.tolist() if (p := decide(score, score, score)[0]) is not None]
-    median_p = float(np.median(p_values))
-    test, shifted = (_of_normals if all_normal else _of_any)(reference, values, median_p)
+    median_p = float(np.median([*map(p_value_of(calibration.scores, calibration.groups), values.tolist())]))
+    test, shifted = _of_normals(reference, values, median_p) if all_normal else _of_any(reference, values)
     return Shift(len(values), all_normal, median_p, test, shifted)
 
 
@@ -95,7 +93,7 @@ def _of_normals(reference: Floats, values: Floats, median_p: float) -> tuple[flo
     return float(found.pvalue), ("higher" if median_p < 0.5 else "lower") if away else "otherwise"
 
 
-def _of_any(reference: Floats, values: Floats, _median_p: float) -> tuple[float, str]:
+def _of_any(reference: Floats, values: Floats) -> tuple[float, str]:
     """The p-value counts that the median of `reference` is itself uncertain: its level is Beta distributed."""
     count, middle = len(values), float(np.median(reference))
     below, above = int(np.sum(values <= middle)), int(np.sum(values >= middle))

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from anotwin.data.alpha import Stored, on_black
-from anotwin.data.folder import count_labels
 from anotwin.data.pixels import native, object_pixels, read_pixels
+from anotwin.data.sorting import count_labels
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem, PixelType
 

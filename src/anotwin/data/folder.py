@@ -17,9 +17,7 @@ from anotwin.data.collect import Found, collect
 from anotwin.data.masks import read_mask
 from anotwin.data.pixels import IMAGE_SUFFIXES, image_shape, read_pixels
 from anotwin.data.sorting import Chosen
-from anotwin.data.sorting import count_labels as count_labels
 from anotwin.data.taken import Taken
-from anotwin.data.walk import walk as walk
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem
 

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.data.claims import DEFLATE
-from anotwin.data.folder import Part, count_labels
+from anotwin.data.folder import Part
+from anotwin.data.sorting import count_labels
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem
 

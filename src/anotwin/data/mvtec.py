@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anotwin.data.collect import collect
-from anotwin.data.folder import FileSource, Part, source_of, walk
+from anotwin.data.folder import FileSource, Part, source_of
 from anotwin.data.pixels import IMAGE_SUFFIXES
 from anotwin.data.sorting import Kind, Place
+from anotwin.data.walk import walk
 from anotwin.errors import DataError
 
 GOOD = "good"

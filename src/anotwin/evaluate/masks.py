@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,8 @@ class MaskReport:
                 f"{len(later)} masks cannot be read, their images are left out of the pixel metrics: {later[0]}"
             )
         for which, told in (
-            (self._marking(0, 0), "nothing: the images are left out of the pixel metrics"),
-            (self._marking(NEARLY_ALL, 1), f"more than {NEARLY_ALL:.0%} of the image"),
+            (self._where(lambda share: share == 0), "nothing: the images are left out of the pixel metrics"),
+            (self._where(lambda share: share > NEARLY_ALL), f"more than {NEARLY_ALL:.0%} of the image"),
         ):
             if which:
                 notes.append(f"masks of {len(which)} abnormal images mark {told} (the first: {which[0]})")
@@ -78,7 +78,7 @@ class MaskReport:
             notes.append(f"masks of {self.marked_normals} images that count as normal mark something")
         if self.inverted:
             notes.append(
-                f"the masks look inverted: {len(self._marking(0.5, 1))} of {len(self.shares)} mark more than half of "
+                f"the masks look inverted: {len(self._where(_most))} of {len(self.shares)} mark more than half of "
                 "the image, so that pixel_auroc and aupro measure the background; white must mean abnormal"
             )
         return notes
@@ -86,7 +86,7 @@ class MaskReport:
     @property
     def inverted(self) -> bool:
         """Whether most masks mark most of their image."""
-        return len(self._marking(0.5, 1)) * 2 > len(self.shares)
+        return len(self._where(_most)) * 2 > len(self.shares)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -97,13 +97,16 @@ class MaskReport:
             "with_mask": len(abnormal),
             "unused_files": len(self.unused),
             "not_usable": [f"{names[index].id}: {why}" for index, why in list(self.bad.items())[:LISTED]],
-            "marking_nothing": len(self._marking(0, 0)),
-            "marking_nearly_all": len(self._marking(NEARLY_ALL, 1)),
+            "marking_nothing": len(self._where(lambda share: share == 0)),
+            "marking_nearly_all": len(self._where(lambda share: share > NEARLY_ALL)),
             "marking_normals": self.marked_normals,
             "look_inverted": self.inverted,
         }
 
-    def _marking(self, low: float, high: float) -> list[str]:
-        """Abnormal images of whose pixels the mask marks more than `low`, or nothing, and at most `high`."""
-        fits = (index for index, share in self.shares.items() if (share > low or high == 0) and share <= high)
-        return [self._source.items[index].id for index in fits]
+    def _where(self, fits: Callable[[float], bool]) -> list[str]:
+        """Abnormal images of which the share of marked pixels fits."""
+        return [self._source.items[index].id for index, share in self.shares.items() if fits(share)]
+
+
+def _most(share: float) -> bool:
+    return share > 0.5

@@ -117,9 +117,7 @@ def group_proportion_interval(
     if sizes.size == found.size:
         return proportion_interval(int(found.sum()), found.size, confidence)
     share, tail = float(found.mean()), (1 - confidence) / 2
-    alike = float(
-        sizes.sum() ** 2 / np.square(sizes).sum()
-    )  # how many independent images, if those of a group are equal
+    alike = float(sizes.sum() ** 2 / np.square(sizes).sum())  # independent images, if those of a group are equal
     spread = float(np.square(np.bincount(of, found - share)).sum()) / found.size**2
     if sizes.size < 2 or not 0 < share < 1:
         effective = alike

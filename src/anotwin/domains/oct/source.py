@@ -20,10 +20,11 @@ import numpy.typing as npt
 
 from anotwin.data.collect import Found
 from anotwin.data.columns import WITHIN_PATIENT
-from anotwin.data.folder import Part, check_masks, find_items, read_masks, walk
+from anotwin.data.folder import Part, check_masks, find_items, read_masks
 from anotwin.data.manifest import Row, read_manifest
 from anotwin.data.pixels import IMAGE_SUFFIXES, image_shape
 from anotwin.data.taken import Taken
+from anotwin.data.walk import walk
 from anotwin.domains.oct.formats.files import OCT_ONLY, OCT_SUFFIXES, file_volumes, is_oct_only, read_slice
 from anotwin.domains.oct.formats.volume import FileVolume, OtherPictureError, eye_name, spacing_of
 from anotwin.domains.oct.formats.xml_export import Described, described
