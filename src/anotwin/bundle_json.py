@@ -102,6 +102,7 @@ class _Calibration(_Part):
     rate_bound: float = Field(ge=0, le=1)
     groups: _Groups = ()  # older models, and images that are independent, have none
     units: list[_Units] = Field(default=[], max_length=_MAX_KINDS)
+    region_limit: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _by_groups(self) -> _Calibration:

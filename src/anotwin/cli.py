@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from anotwin import __version__
+from anotwin.commands import entries
 from anotwin.commands.arguments import (
     LAYOUTS,
     OPTIONS,
@@ -103,6 +104,9 @@ def prepare(
     with showing.bars() as watch:
         found = preparing.prepare_folder(data, out, layout, view, part, limit, pictures, watch)
     showing.prepared(found, as_json)
+
+
+app.command()(entries.check)
 
 
 @app.command()
@@ -228,6 +232,13 @@ def evaluate(
         typer.Option(help="Folder for roc.png, histogram.png ...; beside the JSON if not given.", parser=path_of),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="At most this many images, drawn with a fixed seed.")] = None,
+    planted: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Plant N defects into the normal images, and measure how counterparts repair them. Needs no labels.",
+        ),
+    ] = None,
     budget_ms: Budget = None,
     layout: Layout = "auto",
     normal: Normal = None,
@@ -242,11 +253,14 @@ def evaluate(
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
-        kinds = {"normal": lines_of(normal), "abnormal": lines_of(abnormal)}
+        kinds = {"normal": lines_of(normal), "abnormal": lines_of(abnormal), "group": group}
         numbers = evaluating.evaluate_to(
-            json_file, detector, data, out, layout=layout, limit=limit, watch=watch, group=group, **kinds
+            json_file, detector, data, out, layout=layout, limit=limit, watch=watch, planted=planted, **kinds
         )
-    showing.evaluated(numbers, json_file)
+    (showing.evaluated if planted is None else showing.planted)(numbers, json_file)
+
+
+app.command()(entries.detectability)
 
 
 @app.command()

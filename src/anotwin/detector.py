@@ -22,7 +22,6 @@ from typing import Any, Self
 import torch
 
 from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration, sweep_weights
-from anotwin.calibrate.decision import calibrate
 from anotwin.calibrate.threshold import normals_needed, smallest_rate
 from anotwin.data.arrays import ArraySource
 from anotwin.data.folder import Part
@@ -34,7 +33,7 @@ from anotwin.errors import DataError, SettingsError
 from anotwin.files import check_apart, check_writable
 from anotwin.lock import one_writer
 from anotwin.methods.protocol import Method, Samples, device_of, freeze
-from anotwin.methods.registry import DEFAULT_METHOD, METHODS, create, expected_tensors
+from anotwin.methods.registry import METHODS, create, expected_tensors
 from anotwin.occupied import model_notes
 from anotwin.records import Batch, Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
@@ -128,7 +127,7 @@ class Detector:
             if method not in (None, begun):
                 raise SettingsError(f"{out}: its last run is {begun}, not {method}; start a new run without --resume")
             method, settings = begun, settings or cls.settings_of_run(out)
-        method, settings = method or DEFAULT_METHOD, settings or Settings()
+        settings = settings or Settings()
         if isinstance(group, str):
             settings, group = settings.with_overrides([f"data.group={json.dumps(group)}"]), None
         kinds, groups = settings.data, settings.data.group if group is None else group
@@ -201,15 +200,7 @@ class Detector:
         return normals
 
     def _set_thresholds(self, normals: NormalScores, rate: float, watch: Watch) -> Calibration:
-        self.calibration = calibrate(
-            normals.scores,
-            normals.residuals,
-            normals.discriminations,
-            normals.heatmap_scale,
-            rate,
-            normals.groups,
-            normals.units,
-        )
+        self.calibration = normals.calibration(rate)
         left_out = f", {normals.excluded} left out because the model was trained on them" if normals.excluded else ""
         notes = [f"calibrated on {normals.counted()}{left_out}"]
         kept = {each.kind for each in self.calibration.units}

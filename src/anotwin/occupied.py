@@ -15,7 +15,7 @@ from anotwin.errors import SettingsError
 _MODEL = "bundle.json"
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".tif", ".tiff")
 _OWN = ("counterparts", "heatmaps", "bscans", "volumes", "sheets", "steps", "figure", "features", "roc", "histogram")
-_OWN_MORE = ("grid", "sample-", "slices", "maps", "trace", "search")
+_OWN_MORE = ("grid", "sample-", "slices", "maps", "trace", "search", "masks", "regions")
 
 
 def model_notes(out: Path) -> list[str]:

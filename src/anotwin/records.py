@@ -99,6 +99,10 @@ class Batch:
     def __len__(self) -> int:
         return int(self.images.shape[0])  # a tensor's own len takes ten times as long
 
+    def rows(self, rows: slice) -> Batch:
+        """Some of the squares."""
+        return Batch(self.images[rows], self.fingerprints[rows], None if self.context is None else self.context[rows])
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         context = None if self.context is None else self.context.to(device)
@@ -222,7 +226,9 @@ class Calibration:
     rate_bound: float  # with 95 % confidence over calibration draws the true false-alarm rate is below this
     groups: tuple[int, ...] = ()  # (n,) the group of each score, numbers from 0; (): images are independent
     units: tuple[UnitScores, ...] = ()  # by kind; () without groups
+    region_limit: float | None = None  # of `Finding.heatmap`: regions lie above it; None: the view shows no regions
 
     def stored(self) -> dict[str, Any]:
-        """As JSON values for bundle.json; without groups as before there were any."""
-        return {key: value for key, value in asdict(self).items() if key not in ("groups", "units") or value}
+        """As JSON values for bundle.json; without groups and regions as before there were any."""
+        later = ("groups", "units", "region_limit")
+        return {key: value for key, value in asdict(self).items() if key not in later or value}

@@ -45,6 +45,8 @@ class DataSettings(_Stage):
     abnormal: str | None = None  # likewise; see anotwin.data.sorting
     group: str | None = None  # which images belong together: a column, folder, a pattern; see anotwin.data.grouping
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
+    scale: float | None = Field(None, gt=0, le=1)  # of images seen in tiles: 0.5 is half; None: their own resolution
+    foreground: Literal["none", "auto"] = "none"  # of tiles: auto: what lies beside the object does not count
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
     fit: Literal["stretch", "pad"] = "stretch"  # pad keeps the aspect ratio and repeats the border
     holdout: float = Field(0.2, gt=0, lt=1)  # share of the groups of normals kept for health and calibration
@@ -177,6 +179,7 @@ class CalibrationSettings(_Stage):
     """From scores to a decision."""
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=1)
+    least_area: int = Field(4, ge=1, le=10**9)  # native pixels of a region: fewer are as often noise as a defect
 
 
 class Settings(_Stage):
@@ -215,14 +218,15 @@ class Settings(_Stage):
         >>> Settings().with_overrides(["search.steps=100", "compare.score=residual"]).search.steps
         100
         """
-        values = self.model_dump()
+        values: dict[str, Any] = {section: {} for section in type(self).model_fields}
+        values |= self.model_dump(exclude_unset=True)  # what nobody set stays so: see `completed`
         for assignment in assignments:
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not equals or not dot or not key:
                 expected = "expected section.key=value, for example search.steps=100"
                 raise SettingsError(f"--set {_said(assignment)}: {expected}")
-            if section not in values or key not in values[section]:
+            if section not in values or key not in type(getattr(self, section)).model_fields:
                 named = path.strip()
                 raise SettingsError(f"--set {_said(assignment)}: no setting {_said(named)}{_suggest(named)}")
             field = type(getattr(self, section)).model_fields[key]
@@ -230,6 +234,19 @@ class Settings(_Stage):
             if (section, key) == ("search", "preset"):  # from here on; a later --set may change single keys
                 values[section] |= SearchSettings.preset_values(values[section][key])
         return type(self).parse(values, where="--set " + clip(" ".join(" ".join(assignments).split()), 300))
+
+    def completed(self, own: Mapping[str, Mapping[str, Any]]) -> Self:
+        """A copy in which keys that nobody has set have the values of `own`, by section.
+
+        >>> Settings().completed({"training": {"steps": 7}}).training.steps
+        7
+        >>> Settings.parse({"training": {"steps": 5}}).completed({"training": {"steps": 7}}).training.steps
+        5
+        """
+        values = self.model_dump(exclude_unset=True)
+        for section, defaults in own.items():
+            values[section] = {**defaults, **values.get(section, {})}
+        return type(self).parse(values)
 
 
 def _toml(text: str) -> dict[str, Any]:

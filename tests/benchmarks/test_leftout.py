@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anotwin.methods.damage import KINDS
+from anotwin.defects.whole import KINDS
 from benchmarks.leftout import __main__ as leftout
 
 

@@ -106,6 +106,17 @@ def _long_discs(count: int, seed: int, abnormal: bool) -> Images:
     return [np.concatenate([images[3 * k], planted[3 * k + 1], images[3 * k + 2]], axis=1) for k in range(count)]
 
 
+def _large_discs(count: int, seed: int, abnormal: bool) -> Images:
+    """Two by three discs, a defect in one of them: 40 x 56 pixels are more than two tiles of 16 along each side."""
+    images = textured_discs(6 * count, 20, seed)[0]
+    planted = plant_blob(images, seed)[0] if abnormal else images
+    found = []
+    for number in range(count):
+        own = [*images[6 * number : 6 * number + 5], planted[6 * number + 5]]
+        found.append(np.concatenate([np.concatenate(own[3 * row : 3 * row + 3], axis=1) for row in (0, 1)])[:, :56])
+    return found
+
+
 CASES = {
     "plain": Case(
         DOMAINS[0],
@@ -120,6 +131,13 @@ CASES = {
         ("training.steps=150", "data.image_size=16", "data.layout=oct"),
         _retinas,
         lambda r, t, s: _labelled(r, t, s, "NORMAL"),
+    ),
+    "surfaces": Case(
+        next(domain for domain in DOMAINS if domain.name == "surfaces"),
+        "good",
+        ("training.steps=200", "data.image_size=16", "data.view=tiles", "data.layout=mvtec"),
+        _large_discs,
+        lambda r, t, s: _labelled(r, t, s, "good"),
     ),
     "strips": Case(STRIPS, "normal", ("training.steps=200", "data.image_size=16"), _long_discs, _strips),
 }

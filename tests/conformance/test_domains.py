@@ -17,7 +17,7 @@ from anotwin.domains import registry
 from anotwin.domains.open import guess_layout, open_source
 from anotwin.domains.protocol import Job, Prepared
 from anotwin.errors import SettingsError
-from anotwin.records import ImageSource
+from anotwin.records import Batch, ImageSource
 from anotwin.report.table import ScoresWriter
 from anotwin.run.local import score_stream
 from anotwin.updates import silent
@@ -137,6 +137,11 @@ def prepared(case: Case, source: ImageSource, indices: list[int], settings: Sett
     return list(view.prepare(source, indices, spec, settings, True))
 
 
+def squares_of(image: Prepared) -> Batch:
+    assert image.squares is not None
+    return image.squares.rows(slice(None))
+
+
 def test_an_image_is_prepared_alone_as_among_others(case: Case, root: Path, settings: Settings) -> None:
     source = source_of(case, root)
     order = list(range(len(source.items)))[::-1]
@@ -145,8 +150,8 @@ def test_an_image_is_prepared_alone_as_among_others(case: Case, root: Path, sett
         assert (alone.index, alone.error, alone.fingerprint) == (image.index, image.error, image.fingerprint)
         assert (alone.squares is None) == (image.squares is None) == bool(image.error)
         if alone.squares is not None and image.squares is not None:
-            assert torch.equal(alone.squares.images, image.squares.images)
-            assert alone.squares.fingerprints == image.squares.fingerprints
+            assert torch.equal(squares_of(alone).images, squares_of(image).images)
+            assert squares_of(alone).fingerprints == squares_of(image).fingerprints
 
 
 def test_squares_fit_the_spec(case: Case, root: Path, settings: Settings, detector: Detector) -> None:
@@ -154,13 +159,22 @@ def test_squares_fit_the_spec(case: Case, root: Path, settings: Settings, detect
     assert (spec.view, spec.parts) == (case.domain.view_name, case.domain.parts)
     source = source_of(case, root)
     for image in prepared(case, source, readable(source), settings):
-        assert image.squares is not None
-        squares = image.squares.images
+        batch = squares_of(image)
+        squares = batch.images
         assert squares.shape[1:] == (spec.channels, spec.size, spec.size)
         assert (len(squares) > 1) == case.domain.parts
         assert squares.dtype == torch.float32
         assert squares.abs().max() <= 3
-        assert len(set(image.squares.fingerprints)) == len(squares)  # each has latents of its own
+        assert len(set(batch.fingerprints)) == len(squares)  # each has latents of its own
+
+
+def test_squares_are_the_same_however_many_are_asked_for(case: Case, root: Path, settings: Settings) -> None:
+    source = source_of(case, root)
+    for image in prepared(case, source, readable(source)[:4], settings):
+        assert image.squares is not None
+        every, single = squares_of(image), [image.squares.rows(slice(k, k + 1)) for k in range(len(image.squares))]
+        assert torch.equal(torch.cat([batch.images for batch in single]), every.images)
+        assert tuple(batch.fingerprints[0] for batch in single) == every.fingerprints
 
 
 def test_training_images_come_from_their_own_rows_alone(
@@ -225,7 +239,8 @@ def test_scores_do_not_depend_on_the_other_images(detector: Detector, root: Path
 
 def test_scores_do_not_depend_on_the_size_of_batches(detector: Detector, root: Path, findings: list[Finding]) -> None:
     other = detector.with_settings(detector.settings.with_overrides(["search.batch_size=8"]))
-    again = list(score_stream(other.method, other.open(root), None, pictures=False))
+    reference = detector.history.get("reference")
+    again = list(score_stream(other.method, other.open(root), None, pictures=False, reference=reference))
     assert [finding.score for finding in again if not finding.error] == [
         finding.score for finding in findings if not finding.error
     ]

@@ -391,7 +391,10 @@ def test_the_version() -> None:
     assert good("--version").out == f"anotwin {anotwin.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "calibrate", "score", "evaluate", "sample", "info", "demo"])
+LATER = "detectability", "sample", "info", "demo"
+
+
+@pytest.mark.parametrize("command", ["prepare", "check", "train", "calibrate", "score", "evaluate", *LATER])
 def test_help_of_every_command(command: str) -> None:
     text = good(command, "--help").out
     assert "Usage" in text

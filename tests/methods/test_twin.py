@@ -19,8 +19,8 @@ from anotwin import Detector, Settings
 from anotwin.compare.edges import EDGES, edge_directions
 from anotwin.compare.heatmap import heatmap, heatmap_of_parts
 from anotwin.data.synthetic import textured_discs
+from anotwin.defects.whole import corrupt, damage, jitter
 from anotwin.methods import twin
-from anotwin.methods.damage import corrupt, damage, jitter
 from anotwin.methods.twin import FEATURE_WEIGHT, MOVING, NEIGHBOURS, RESIDUAL, RIDGE, Twin, between, on_sphere
 from anotwin.records import Batch, Comparison, ImageSpec, Status
 from anotwin.seeding import generator

@@ -123,7 +123,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
     def full(_self, _images):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache._File, "append", full)
+    monkeypatch.setattr(cache.ArrayFile, "append", full)
     with pytest.raises(DataError) as error:
         prepare_images(from_arrays(EXACT), range(150), LARGE, 1, tmp_path)
     assert "No space left on device" in str(error.value)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anotwin.domains.kept import KeptResults
 from anotwin.records import Array, Batch, Comparison, Counterpart, ImageSpec, Pictures, Scores, Status
 from anotwin.run.batch import join_batches, score_batch
 from anotwin.run.stream import Scored, scored_images
@@ -62,6 +63,9 @@ class Image:
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
         return scores.map(lambda term: float(term.max()))
+
+    def results(self) -> KeptResults:
+        return KeptResults(self.heat, self.native)
 
     def heat(self, heat: Array) -> Array:
         return heat.max(0)

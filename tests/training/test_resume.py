@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from anotwin import Detector
-from anotwin.methods.registry import DEFAULT_METHOD, METHODS
+from anotwin.methods.registry import METHODS
 from anotwin.training.run_folder import RunFolder, list_runs
 from quick import good, launch, leftovers, normals, run, same_weights, sets, weights, write
 
@@ -89,7 +89,7 @@ def test_ctrl_c_and_resumed(tmp_path: Path, normal_folder: Path, reference: dict
     assert 10 <= done < STEPS
     assert leftovers(out) == []
     good("train", normal_folder, "--out", out, "--resume")
-    assert same_weights(out, reference[DEFAULT_METHOD])
+    assert same_weights(out, reference["twin"])
 
 
 def test_more_steps_on_resume_is_a_longer_training(searching_model: Path, tmp_path: Path, normal_folder: Path) -> None:

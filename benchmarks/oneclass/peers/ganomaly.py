@@ -46,8 +46,10 @@ def side(height: int, width: int) -> int:
 
 
 def colours(images: Array) -> Tensor:
-    """(N, H, W) uint8 -> (N, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(images).unsqueeze(1).expand(-1, 3, -1, -1).float() / 255
+    """(N, H, W) or (N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1]."""
+    pixels = torch.from_numpy(images)
+    channels = pixels.unsqueeze(1).expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.movedim(3, 1)
+    return channels.float() / 255
 
 
 def converged(losses: Sequence[float]) -> bool:
@@ -64,7 +66,7 @@ def never(_losses: Sequence[float]) -> bool:
 
 def shipped(train: Array, seed: int, minutes: float) -> Callable[[], Fitted]:
     """The call that trains GANomaly as anomalib has it."""
-    size = side(*train.shape[1:])
+    size = side(*train.shape[1:3])
     processor = _ganomaly().configure_pre_processor((size, size))
     plan = Plan(SHIPPED_EPOCHS, never, f"as shipped, {size} x {size}")
     return lambda: _fit(train, seed, minutes, processor, plan)
@@ -74,7 +76,7 @@ def reachable(train: Array, seed: int, minutes: float) -> Callable[[], Fitted]:
     """The call that trains GANomaly with inputs in [-1, 1] until `converged`."""
     _ganomaly()  # imported before the clock runs
     transforms = import_module("torchvision.transforms.v2")
-    size = side(*train.shape[1:])
+    size = side(*train.shape[1:3])
     steps = [transforms.Resize((size, size), antialias=True), transforms.Normalize(mean=[0.5] * 3, std=[0.5] * 3)]
     processor = import_module("anomalib.pre_processing").PreProcessor(transforms.Compose(steps))
     plan = Plan(-1, converged, f"inputs in [-1, 1], {size} x {size}")

@@ -17,6 +17,7 @@ from anotwin.calibrate.threshold import Numbers, conformal_threshold, finite, p_
 from anotwin.errors import DataError, SettingsError
 from anotwin.records import Calibration, UnitScores
 
+_ROUNDING = 1 + 1e-3  # maps of heat are divided by their unit in half precision where they are large
 Decision = tuple[float | None, bool | None, str]  # p-value, anomalous, flagged by
 UnitDecision = tuple[float | None, bool | None]  # p-value, anomalous
 
@@ -29,6 +30,7 @@ def calibrate(
     rate: float,
     groups: Sequence[int] | None = None,
     units: Iterable[UnitScores] = (),
+    region_heats: Numbers = (),
 ) -> Calibration:
     """The thresholds of the decision from the scores of held-out normals, outliers among them included.
 
@@ -41,6 +43,7 @@ def calibrate(
         groups: (n,) the group of each, whole numbers; None, or one image in each: images are independent.
         units: pooled scores of units of these images, their groups by the same numbers; a kind of which there are too
             few for the rate is left out, and so are all where images are independent.
+        region_heats: (n,) the highest heat of a region in each, in the unit of the scale; () where there are none.
 
     Raises:
         DataError: too few normals, or groups of them, for the rate, or values that are not finite.
@@ -58,6 +61,7 @@ def calibrate(
     grouped = groups is not None and len(set(groups)) < len(groups)
     several: Sequence[int] = groups if groups is not None and grouped else ()
     values, of = by_score(finite(scores, "score"), several)
+    limit = _threshold(region_heats, several, rate, "heat") / (heat_quantile_scale or 1.0) if len(region_heats) else 0.0
     return Calibration(
         false_alarm_rate=float(rate),
         threshold=_threshold(scores, several, rate, "score"),
@@ -68,6 +72,7 @@ def calibrate(
         rate_bound=group_rate_bound(len(set(several)), rate) if grouped else rate_bound(len(values), rate),
         groups=of,
         units=tuple(each for each in units if smallest_rate(len(set(each.groups))) <= rate) if grouped else (),
+        region_limit=limit * _ROUNDING if len(region_heats) else None,
     )
 
 

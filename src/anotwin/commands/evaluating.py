@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.calibrate.shift import Shift, compare_scores
+from anotwin.commands.planting import evaluate_planted
 from anotwin.commands.scoring import display_range
 from anotwin.detector import Detector
 from anotwin.domains.open import LINES, notes_of, table_of, taken_of
@@ -26,7 +27,7 @@ from anotwin.files import check_apart, check_writable, write_json_atomic
 from anotwin.lock import one_writer
 from anotwin.occupied import replaced_note, result_notes
 from anotwin.records import Calibration, Finding, ImageSource
-from anotwin.report.choose import Chooser, shrunk_for
+from anotwin.report.choose import Chooser, shrunk
 from anotwin.report.curves import histogram_figure, roc_figure
 from anotwin.report.figure import counterpart_figure
 from anotwin.run.leaks import of_trained_groups
@@ -54,8 +55,12 @@ def evaluate_to(
     normal: str | None = None,
     abnormal: str | None = None,
     group: str | None = None,
+    planted: int | None = None,
 ) -> dict[str, Any]:
-    """`evaluate`, with the numbers in `json_file`, and the pictures in the folder of that name if `out` is None."""
+    """`evaluate`, with the numbers in `json_file`, and the pictures in the folder of that name if `out` is None.
+
+    With `planted`, `evaluate_planted` takes its place: so many defects are planted into normals.
+    """
     if json_file.is_dir():
         raise SettingsError(f"{json_file}: is a folder; --json names the file for the numbers")
     if json_file.exists() and not json_file.is_file():  # a pipe, /dev/null: never replaced
@@ -65,13 +70,18 @@ def evaluate_to(
     kinds, place = {"normal": normal, "abnormal": abnormal, "group": group}, out or beside
     check_apart(place, data)
     replaced = replaced_note(json_file)
-    tell(watch, [*replaced, *result_notes(place, *(() if replaced else ("roc.png",)))])
+    tell(watch, [*replaced, *result_notes(place, *(() if replaced else ("roc.png", "counterparts.csv")))])
     with one_writer(json_file.parent, file=json_file.name):
 
         def forget() -> None:
             json_file.unlink(missing_ok=True)
 
-        numbers = evaluate(detector, data, place, layout=layout, limit=limit, watch=watch, forget=forget, **kinds)
+        if planted is not None:
+            numbers = evaluate_planted(
+                detector, data, place, count=planted, layout=layout, limit=limit, watch=watch, forget=forget, **kinds
+            )
+        else:
+            numbers = evaluate(detector, data, place, layout=layout, limit=limit, watch=watch, forget=forget, **kinds)
         write_json_atomic(json_file, numbers)
     return numbers
 
@@ -119,7 +129,8 @@ def _evaluate(
     outputs = detector.domain.evaluating(Job(source, out, detector, watch=watch))
     trained = of_trained_groups(source, indices, detector.fingerprints)
     by_name = frozenset(source.items[index].group for index in trained)
-    collected = _Collected(detector.trained_on, by_name, Chooser(SHOWN, shrunk_for(detector.spec)))
+    shrink = shrunk if detector.domain.shrinks else lambda finding: finding
+    collected = _Collected(detector.trained_on, by_name, Chooser(SHOWN, shrink))
 
     def findings() -> Iterator[Finding]:
         every = zip(indices, detector.findings(source, indices), strict=True)

@@ -32,7 +32,7 @@ from anotwin.occupied import result_notes
 from anotwin.prepare.resize import image_to_native
 from anotwin.prepare.stream import named
 from anotwin.records import Finding, Geometry, ImageSource, PixelType
-from anotwin.report.choose import Extremes, shrunk_for
+from anotwin.report.choose import Extremes, shrunk
 from anotwin.report.figure import counterpart_figure
 from anotwin.report.files import picture_names
 from anotwin.report.grid import save_grid
@@ -44,7 +44,7 @@ from anotwin.updates import Update, Watch, silent, tell
 
 LISTED = 12  # images in the terminal
 SHOWN = 8  # images in figure.png
-FOLDERS = (*KINDS, "bscans", "volumes")  # below --out, in which temporaries of killed runs may lie
+FOLDERS = (*KINDS, "bscans", "volumes", "masks", "regions")  # below --out, in which temporaries of killed runs may lie
 PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
 
 
@@ -98,7 +98,8 @@ def score_folder(
 def _write(job: Job, detector: Detector) -> Summary:
     """Everything below `job.out`; scores.csv comes last, so that a run that is stopped before it goes on."""
     source, out, path = job.source, job.out, job.out / "scores.csv"
-    outputs, figure = detector.domain.scoring(job), Extremes(SHOWN, SHOWN // 2, shrunk_for(detector.spec))
+    shrink = shrunk if detector.domain.shrinks else lambda finding: finding
+    outputs, figure = detector.domain.scoring(job), Extremes(SHOWN, SHOWN // 2, shrink)
     names = picture_names([item.id for item in source.items]) if job.pictures else {}
     with ScoresWriter(path, _key(detector, source, job.pictures), ImageIdentities(source, out, names)) as writer:
         kept = bool(writer.done)

@@ -133,6 +133,35 @@ def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
     )
 
 
+def planted(numbers: dict[str, Any], json_file: Path) -> None:
+    """The tables of evaluate --planted: of all defects, and of each kind."""
+    found = numbers["planted"]
+    measures, kinds = [], []
+    auroc = {"median": found["auroc"], "low": found["auroc_low"], "high": found["auroc_high"], "n": found["n"]}
+    for name, each in (*found["counterparts"].items(), ("AUROC, planted against untouched", auroc)):
+        value, low, high = (_short(each[end]) for end in ("median", "low", "high"))
+        measures.append((name, value, f"{low} .. {high}", str(each["n"])))
+    for kind, own in found["by_kind"].items():
+        shown = (own["counterparts"]["repair"]["median"], own["counterparts"]["contrast"]["median"], own["auroc"])
+        kinds.append((kind, str(own["n"]), *map(_short, shown), _short(own["detection_rate"])))
+    for words, columns, rows in (
+        ("measure", ("measure", "median", "95 % interval", "images"), tuple(measures)),
+        ("kind", ("kind", "images", "repair", "contrast", "AUROC", "flagged"), tuple(kinds)),
+    ):
+        print_listing(Listing(columns, rows, len(rows), frozenset({words})), console)
+    rate = found["false_alarm_rate"]
+    untouched = "" if rate is None else f", {rate:.1%} of them flagged untouched"
+    say(
+        f"{found['n_planted']} defects planted into {found['n_normal']} normal images{untouched}, "
+        f"{found['n_failed']} failed -> {json_file}"
+    )
+
+
+def _short(value: float | None) -> str:
+    """A number of JSON: None is one that is not finite."""
+    return "-" if value is None else f"{value:.4g}"
+
+
 def _unit_line(kind: str, row: dict[str, Any]) -> str:
     mixed = f", {row['n_mixed']} with both" if row["n_mixed"] else ""
     parts = [f"by {kind}: {row['n_normal']} normal and {row['n_abnormal']} abnormal{mixed}"]
@@ -152,6 +181,32 @@ def _label_listing(labels: dict[str, dict[str, Any]]) -> Listing:
         rows.append(tuple(cells))
     names = ("label", "images", "AUROC", "mean residual", "flagged")
     return Listing(names, tuple(rows), len(rows), frozenset({"label"}))
+
+
+def checked(found: dict[str, Any], written: list[Path], as_json: bool) -> None:
+    """What check prints: what is there, and what to do."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    say(found["summary"])
+    for each in found["advice"]:
+        say(f"- {each}")
+    if not found["advice"]:
+        say("nothing to do: ready to train on")
+    for each in found["notes"]:
+        say(each)
+    for path in written:
+        say(f"see {path}")
+
+
+def detected(found: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """What detectability prints: a sentence a kind."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    for each in found["sentences"]:
+        say(each)
+    say(f"{found['defects']} defects in {found['hosts']} normal images" + (f" -> {out}" if out else ""))
 
 
 def sampled(count: int, out: Path) -> None:

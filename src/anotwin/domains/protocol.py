@@ -7,7 +7,8 @@ data, prepare and report, never methods, run, commands or each other.
     Domain     name, layouts, view, what it writes besides scores.csv and what `anotwin prepare` shows of it
     Layout     one way in which files are laid out: whether a folder has it, and how it is opened
     View       what a model looks at: whole images, patches, tiles ... -> `Prepared` images
-    Prepared   one image as the model sees it, and the way back to its file
+    Prepared   one image as the model sees it: its squares, made when they are asked for
+    Results    what a method finds in these squares, as it comes: the way back to the file
     Outputs    what `score` and `evaluate` write of a domain, fed by the one scoring stream
 """
 
@@ -55,7 +56,7 @@ class Prepared(Protocol):
     def fingerprint(self) -> int | None: ...  # of the native pixels
 
     @property
-    def squares(self) -> Batch | None: ...  # (P, C, S, S): one of a whole image, one a part; None with an error
+    def squares(self) -> Squares | None: ...  # P of them: one of a whole image, one a part; None with an error
 
     @property
     def error(self) -> str: ...  # one line that names the image; "": nothing is missing
@@ -67,18 +68,43 @@ class Prepared(Protocol):
         """One number per term from those of the squares, (P,) each."""
         ...
 
-    def heat(self, heat: Array) -> Array:
-        """The heat (P, S, S) where its squares show the image, in any shape: the scale of heat is set by it."""
+    def results(self) -> Results:
+        """Empty ones, which take what is found in the squares."""
         ...
 
-    def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
-        """Back in the pixels of the file.
 
-        Args:
-            counterparts, differences: (P, C, S, S) of the squares, on the CPU.
-            heat: (P, S, S) likewise.
-            one: the heat that counts as 1.
-        """
+class Squares(Protocol):
+    """The squares of an image, in an order of their own; a `Batch` is one whose squares are there already."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, rows: slice) -> Batch:
+        """Some of them, (p, C, S, S)."""
+        ...
+
+
+class Results(Protocol):
+    """What a method finds in the squares of one image. It comes in pieces and need not be kept as it came."""
+
+    def take(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor) -> None:
+        """Of the next squares: (p, C, S, S) twice and (p, S, S), on the CPU."""
+        ...
+
+    def heat(self) -> Array:
+        """The heat where the squares show the image, in any shape: the scale of heat is set by it."""
+        ...
+
+    def pictures(self, one: float) -> Pictures:
+        """Back in the pixels of the file, when all squares were taken; `one` is the heat that counts as 1."""
+        ...
+
+
+@runtime_checkable
+class ShowsRegions(Protocol):
+    """`Results` of which outputs mark regions: the limit of their heat is set by what held-out normals reach."""
+
+    def region_heat(self, least_area: int) -> float:
+        """The highest heat that so many connected pixels of the file reach, in the unit of `heat`."""
         ...
 
 
@@ -103,7 +129,7 @@ class View(Protocol):
     def prepare(
         self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
     ) -> Iterator[Prepared]:
-        """The images at `indices`, in that order; `pixels` says whether `Prepared.native` will be asked for."""
+        """The images at `indices`, in that order; `pixels` says whether `Results.pictures` will be asked for."""
         ...
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
@@ -132,8 +158,11 @@ class Refers(Protocol):
     `TrainingImages` may have a part of it too, as an attribute `reference`.
     """
 
-    def refer(self, normals: Iterable[tuple[Any, Array]]) -> Mapping[str, Any]:
-        """What held-out normals are like: each as this view prepared it, and the heat (P, S, S) of its squares."""
+    @property
+    def refer_to(self) -> int: ...  # how many held-out normals the reference is made of, at most
+
+    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> Mapping[str, Any]:
+        """What held-out normals are like: each as this view prepared it, its `Results`, scores (P,) of its squares."""
         ...
 
     def against(self, reference: Mapping[str, Any]) -> View:
@@ -247,8 +276,12 @@ class Domain:
     view: Callable[[], View]
     scoring: Callable[[Job], ScoreOutputs]  # of `anotwin score`
     evaluating: Callable[[Job], Outputs]  # of `anotwin evaluate`
+    method: str = "twin"  # that a model of this view is trained with where none is named
     check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
     own_layout: str = "auto"  # the layout of DATA where none is named; auto: the first that recognises it
     options: Mapping[str, str] = field(default_factory=dict)  # of `anotwin score`: name -> what it does
     files: tuple[str, ...] = ()  # that `anotwin score` may write besides scores.csv; one that it does not is removed
+    # whether this view is the better one for training images of another domain's layout, where `data.view` is auto
+    claims: Callable[[ImageSource, Sequence[int], Settings], bool] = lambda _source, _indices, _settings: False
+    shrinks: bool = True  # pictures kept for a figure; False: it marks places in the pixels of the file
     units: Units = lambda _source, _scores: {}  # pooled alike for calibration, tables and evaluation; {}: images alone

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from anotwin.domains.oct.domain import OCT
 from anotwin.domains.plain.domain import PLAIN
 from anotwin.domains.protocol import Domain, Layout
+from anotwin.domains.surfaces.domain import SURFACES
 from anotwin.errors import SettingsError, did_you_mean
 
-DOMAINS: list[Domain] = [PLAIN, OCT]  # DATA is recognised in this order; the first is the default
+if TYPE_CHECKING:
+    from anotwin.records import ImageSource
+    from anotwin.settings import Settings
+
+DOMAINS: list[Domain] = [PLAIN, OCT, SURFACES]  # DATA is recognised in this order; the first is the default
 
 
 def layouts() -> dict[str, Layout]:
@@ -41,3 +49,11 @@ def domain_for(view: str, *layouts: str) -> Domain:
     if view != "auto":
         return domain_of_view(view)
     return next((domain for name in layouts if (domain := domain_of_layout(name))), DOMAINS[0])
+
+
+def domain_seeing(source: ImageSource, indices: Sequence[int], settings: Settings) -> Domain:
+    """The domain whose view a model of these training images is trained with: also by what the images are like."""
+    chosen = domain_for(settings.data.view, settings.data.layout, source.layout)
+    if settings.data.view != "auto":
+        return chosen
+    return next((domain for domain in DOMAINS if domain.claims(source, indices, settings)), chosen)

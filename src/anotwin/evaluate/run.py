@@ -67,7 +67,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Strict JSON: NaN and infinities become None; `pixel_auroc` and `aupro` are there only with masks."""
         own = {name: value for name, value in vars(self).items() if name != "pixel_metrics"}
-        return dict(_strict(own | dict(self.pixel_metrics)))
+        return dict(strict(own | dict(self.pixel_metrics)))
 
 
 def evaluate_findings(
@@ -205,9 +205,10 @@ def _auroc(abnormal: Flags, scores: Column) -> float:
     return math.nan if np.isnan(scores).any() else metrics.auroc(abnormal, scores)
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """JSON values: NaN and infinities become None."""
     if isinstance(value, Mapping):
-        return {key: _strict(each) for key, each in value.items()}
+        return {key: strict(each) for key, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from anotwin.errors import SettingsError, did_you_mean
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
 from anotwin.methods.fanogan import FAnoGAN
+from anotwin.methods.pix2pix import Pix2Pix
 from anotwin.methods.protocol import Method
+from anotwin.methods.srgan import SRGAN
 from anotwin.methods.twin import Twin
 from anotwin.records import ImageSpec
 from anotwin.seeding import derive
 from anotwin.settings import Settings
 
-METHODS: dict[str, type[Method]] = {"acae": ACAE, "anogan": AnoGAN, "fanogan": FAnoGAN, "twin": Twin}
-DEFAULT_METHOD = "twin"
+METHODS: dict[str, type[Method]] = {
+    "acae": ACAE,
+    "anogan": AnoGAN,
+    "fanogan": FAnoGAN,
+    "pix2pix": Pix2Pix,
+    "srgan": SRGAN,
+    "twin": Twin,
+}
+# where the user has set nothing else: sections of the settings, with what a method needs that others do not
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    name: {"training": {"steps": 4000, "batch_size": 16}} for name in ("pix2pix", "srgan")
+}
 
 
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
@@ -25,6 +39,11 @@ def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
         torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
         return METHODS[name](spec, settings)
+
+
+def own_settings(name: str) -> dict[str, dict[str, Any]]:
+    """What a method sets where the user has not, by section."""
+    return OWN.get(name, {})
 
 
 def expected_tensors(

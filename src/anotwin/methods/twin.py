@@ -6,7 +6,7 @@ AnoTwin's own method and the default of `train`; each piece has its source, and 
     generator      G       counterpart x' = G(E(x)), one pass
     discriminator  D       its logit;  f_l: the activations of block l;  f: those of one block averaged over places
     classifier     K       on the body of D: which kind of damage, 0 for none
-    damage         t_k     k = 1..8: methods/damage.py;  corruption s: there as well
+    damage         t_k     k = 1..8: defects/whole.py;  corruption s: there as well
     edges          e(x)    where edges run: compare/edges.py
     descriptor     v(x)    e(x) and FEATURE_WEIGHT f(x) side by side
     memory         M       v of training normals
@@ -51,9 +51,9 @@ from anotwin.compare.heatmap import heatmap_of_parts
 from anotwin.compare.neighbours import Reconstruction, reconstruction_distance
 from anotwin.compare.relative import cosine_distance, relative_square
 from anotwin.compare.score import comparison
+from anotwin.defects.whole import corrupt, damage, jitter
 from anotwin.methods.adversary import adam, optimise
 from anotwin.methods.anogan import generate_images
-from anotwin.methods.damage import corrupt, damage, jitter
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Critique, DamageDiscriminator, Encoder, Generator, critique_of
 from anotwin.methods.protocol import device_of, freeze

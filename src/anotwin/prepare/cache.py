@@ -92,18 +92,20 @@ def prepare_images(
     dtype = np.dtype(np.uint8 if spec.pixel_type == "uint8" else np.uint16)
     shape = (len(indices), spec.channels, spec.size, spec.size)
     size = math.prod(shape) * dtype.itemsize
-    store = _Memory(np.empty(shape, dtype)) if size <= memory_mb * 2**20 else _File.create(folder, size, shape, dtype)
+    store = (
+        _Memory(np.empty(shape, dtype)) if size <= memory_mb * 2**20 else ArrayFile.create(folder, size, shape, dtype)
+    )
     try:
         return _fill(store, source, indices, spec, workers, progress)
     except BaseException as error:
         store.discard()
         if isinstance(error, OSError):
-            raise _no_space(str(store.path or "memory"), size, error) from None
+            raise no_space(str(store.path or "memory"), size, error) from None
         raise
 
 
 def _fill(
-    store: _Memory | _File,
+    store: _Memory | ArrayFile,
     source: ImageSource,
     indices: Sequence[int] | npt.NDArray[np.int64],
     spec: ImageSpec,
@@ -135,7 +137,7 @@ def _fill(
     return PreparedImages(store.finish(len(kept)), found, places, tuple(failures), store.path)
 
 
-def _no_space(where: str, size: int, error: OSError) -> DataError:
+def no_space(where: str, size: int, error: OSError) -> DataError:
     return DataError(
         f"{where}: cannot keep {size / 2**20:.0f} MiB of prepared images ({error.strerror or error}); "
         "free space or raise --set data.memory_mb"
@@ -161,7 +163,7 @@ class _Memory:
 
 
 @dataclass(frozen=True)
-class _File:
+class ArrayFile:
     """Written as an ordinary file: a full disk is an OSError then; writing to a mapped file would kill the process.
 
     Where files can be removed while they are open, it has no name from the start: nothing is left after a kill.
@@ -173,7 +175,7 @@ class _File:
     dtype: np.dtype[Any]
 
     @classmethod
-    def create(cls, folder: Path | None, size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _File:
+    def create(cls, folder: Path | None, size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ArrayFile:
         try:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +185,7 @@ class _File:
             if os.name == "posix":
                 Path(file.name).unlink()
         except OSError as error:
-            raise _no_space(str(folder or tempfile.gettempdir()), size, error) from None
+            raise no_space(str(folder or tempfile.gettempdir()), size, error) from None
         return cls(Path(file.name), file, shape, dtype)
 
     def append(self, images: Array) -> None:

@@ -20,7 +20,7 @@ _SMALL_DEFECTS = 4  # times smaller: from here on a defect of a few pixels is av
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
     """What is measured of one image."""
 
     id: str
@@ -46,28 +46,46 @@ def infer_spec(
     Raises:
         DataError: no image can be read, float beside integer images, or nothing to learn: all constant or all the same.
     """
-    sample = _sampled(source, np.asarray(indices, dtype=np.int64), seed)
-    root = source.root
-    if all(image.low == image.high for image in sample):
-        raise DataError(f"{root}: every image sampled is one flat colour: there is no structure to learn")
-    if len(sample) > 1 and len({image.fingerprint for image in sample}) == 1:
-        raise DataError(f"{root}: all {len(sample)} images sampled are identical: a normal *variety* cannot be learnt")
+    sample = sample_images(source, indices, seed)
+    side = longer_side(sample)
+    size = settings.image_size or next((size for size in (16, 32) if size >= side), 64)
+    spec, notes = spec_of(source.root, sample, settings, size)
+    return spec, (*notes, *_size_notes(sample, size, side, settings.fit))
+
+
+def longer_side(sample: Sequence[Measured]) -> float:
+    """The longer side of the median image."""
+    return median(max(image.height, image.width) for image in sample)
+
+
+def spec_of(
+    root: str, sample: Sequence[Measured], settings: DataSettings, size: int
+) -> tuple[ImageSpec, tuple[str, ...]]:
+    """What fits the images measured, for squares of this size, and what the user should know of their values."""
     pixel_type, black, white, notes = _range(root, sample)
     colours = sum(image.colour for image in sample)
     if settings.channels is None and 0 < colours < len(sample):
         notes.append(f"{colours} of {len(sample)} images sampled are in colour: grey ones are repeated to 3 channels")
     if settings.channels == 1 and colours:
         notes.append(f"{colours} of {len(sample)} images sampled are in colour and are reduced to grey, as set")
-    side = median(max(image.height, image.width) for image in sample)
-    size = settings.image_size or next((size for size in (16, 32) if size >= side), 64)
-    notes += _size_notes(sample, size, side, settings.fit)
     channels = settings.channels or (3 if colours else 1)
     return ImageSpec(channels, size, pixel_type, black, white, settings.fit), tuple(notes)
 
 
-def _sampled(source: ImageSource, indices: npt.NDArray[np.int64], seed: int) -> list[_Measured]:
+def sample_images(source: ImageSource, indices: Sequence[int] | npt.NDArray[np.int64], seed: int = 0) -> list[Measured]:
+    """Up to 200 of the images, measured; raises DataError as `infer_spec` does."""
+    sample = _sampled(source, np.asarray(indices, dtype=np.int64), seed)
+    root = source.root
+    if all(image.low == image.high for image in sample):
+        raise DataError(f"{root}: every image sampled is one flat colour: there is no structure to learn")
+    if len(sample) > 1 and len({image.fingerprint for image in sample}) == 1:
+        raise DataError(f"{root}: all {len(sample)} images sampled are identical: a normal *variety* cannot be learnt")
+    return sample
+
+
+def _sampled(source: ImageSource, indices: npt.NDArray[np.int64], seed: int) -> list[Measured]:
     order = np.random.default_rng(derive(seed, "inspect")).permutation(len(indices))
-    sample: list[_Measured] = []
+    sample: list[Measured] = []
     first_error = ""
     for number, position in enumerate(order.tolist()):
         if len(sample) == SAMPLE or (not sample and number == 5 * SAMPLE):
@@ -83,14 +101,14 @@ def _sampled(source: ImageSource, indices: npt.NDArray[np.int64], seed: int) -> 
     return sample
 
 
-def _measure(id: str, pixels: Array) -> _Measured:
+def _measure(id: str, pixels: Array) -> Measured:
     colour = pixels.ndim == 3 and bool((pixels != pixels[:, :, :1]).any())
     kind: PixelType = "uint8" if pixels.dtype == np.uint8 else "uint16" if pixels.dtype == np.uint16 else "float32"
     low, high = float(pixels.min()), float(pixels.max())
-    return _Measured(id, pixels.shape[0], pixels.shape[1], kind, low, high, colour, fingerprint(pixels))
+    return Measured(id, pixels.shape[0], pixels.shape[1], kind, low, high, colour, fingerprint(pixels))
 
 
-def _range(root: str, sample: list[_Measured]) -> tuple[PixelType, float, float, list[str]]:
+def _range(root: str, sample: Sequence[Measured]) -> tuple[PixelType, float, float, list[str]]:
     kinds = {image.pixel_type: image.id for image in sample}
     if "float32" in kinds and len(kinds) > 1:
         other = next(kind for kind in kinds if kind != "float32")
@@ -114,7 +132,7 @@ def _range(root: str, sample: list[_Measured]) -> tuple[PixelType, float, float,
     return "uint16", 0.0, white, notes
 
 
-def _size_notes(sample: list[_Measured], size: int, side: float, fit: str) -> list[str]:
+def _size_notes(sample: Sequence[Measured], size: int, side: float, fit: str) -> list[str]:
     notes = []
     sizes = sorted({(image.width, image.height) for image in sample}, key=lambda size: (size[0] * size[1], size))
     if len(sizes) > 1:

@@ -86,7 +86,7 @@ class PatchIndex:
         if not 0 <= k < self.total:
             raise IndexError(f"patch {k} of {self.total}")
         turn, place = divmod(int(k), self._used.size)
-        image = int(self._used[_order(self.seed, turn, self._used.size)[place]])
+        image = int(self._used[round_order(self.seed, turn, self._used.size)[place]])
         draw = int(np.random.Philox(key=self._key, counter=int(k)).random_raw())  # 64 bits that belong to k alone
         return image, *self._places[image].position(draw * self._places[image].count >> 64)
 
@@ -104,6 +104,6 @@ class PatchIndex:
 
 
 @lru_cache(maxsize=8)
-def _order(seed: int, turn: int, count: int) -> npt.NDArray[np.int64]:
+def round_order(seed: int, turn: int, count: int) -> npt.NDArray[np.int64]:
     """The order of the images in a round. Raw bits of a generator never change with numpy's version, shuffles may."""
     return np.random.Philox(key=derive(seed, "patches", "round", turn)).random_raw(count).argsort(kind="stable")

@@ -7,6 +7,7 @@ all training images stays so: values are limited to [-3, 3] and not to [-1, 1], 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +96,25 @@ def image_to_native(image: torch.Tensor, geometry: Geometry, spec: ImageSpec, li
     return found
 
 
+def with_change(pixels: Array, change: npt.NDArray[np.floating[Any]], spec: ImageSpec) -> Array:
+    """Native pixels to which a change (C, H, W) of model values is added: same shape and type, exact where it is 0.
+
+    A grey change goes to all colours, of a coloured one its luma to grey pixels; integers are rounded and clipped.
+    """
+    black, white = _range(pixels, spec)
+    found = np.empty_like(pixels, order="C")
+    for rows in blocks(pixels.shape):
+        more = change[:, rows].astype(np.float64) * ((white - black) / 2)
+        if pixels.ndim == 3:
+            native = pixels[rows] + np.moveaxis(more, 0, 2)
+        else:
+            native = pixels[rows] + (more[0] if len(more) == 1 else np.tensordot(LUMA, more, 1))
+        if pixels.dtype.kind in "iu":
+            native = np.rint(np.clip(native, 0, np.iinfo(pixels.dtype).max))
+        found[rows] = native
+    return found
+
+
 def _range(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
     """The native values of 0 and 1 for pixels of this type."""
     if spec.pixel_type == "float32" and pixels.dtype != np.float32 and (spec.black, spec.white) != (0.0, 1.0):
@@ -113,6 +133,18 @@ def _range(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
 
 def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
     """Model values of native pixels of any shape, limited to [-3, 3]."""
+    black, white = check_values(pixels, spec)
+    if pixels.dtype == np.uint8:
+        return _scaled(np.arange(256), black, white)[pixels]
+    values = np.empty(pixels.shape, np.float32)
+    flat, native = values.reshape(-1), np.ascontiguousarray(pixels).reshape(-1)
+    for part in blocks(native.shape):
+        flat[part] = _scaled(native[part], black, white)
+    return values
+
+
+def check_values(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
+    """The native values of 0 and 1; raises DataError for pixels whose unit is unknown, or that are not finite."""
     black, white = _range(pixels, spec)
     if pixels.dtype == np.float32:
         low, high = float(pixels.min()), float(pixels.max())
@@ -123,13 +155,13 @@ def _values(pixels: Array, spec: ImageSpec) -> npt.NDArray[np.float32]:
                 f"float pixels from {low:g} to {high:g} for a model of {spec.pixel_type} images: expected [0, 1]; "
                 "divide them by their full range"
             )
-    values = np.empty(pixels.shape, np.float32)
-    flat, native = values.reshape(-1), np.ascontiguousarray(pixels).reshape(-1)
-    for part in blocks(native.shape):
-        # in double and rounded once: the same value for every type and on the way back
-        unit = ((native[part].astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
-        np.clip(unit, -LIMIT, LIMIT, out=flat[part])
-    return values
+    return black, white
+
+
+def _scaled(native: Array, black: float, white: float) -> npt.NDArray[np.float32]:
+    """In double and rounded once: the same value for every type and on the way back."""
+    unit = ((native.astype(np.float64) - black) * (2 / (white - black)) - 1).astype(np.float32)
+    return np.clip(unit, -LIMIT, LIMIT)
 
 
 def _channels(image: torch.Tensor, channels: int) -> torch.Tensor:

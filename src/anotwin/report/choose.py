@@ -14,7 +14,7 @@ import numpy as np
 from anotwin.errors import SettingsError
 
 if TYPE_CHECKING:
-    from anotwin.records import Array, Finding, ImageSpec
+    from anotwin.records import Array, Finding
 
 MOST = 2**20  # pixels of a picture that is kept for a figure: larger ones are shrunk, a figure shows far fewer
 
@@ -31,11 +31,6 @@ def shrunk(finding: Finding) -> Finding:
         difference=_fewer(finding.difference, factor),
         heatmap=_fewer(finding.heatmap, factor, highest=True),
     )
-
-
-def shrunk_for(spec: ImageSpec) -> Callable[[Finding], Finding]:
-    """`shrunk`, but for views that mark places in the pixels of the file: their findings are kept as they are."""
-    return (lambda finding: finding) if spec.parts else shrunk
 
 
 def _fewer(pixels: Array | None, factor: int, highest: bool = False) -> Array | None:

@@ -30,11 +30,6 @@ def trace_batch(method: Searches, batch: Batch, trace_at: Sequence[int]) -> Trac
     return None if trace is None else Trace(trace.steps, trace.losses[:, :size], trace.images[:, :size])
 
 
-def batch_rows(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch."""
-    return Batch(batch.images[rows], batch.fingerprints[rows], None if batch.context is None else batch.context[rows])
-
-
 def result_rows(result: Result, rows: slice) -> Result:
     """Some rows of a result, without its trace."""
     counterpart, comparison = result

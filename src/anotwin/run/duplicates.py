@@ -14,7 +14,7 @@ from anotwin.errors import DataError
 from anotwin.methods.protocol import Method
 from anotwin.prepare.near import FEWEST, Near, describe, find_near, nearest_ratio
 from anotwin.records import ImageItem, ImageSource
-from anotwin.training.protocol import Rows, TrainingImages
+from anotwin.training.protocol import Rows, ShowsWhole, TrainingImages
 from anotwin.updates import Watch
 
 CHUNK = 256
@@ -62,15 +62,18 @@ def find_duplicates(
 ) -> Duplicates:
     """The near-duplicates among the images without a group.
 
-    `parts`: squares are parts of images, which are not compared. `join`: near-duplicates become groups.
+    `parts`: squares are parts of images, which are not compared unless the images show what they are as a whole.
+    `join`: near-duplicates become groups.
     """
     items = tuple(items)
     free = np.array([row for row, item in enumerate(items) if item.group is None], np.int64)
-    if parts or len(free) < FEWEST:
+    whole = images if isinstance(images, ShowsWhole) else None
+    if (parts and whole is None) or len(free) < FEWEST:
         return Duplicates(items, None, free)
     squares = images.subset(free)
     chunks = [np.arange(start, min(start + CHUNK, len(free))) for start in range(0, len(free), CHUNK)]
-    near = find_near(np.concatenate([describe(squares.batch(chunk).images) for chunk in chunks]))
+    shown = (whole.whole(free[chunk]) if whole else squares.batch(chunk).images for chunk in chunks)
+    near = find_near(np.concatenate([describe(each) for each in shown]))
     near = near if join else replace(near, clusters=())
     grouped = list(items)
     for cluster in near.clusters:

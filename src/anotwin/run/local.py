@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anotwin.calibrate.decision import Decision, by_score, decider
-from anotwin.domains.protocol import Refers
+from anotwin.calibrate.decision import Decision, by_score, calibrate, decider
+from anotwin.domains.protocol import Refers, ShowsRegions
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
 from anotwin.prepare.stream import UNUSABLE, named
 from anotwin.records import Batch, Calibration, Finding, ImageSource, Trace, UnitScores
-from anotwin.run.batch import batch_rows, join_batches, trace_batch
+from anotwin.run.batch import join_batches, trace_batch
 from anotwin.run.stream import Scored, scored_images
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)
 UNCALIBRATED_HEAT = 0.25  # of the pixel range: one scale for all images, or heat could not be compared between them
-REFERENCE_IMAGES = 32  # held-out normals, evenly spaced, that a view's reference is made of
 HEAT_PIXELS = 4096  # pixels of an image, evenly spaced, that this quantile is estimated from
 
 
@@ -36,6 +35,7 @@ class NormalScores:
     groups: list[int]  # (n,) the group of each, numbers from 0; an image without a group is its own
     units: tuple[UnitScores, ...]  # of these images, by kind
     heatmap_scale: float
+    region_heats: list[float]  # (n,) the highest heat of a region in each; [] where the view shows no regions
     excluded: int  # images left out because the model was trained on them, or on others of their group
     failures: tuple[str, ...]  # "file: why" for those that could not be read
 
@@ -43,6 +43,11 @@ class NormalScores:
     def group_count(self) -> int:
         """How many groups there are, images of their own included."""
         return len(set(self.groups))
+
+    def calibration(self, rate: float) -> Calibration:
+        """The thresholds for a false-alarm rate; raises DataError where there are too few normals for it."""
+        terms = self.scores, self.residuals, self.discriminations
+        return calibrate(*terms, self.heatmap_scale, rate, self.groups, self.units, self.region_heats)
 
     def counted(self, which: str = "") -> str:
         """How many normals there are, for a sentence: in groups where these count."""
@@ -66,7 +71,8 @@ def score_stream(
     """
     one, decide = calibration.heatmap_scale if calibration else UNCALIBRATED_HEAT, decider(calibration)
     wanted = range(len(source.items)) if indices is None else indices
-    for scored in _scored(method, source, wanted, pixels=pictures is not False, reference=reference):
+    asked = pictures is not False
+    for scored in _scored(method, source, wanted, pixels=asked, results=asked, reference=reference):
         finding = _finding(scored, source, decide)
         if scored.scores is not None and (pictures(finding) if callable(pictures) else pictures):
             finding = _with_pictures(finding, scored, one)
@@ -97,6 +103,7 @@ def normal_scores(
     """
     rows: dict[int, tuple[float, float, float]] = {}
     heats: dict[int, npt.NDArray[np.float32]] = {}
+    hottest: dict[int, float] = {}
     failures: list[str] = []
     known: list[int] = []
     for done, scored in enumerate(
@@ -110,6 +117,8 @@ def normal_scores(
             rows[scored.image.index] = scored.scores.score, scored.scores.residual, scored.scores.discrimination
             heat = scored.heat()
             heats[scored.image.index] = heat.ravel()[:: max(heat.size // HEAT_PIXELS, 1)].copy()
+            if isinstance(scored.results, ShowsRegions):
+                hottest[scored.image.index] = scored.results.region_heat(method.settings.calibration.least_area)
         progress(done)
     known_groups = {source.items[index].group for index in known} - {None}
     known += [index for index in rows if source.items[index].group in known_groups]
@@ -123,7 +132,10 @@ def normal_scores(
     units = _units(method, source, {index: row[0] for index, row in rows.items()}, numbers)
     groups = list(numbers.values())
     scale = max(_quantile([heats[index] for index in rows], groups), 1e-6)
-    return NormalScores(scores, residuals, discriminations, groups, units, scale, len(known), tuple(failures))
+    region_heats = [hottest[index] for index in rows] if hottest else []
+    return NormalScores(
+        scores, residuals, discriminations, groups, units, scale, region_heats, len(known), tuple(failures)
+    )
 
 
 def _groups(source: ImageSource, indices: Iterable[int]) -> dict[int, int]:
@@ -167,11 +179,11 @@ def trace_search(
     if not isinstance(method, Searches) or not method.searching or method.spec.parts:
         return None
     if isinstance(source, Batch):
-        rows = [batch_rows(source, slice(index, index + 1)) for index in indices]
+        rows = [source.rows(slice(index, index + 1)) for index in indices]
         return trace_batch(method, join_batches(rows), trace_at) if rows else None
     view = domain_of_view(method.spec.view).view()
     images = view.prepare(source, indices, method.spec, method.settings, False)
-    squares = [image.squares for image in images if image.squares is not None]
+    squares = [image.squares.rows(slice(None)) for image in images if image.squares is not None]
     return trace_batch(method, join_batches(squares), trace_at) if squares else None
 
 
@@ -180,9 +192,9 @@ def reference_of(method: Method, source: ImageSource, indices: Sequence[int]) ->
     view = domain_of_view(method.spec.view).view()
     if not isinstance(view, Refers):
         return {}
-    some = indices[:: -(-len(indices) // REFERENCE_IMAGES) or 1]
+    some = indices[:: -(-len(indices) // view.refer_to) or 1]  # evenly spaced
     scored = _scored(method, source, some, pixels=False)
-    return dict(view.refer((each.image, each.heat_of_squares()) for each in scored if each.scores is not None))
+    return dict(view.refer((each.image, each.results, each.squares) for each in scored if each.squares is not None))
 
 
 def _scored(
@@ -192,6 +204,7 @@ def _scored(
     trained_on: frozenset[int] = frozenset(),
     *,
     pixels: bool,
+    results: bool = True,
     reference: Mapping[str, Any] | None = None,
 ) -> Iterator[Scored]:
     view = domain_of_view(method.spec.view).view()
@@ -199,7 +212,7 @@ def _scored(
         view = view.against(reference)
     images = view.prepare(source, indices, method.spec, method.settings, pixels)
     fast = method.for_inference() if isinstance(method, Folds) else method
-    return scored_images(fast, images, lambda index: source.items[index].id, trained_on)
+    return scored_images(fast, images, lambda index: source.items[index].id, trained_on, results)
 
 
 def _finding(scored: Scored, source: ImageSource, decide: Callable[[float, float, float], Decision]) -> Finding:

@@ -14,10 +14,10 @@ import torch
 from anotwin.data.grouping import NONE
 from anotwin.data.split import split_holdout, split_notes
 from anotwin.domains.open import LINES, notes_of, table_of
-from anotwin.domains.registry import domain_for
+from anotwin.domains.registry import domain_seeing
 from anotwin.errors import DataError, TrainingDiverged
 from anotwin.methods.protocol import Method, RemembersNormals, freeze
-from anotwin.methods.registry import create
+from anotwin.methods.registry import create, own_settings
 from anotwin.records import ImageSource
 from anotwin.report.grid import save_grid
 from anotwin.run.device import fabric_for, machine_of
@@ -48,14 +48,16 @@ class TrainingSession:
     """Samples the source and creates the method: what cannot work raises here, before any image is prepared."""
 
     def __init__(
-        self, source: ImageSource, folder: Path, method: str, settings: Settings, device: str, watch: Watch
+        self, source: ImageSource, folder: Path, method: str | None, settings: Settings, device: str, watch: Watch
     ) -> None:
-        self.source, self.folder, self.settings, self.watch = source, folder, settings, watch
+        self.source, self.folder, self.watch = source, folder, watch
         tell(watch, table_of(source), most=LINES)
         self.indices = normals_of(source)
         if len(self.indices) < 2:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
-        self.view = domain_for(settings.data.view, settings.data.layout, source.layout).view()
+        domain = domain_seeing(source, self.indices, settings)
+        method, self.view = method or domain.method, domain.view()
+        self.settings = settings = settings.completed(own_settings(method))
         spec, notes = self.view.spec(source, self.indices, settings)
         self.passing = [note for note in notes_of(source) if isinstance(note, Passing)]
         self.notes = [*(note for note in notes_of(source) if not isinstance(note, Passing)), *notes]

@@ -1,22 +1,25 @@
 """The one scoring loop: images in, squares through the method in batches that span images, one `Scored` an image out.
 
 An image has one square or many (patches, tiles), so batches are filled across images. An image leaves the loop, in
-order, as soon as the last of its squares is scored: memory holds a batch of squares and the images that they belong to.
+order, as soon as the last of its squares is scored. Squares are made as a batch asks for them, and what is found in
+them goes to the image's `Results` at once: memory holds a batch of squares and the images that they belong to.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 
-from anotwin.domains.protocol import Prepared
+from anotwin.domains.protocol import Prepared, Results, Squares
 from anotwin.methods.protocol import Method
 from anotwin.records import Array, Batch, Pictures, Scores, Status
-from anotwin.run.batch import Result, batch_rows, join_batches, result_rows, score_batch
+from anotwin.run.batch import join_batches, score_batch
+
+TERMS = tuple(term.name for term in fields(Scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,29 +31,31 @@ class Scored:
     status: str = "error"  # as in `Finding`
     scores: Scores[float] | None = None
     excluded: bool = False  # the model was trained on it: not scored
-    _results: Sequence[Result] = field(default=(), repr=False)  # of its squares, in order
+    squares: Scores[Array] | None = None  # (P,) a term: the scores of its squares, in order
+    results: Results | None = field(default=None, repr=False)  # what was found in them; None: not asked for
 
     def heat(self) -> Array:
         """The heat of the model's own pixels, of any shape, in units of pixels in [0, 1]."""
-        return self.image.heat(self.heat_of_squares())
-
-    def heat_of_squares(self) -> Array:
-        """The heat of each square, (P, S, S), as the method gave it."""
-        return _joined(found.heatmap for _, found in self._results).numpy()
+        assert self.results is not None
+        return self.results.heat()
 
     def pictures(self, one: float) -> Pictures:
         """In the pixels of the file; `one` is the heat that counts as 1."""
-        counterparts = _joined(counterpart.images for counterpart, _ in self._results)
-        differences = _joined(found.difference for _, found in self._results)
-        return self.image.native(counterparts, differences, _joined(found.heatmap for _, found in self._results), one)
+        assert self.results is not None
+        return self.results.pictures(one)
 
 
 def scored_images(
-    method: Method, images: Iterable[Prepared], name: Callable[[int], str], trained_on: frozenset[int] = frozenset()
+    method: Method,
+    images: Iterable[Prepared],
+    name: Callable[[int], str],
+    trained_on: frozenset[int] = frozenset(),
+    results: bool = True,
 ) -> Iterator[Scored]:
     """Each image, in order; those whose fingerprint is in `trained_on` are not scored.
 
-    `name` gives an image's id for its index. At most `search.batch_size` images wait for a batch to fill up.
+    `name` gives an image's id for its index; `results`: heat or pictures will be asked for. At most
+    `search.batch_size` images wait for a batch to fill up.
     """
     size = method.settings.search.batch_size
     waiting: deque[_Waiting] = deque()
@@ -62,7 +67,8 @@ def scored_images(
 
     for image in images:
         squares = None if image.fingerprint in trained_on else image.squares
-        waiting.append(_Waiting(image, squares, 0 if squares is None else len(squares)))
+        wanted = image.results() if results and squares is not None else None
+        waiting.append(_Waiting(image, squares, 0 if squares is None else len(squares), wanted))
         missing += waiting[-1].missing
         yield from finished()
         while missing >= size or len(waiting) > size:
@@ -78,16 +84,25 @@ class _Waiting:
     """An image some of whose squares may still have to be scored."""
 
     image: Prepared
-    squares: Batch | None  # None: it is not scored
+    squares: Squares | None  # None: it is not scored
     missing: int  # squares that are still to be scored
-    results: list[Result] = field(default_factory=list)
+    results: Results | None
+    statuses: set[Status] = field(default_factory=set)
+    scores: Array = field(init=False)  # (terms, P): small arrays that stay would scatter the memory that batches leave
 
-    def take(self, most: int) -> Batch:
+    def __post_init__(self) -> None:
+        self.scores = np.empty((len(TERMS), self.missing))
+
+    def make(self, most: int) -> Batch:
         """The next squares, at most `most` of those that are missing."""
         assert self.squares is not None
-        begin, count = len(self.squares) - self.missing, min(most, self.missing)
-        self.missing -= count
-        return batch_rows(self.squares, slice(begin, begin + count))
+        count = min(most, self.missing)
+        return self.squares.rows(slice(self.scored, self.scored + count))
+
+    @property
+    def scored(self) -> int:
+        """How many squares have been."""
+        return int(self.scores.shape[1]) - self.missing
 
 
 def _score_next(method: Method, waiting: Iterable[_Waiting], size: int) -> int:
@@ -96,32 +111,35 @@ def _score_next(method: Method, waiting: Iterable[_Waiting], size: int) -> int:
     room = size
     for each in waiting:
         if room and each.missing:
-            taken.append((each, each.take(room)))
+            taken.append((each, each.make(room)))
             room -= len(taken[-1][1])
     counterpart, comparison = score_batch(method, join_batches([batch for _, batch in taken]))
-    on_cpu = replace(comparison, scores=comparison.scores.map(lambda term: term.double().cpu()))  # once per batch
+    terms = [getattr(comparison.scores, term) for term in TERMS]
+    scores = torch.stack([term.double() for term in terms]).cpu().numpy()  # (terms, B)
+    wanted = any(each.results is not None for each, _ in taken)
+    found = counterpart.images, comparison.difference, comparison.heatmap
+    maps = tuple(each.cpu() for each in found) if wanted else ()
     begin = 0
     for each, batch in taken:
-        each.results.append(result_rows((counterpart, on_cpu), slice(begin, begin + len(batch))))
+        rows = slice(begin, begin + len(batch))
+        each.scores[:, each.scored : each.scored + len(batch)] = scores[:, rows]
+        each.missing -= len(batch)
+        each.statuses |= set(counterpart.status[rows])
+        if each.results is not None:
+            each.results.take(*(values[rows] for values in maps))
         begin += len(batch)
     return begin
 
 
 def _result(done: _Waiting, name: Callable[[int], str], trained_on: frozenset[int]) -> Scored:
-    image, results = done.image, done.results
+    image = done.image
     if image.fingerprint in trained_on:
         return Scored(image, excluded=True)
-    if not results:
+    if not done.statuses:
         return Scored(image, image.error)
-    terms = [vars(found.scores) for _, found in results]
-    scores = Scores(**{term: np.concatenate([each[term].numpy() for each in terms]) for term in terms[0]})  # (P,) each
-    statuses = {status for counterpart, _ in results for status in counterpart.status}
-    if Status.NOT_FOUND in statuses or not np.isfinite(scores.score).all():
+    scores = Scores(*done.scores)  # (P,) each
+    if Status.NOT_FOUND in done.statuses or not np.isfinite(scores.score).all():
         why = f"{name(image.index)}: no counterpart found: its loss was never finite; is the model damaged?"
         return Scored(image, why, Status.NOT_FOUND.value)
-    worst = Status.BUDGET_SPENT if Status.BUDGET_SPENT in statuses else Status.CONVERGED
-    return Scored(image, "", worst.value, image.pool(scores), _results=results)
-
-
-def _joined(parts: Iterable[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([part.cpu() for part in parts])
+    worst = Status.BUDGET_SPENT if Status.BUDGET_SPENT in done.statuses else Status.CONVERGED
+    return Scored(image, "", worst.value, image.pool(scores), squares=scores, results=done.results)

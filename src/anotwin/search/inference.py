@@ -42,11 +42,15 @@ class FoldedNetwork(nn.Module):
         self.dtype = dtype
 
     def forward(self, inputs: torch.Tensor) -> Any:
-        """A tensor, or a named tuple of tensors, as the network gives it."""
-        outputs = self.network(inputs.to(self.dtype))
-        if isinstance(outputs, torch.Tensor):
-            return outputs.float()
-        return outputs._make(each.float() for each in outputs)
+        """A tensor, or a (named) tuple of them, as the network gives it."""
+        return _as_float(self.network(inputs.to(self.dtype)))
+
+
+def _as_float(outputs: Any) -> Any:
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float()
+    each = tuple(_as_float(output) for output in outputs)
+    return outputs._make(each) if hasattr(outputs, "_make") else each
 
 
 def fold_norms(network: nn.Module) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,3 +55,11 @@ class TrainingImages(Protocol):
 
     def close(self) -> None:
         """Delete what lies on disk; the images cannot be used afterwards."""
+
+
+@runtime_checkable
+class ShowsWhole(Protocol):
+    """Training images whose squares are parts of them, and which can be compared as a whole nevertheless."""
+
+    def whole(self, rows: Rows) -> torch.Tensor:
+        """The images `rows`, each as one square: (n, C, S, S)."""

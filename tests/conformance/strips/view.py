@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from anotwin.data.pixels import one_line
+from anotwin.domains.kept import KeptResults
 from anotwin.errors import DataError
 from anotwin.prepare.patch_images import PatchImages
 from anotwin.records import Batch, ImageSpec, Pictures, Scores
@@ -25,6 +26,9 @@ class Strip:
 
     def pool(self, scores):
         return Scores(**{term: float(values.max()) for term, values in vars(scores).items()})
+
+    def results(self):
+        return KeptResults(self.heat, self.native)
 
     def heat(self, heat):
         return heat

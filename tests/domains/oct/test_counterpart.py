@@ -87,7 +87,12 @@ def test_the_heat_of_each_depth_is_measured_by_what_is_normal_there():
         usual[40:56, 40:72] += cavity
         return np.stack([usual[r : r + 16, c : c + 16] for r, c in one.positions.tolist()])
 
-    reference = view.refer((one, heat_of(one)) for one in scans)
+    def results_of(one):
+        results, heat = one.results(), torch.from_numpy(heat_of(one))
+        results.take(heat, heat, heat)
+        return results
+
+    reference = view.refer((one, results_of(one), None) for one in scans)
     rows = np.array(reference["heat"])
     assert rows.shape == (BAND.height,)
     assert rows[80] == pytest.approx(0.4, rel=0.01)

@@ -70,6 +70,7 @@ OCT = Domain(
     check=_check,
     own_layout="oct",
     options={"lines": "draw the layer lines into bscans/"},
+    shrinks=False,
     units=_units,
     files=("groups.csv", "patches.png", "volumes.csv", "patients.csv"),
 )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from anotwin.domains.kept import KeptResults
 from anotwin.domains.oct.counterpart import whole_counterpart
 from anotwin.domains.oct.evidence import Evidence, evidence_of
 from anotwin.domains.oct.flatten import BAND, unflatten
@@ -60,6 +61,10 @@ class PreparedScan(FlatScan):
         hot = self._heat_over_band(heat)
         return hot[~np.isnan(hot)]
 
+    def results(self) -> KeptResults:
+        """Those of some fifty patches."""
+        return KeptResults(self.heat, self.native)
+
     def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
         """The heat is 0 where no patch decides; for the counterpart beyond the band see `whole_counterpart`."""
         del differences  # those of the whole counterpart are shown
@@ -104,6 +109,7 @@ class RetinaView:
     """See `anotwin.domains.protocol.View`, and there `Refers`."""
 
     reference: Mapping[str, Any] = field(default_factory=dict)  # of the training; none: nothing is compared with it
+    refer_to: int = 32
 
     def spec(
         self, source: ImageSource, indices: Sequence[int], settings: Settings
@@ -159,15 +165,15 @@ class RetinaView:
         del spec
         return None
 
-    def refer(self, normals: Iterable[tuple[Any, Array]]) -> dict[str, Any]:
+    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
         """How much heat is normal at each depth: the root mean square of each row of the band, never 0.
 
         In the layers of the RPE a normal scan differs from its counterpart four times as much as in the middle of the
         retina: with one scale for both a cyst is cold, and its walls at bright layers alone are hot.
         """
         total, count = np.zeros(BAND.height), np.zeros(BAND.height)
-        for scan, heat in normals:
-            squares, pixels = scan.depths(heat)
+        for scan, results, _ in normals:
+            squares, pixels = scan.depths(results.heat_of_squares())
             total += squares
             count += pixels
         if not total.any():

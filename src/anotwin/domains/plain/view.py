@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from anotwin.domains.kept import KeptResults
 from anotwin.errors import DataError
 from anotwin.prepare.cache import prepare_images
 from anotwin.prepare.image_spec import infer_spec
@@ -45,6 +46,10 @@ class WholeImage:
     def heat(self, heat: Array) -> Array:
         """All of the square's."""
         return heat
+
+    def results(self) -> KeptResults:
+        """They are of one square."""
+        return KeptResults(self.heat, self.native)
 
     def native(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor, one: float) -> Pictures:
         """Resized to the image; raises DataError where its file is another by now."""

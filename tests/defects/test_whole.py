@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from anotwin.data.synthetic import textured_discs
-from anotwin.methods import damage as ways
-from anotwin.methods.damage import KINDS, SHARE, corrupt, damage, jitter
+from anotwin.defects import whole as ways
+from anotwin.defects.whole import KINDS, SHARE, corrupt, damage, jitter
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 

@@ -1,4 +1,4 @@
-"""Planted damage: normal images made abnormal in known ways, so that a discriminator learns what abnormal means.
+"""Damage of whole images: normal ones made abnormal in known ways, so that a discriminator learns what abnormal means.
 
 A detector that learns from normal images alone is given no abnormal ones, but they can be made: images that are normal
 in every place and wrong as a whole (turned, warped, stretched, shuffled, joined of two halves), and images that are

@@ -1,0 +1,81 @@
+"""Commands that look at data and models, as `cli.py` registers them: their arguments, and the call of what works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anotwin.commands.arguments import (
+    LAYOUTS,
+    VIEWS,
+    Abnormal,
+    Data,
+    Device,
+    Group,
+    Json,
+    Layout,
+    Model,
+    Normal,
+    lines_of,
+    path_of,
+)
+
+
+def check(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for check.csv, check.json and suspicious.png.", parser=path_of)
+    ] = None,
+    layout: Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")] = "auto",
+    view: Annotated[str, typer.Option(help=f"What a model would see: {VIEWS}; auto: as train chooses.")] = "auto",
+    model_size: Annotated[int | None, typer.Option(help="Side of the model's square, as train --image-size.")] = None,
+    normal: Normal = None,
+    abnormal: Abnormal = None,
+    group: Group = None,
+    as_json: Json = False,
+) -> None:
+    """Check images of any kind before training: duplicates, exposure, sizes, normal images that look abnormal."""
+    from anotwin.commands import checking, showing
+    from anotwin.settings import Settings
+
+    given = {
+        "data.layout": layout,
+        "data.view": view,
+        "data.normal": json.dumps(lines_of(normal), ensure_ascii=False) if normal else None,
+        "data.abnormal": json.dumps(lines_of(abnormal), ensure_ascii=False) if abnormal else None,
+        "data.group": None if group is None else json.dumps(group, ensure_ascii=False),
+        "data.image_size": model_size,
+    }
+    settings = Settings().with_overrides([f"{key}={value}" for key, value in given.items() if value is not None])
+    with showing.bars() as watch:
+        found = checking.check_folder(data, out, settings, watch)
+    showing.checked(found.as_dict(), found.written, as_json)
+
+
+def detectability(
+    model: Model,
+    normals: Data,
+    kinds: Annotated[str, typer.Option(help="Kinds of defects, with commas between them.")] = "pit,scratch",
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of normal images that may be flagged.")] = 0.01,
+    per: Annotated[int, typer.Option(help="Defects of each kind, contrast and size.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for detectability.png, .csv and .json.", parser=path_of)
+    ] = None,
+    layout: Layout = "auto",
+    group: Group = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Plant defects of known size into normal images not trained on: from which size on are they found?"""
+    from anotwin.commands import detecting, showing
+    from anotwin.detector import Detector
+
+    detector = Detector.load(model, device)
+    with showing.bars() as watch:
+        found = detecting.measure_detectability(
+            detector, normals, kinds, false_alarm_rate, per, out, watch, layout=layout, group=group
+        )
+    showing.detected(found.as_dict(), out, as_json)

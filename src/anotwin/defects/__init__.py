@@ -1,0 +1,1 @@
+"""Planted defects with exact masks: to train with, to choose by, to measure with."""

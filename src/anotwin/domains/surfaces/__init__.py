@@ -1,0 +1,1 @@
+"""Surfaces of parts and materials: tiles of images at their native resolution."""

@@ -1,0 +1,195 @@
+"""One image in tiles of all its levels, and the maps of these tiles as maps of the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from anotwin.domains.surfaces.levels import (
+    HEAT_QUANTILE,
+    TERMS,
+    UNKNOWN,
+    Usual,
+    highest_of_levels,
+    pool_levels,
+    usual_at,
+)
+from anotwin.domains.surfaces.regions import highest_heat
+from anotwin.prepare.blend import Blend, Floats, kept_type, merge
+from anotwin.prepare.blocks import blocks
+from anotwin.prepare.foreground import Foreground
+from anotwin.prepare.patches import Positions
+from anotwin.prepare.pyramid import Level
+from anotwin.prepare.resize import with_change
+from anotwin.prepare.tile_images import cut_tiles
+from anotwin.records import Array, Batch, ImageSpec, Pictures, Scores
+from anotwin.seeding import derive
+
+MEASURED = 2**20  # pixels of a level, evenly spaced, that the quantile of its heat is taken from
+
+
+@dataclass(frozen=True, eq=False)
+class TiledImage:
+    """One image as the model sees it; see `anotwin.domains.protocol.Prepared`."""
+
+    index: int
+    error: str = ""
+    fingerprint: int | None = None
+    pixels: Array | None = field(default=None, repr=False)  # native
+    levels: tuple[Level, ...] = field(default=(), repr=False)  # none with an error
+    spec: ImageSpec = field(default=ImageSpec(1, 16), repr=False)
+    usual: tuple[Usual, ...] = field(default=UNKNOWN, repr=False)
+    foreground: Foreground | None = field(default=None, repr=False)  # None: all of the image counts
+    score: str = "anomaly"  # the term that is the score, as `compare.score` says
+    pictured: bool = True  # pictures will be asked for
+    evidence: None = None  # nothing besides
+
+    @cached_property
+    def grids(self) -> tuple[Positions, ...]:
+        """The corners (p, 2) of the tiles of each level."""
+        return tuple(level.grid(self.spec.size) for level in self.levels)
+
+    @cached_property
+    def deciding(self) -> npt.NDArray[np.bool_]:
+        """Which tiles (P,) count: all, or those that show some of the object."""
+        found = [
+            self.foreground is None or self.foreground.touches(row, column, self.spec.size, level)
+            for level, grid in enumerate(self.grids)
+            for row, column in grid.tolist()
+        ]
+        return np.array(found, bool)
+
+    @property
+    def squares(self) -> Tiles | None:
+        """All tiles, level by level from the finest on."""
+        return Tiles(self) if self.levels else None
+
+    def pool(self, scores: Scores[Array]) -> Scores[float]:
+        """The highest tile in units of what is usual at its level; the residual per pixel is the mean of level 0."""
+        usual = [usual_at(self.usual, level) for level in range(len(self.levels))]
+        highest = self.highest(scores)
+        found = {term: pool_levels(getattr(highest, term), [each.of(term) for each in usual]) for term in TERMS}
+        finest = slice(len(self.grids[0]))
+        mean = float(scores.mean_residual[finest][self.deciding[finest]].mean())
+        return Scores(**{**found, "score": found[self.score], "mean_residual": mean})
+
+    def highest(self, scores: Scores[Array]) -> Scores[list[float]]:
+        """Of each level the highest tile, for each term."""
+        counts = [len(grid) for grid in self.grids]
+        return scores.map(lambda term: highest_of_levels(term, counts, self.deciding))
+
+    def results(self) -> TileResults:
+        """Maps of each level."""
+        return TileResults(self)
+
+
+class Tiles:
+    """The tiles of an image, cut when they are asked for."""
+
+    def __init__(self, image: TiledImage) -> None:
+        assert image.fingerprint is not None
+        self._spec, self._fingerprint = image.spec, image.fingerprint
+        self._levels, self._grids = image.levels, image.grids
+
+    def __len__(self) -> int:
+        return sum(map(len, self._grids))
+
+    def rows(self, rows: slice) -> Batch:
+        """Some of them, (p, C, S, S), each with a fingerprint of its own."""
+        numbers = range(*rows.indices(len(self)))
+        ends = np.cumsum([len(grid) for grid in self._grids])
+        places, names = [], []
+        for number in numbers:
+            level = int(np.searchsorted(ends, number, side="right"))
+            row, column = self._grids[level][number - int(ends[level])].tolist()  # from the end of the level's tiles
+            places.append((self._levels[level], row, column))
+            names.append(derive(self._fingerprint, "tile", number))
+        return Batch(cut_tiles(places, self._spec), tuple(names))
+
+
+class TileResults:
+    """See `anotwin.domains.protocol.Results`, and there `ShowsRegions`."""
+
+    def __init__(self, image: TiledImage) -> None:
+        self._image = image
+        planes = 1 + (image.spec.channels if image.pictured else 0)  # heat, and by how much each channel changes
+        self._blends = [
+            Blend((level.height, level.width), grid, image.spec.size, planes)
+            for level, grid in zip(image.levels, image.grids, strict=True)
+        ]
+
+    def take(self, counterparts: torch.Tensor, differences: torch.Tensor, heat: torch.Tensor) -> None:
+        """Add the next tiles to the maps of their levels, with heat in units of what is usual there."""
+        del counterparts  # queries minus differences
+        begin = 0
+        for number, blend in enumerate(self._blends):
+            rows = slice(begin, begin + min(blend.missing, len(heat) - begin))
+            maps = heat[rows, None].float() / usual_at(self._image.usual, number).heat
+            if self._image.pictured:
+                maps = torch.cat([maps, -differences[rows].float()], 1)
+            blend.add(maps.numpy())
+            begin = rows.stop
+
+    def heat_of_levels(self) -> list[float]:
+        """A high quantile of each level's heat, the finest first, in units of what is usual there."""
+        found = []
+        for level, blend in enumerate(self._blends):
+            heat = blend.done[0]
+            some = np.arange(0, heat.size, -(-heat.size // MEASURED))
+            if self._image.foreground is not None:
+                some = some[self._image.foreground.at(*np.divmod(some, heat.shape[1]), level)]
+            found.append(float(np.quantile(heat.ravel()[some].astype(np.float32), HEAT_QUANTILE)))
+        return found
+
+    def heat(self) -> Array:
+        """The highest of all levels over the pixels of the file (H, W), or over those that show the object (n,)."""
+        heat: Array = self._merged[0]
+        shown = self._shown()
+        return heat if shown is None else heat[shown]
+
+    def region_heat(self, least_area: int) -> float:
+        """The highest heat that so many connected pixels of the file reach."""
+        return highest_heat(self._merged[0], least_area)
+
+    def pictures(self, one: float) -> Pictures:
+        """The counterpart is the query with its change, so that nothing is lost where nothing changes."""
+        pixels, spec, maps = self._image.pixels, self._image.spec, self._merged
+        assert pixels is not None
+        difference = np.empty(pixels.shape[:2], maps.dtype)
+        for rows in blocks(difference.shape):
+            difference[rows] = np.clip(maps[1:, rows].mean(0, dtype=np.float32) / -2, -1, 1)  # pixels in [0, 1]
+        return Pictures(pixels, with_change(pixels, maps[1:], spec), difference, maps[0] / maps.dtype.type(one))
+
+    @cached_property
+    def _merged(self) -> Floats:
+        """Heat and changes of all levels over the pixels of the file, (1 + C, H, W) or (1, H, W)."""
+        maps = merge([blend.done for blend in self._blends])
+        self._blends = []  # they take as much memory again
+        assert self._image.pixels is not None
+        height, width = self._image.pixels.shape[:2]
+        if maps.shape[1:] != (height, width):
+            wide = [  # one at a time: in float each takes up to twice its bytes
+                F.interpolate(torch.from_numpy(each.astype(np.float32))[None, None], (height, width), mode="bilinear")
+                for each in maps
+            ]
+            maps = np.stack([each[0, 0].numpy().astype(kept_type(height, width)) for each in wide])
+        if (shown := self._shown()) is not None:
+            maps[0][~shown] = 0
+        return maps
+
+    def _shown(self) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of the file show the object; None: all count."""
+        foreground, pixels, finest = self._image.foreground, self._image.pixels, self._image.levels[0]
+        if foreground is None:
+            return None
+        assert pixels is not None
+        rows, columns = (
+            np.arange(side) * seen // side
+            for side, seen in zip(pixels.shape[:2], (finest.height, finest.width), strict=True)
+        )
+        return foreground.at(rows[:, None], columns[None])

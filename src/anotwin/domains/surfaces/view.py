@@ -1,0 +1,122 @@
+"""What a model looks at in images of surfaces: overlapping tiles at the image's own resolution, and coarser ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from anotwin.data.folder import FileSource
+from anotwin.data.pixels import image_shape
+from anotwin.domains.surfaces.levels import stored, usual_of
+from anotwin.domains.surfaces.tiles import TiledImage
+from anotwin.prepare.foreground import find_foreground
+from anotwin.prepare.image_spec import Measured, sample_images, spec_of
+from anotwin.prepare.pyramid import scaled_shape
+from anotwin.prepare.stream import UNUSABLE
+from anotwin.prepare.tile_images import prepare_tiles, read_images
+from anotwin.records import Array, ImageSource, ImageSpec, Scores
+from anotwin.settings import Settings
+from anotwin.training.protocol import TrainingImages
+from anotwin.updates import Update, Watch, tell
+
+TILE = 128  # pixels: a defect and its surroundings, and as much as a small network can learn to draw
+LOOKED_AT = 25  # images whose sizes decide whether they are large
+
+
+def are_large(source: ImageSource, indices: Sequence[int], settings: Settings) -> bool:
+    """Whether these images would lose much as one square: their longer sides have 128 pixels or more (the median).
+
+    Where `data.image_size` is given, more than twice that too: somebody chose a size for whole images.
+    """
+    some = indices[:: -(-len(indices) // LOOKED_AT) or 1]
+    sides = [max(shape) for index in some if (shape := _shape(source, index))]
+    return bool(sides) and median(sides) >= max(TILE, 1 + 2 * (settings.data.image_size or 0))
+
+
+def _shape(source: ImageSource, index: int) -> tuple[int, ...] | None:
+    """Height and width, by the header of the file if that is enough; None: it cannot be read."""
+    try:
+        shape = image_shape(source.file(index)) if isinstance(source, FileSource) else None
+        return shape or source.read(index).shape[:2]
+    except UNUSABLE:
+        return None
+
+
+@dataclass(frozen=True)
+class TilesView:
+    """See `anotwin.domains.protocol.View`, and there `Refers`."""
+
+    reference: Mapping[str, Any] = field(default_factory=dict)  # of the training; none: nothing is compared with it
+    refer_to: int = 128  # a spread of 32 numbers is off by an eighth
+
+    def spec(
+        self, source: ImageSource, indices: Sequence[int], settings: Settings
+    ) -> tuple[ImageSpec, tuple[str, ...]]:
+        """Tiles of `data.image_size`, in the type and range of a sample of the images."""
+        size = settings.data.image_size or TILE
+        sample = sample_images(source, indices, settings.training.seed)
+        spec, notes = spec_of(source.root, sample, settings.data, size)
+        return replace(spec, fit="stretch", view="tiles", parts=True), (*_notes(sample, size, settings), *notes)
+
+    def training(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, out: Path, watch: Watch
+    ) -> TrainingImages:
+        """All levels of all images, of which tiles are cut when training asks for them."""
+        data = settings.data
+        images = prepare_tiles(
+            source,
+            indices,
+            spec,
+            settings.training.seed,
+            data.scale,
+            data.memory_mb,
+            out,
+            data.workers,
+            lambda done, total: watch(Update("preparing", done, total)),
+        )
+        if images.file is not None:
+            tell(watch, [f"the images take more than data.memory_mb={data.memory_mb}: kept in a file in {out}"])
+        return images
+
+    def prepare(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
+    ) -> Iterator[TiledImage]:
+        """The images, one at a time; their tiles are cut when they are scored."""
+        usual, data = usual_of(self.reference), settings.data
+        for image in read_images(source, indices, spec, data.scale, data.workers):
+            foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
+            found = TiledImage(**vars(image), spec=spec, usual=usual, foreground=foreground)
+            yield replace(found, score=settings.compare.score, pictured=pixels)
+
+    def window(self, spec: ImageSpec) -> tuple[float, float] | None:
+        """The range that the model was trained with."""
+        return spec.black, spec.white
+
+    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+        """What the highest tile of each level scores, and how hot a level is; {} without normals."""
+        seen = [(results.heat_of_levels(), image.highest(scores)) for image, results, scores in normals]
+        return stored([heats for heats, _ in seen], [highest for _, highest in seen])
+
+    def against(self, reference: Mapping[str, Any]) -> TilesView:
+        """The same view, in units of a reference; raises DataError for another view's."""
+        usual_of(reference)
+        return TilesView(reference)
+
+
+def _notes(sample: Sequence[Measured], size: int, settings: Settings) -> list[str]:
+    """How these images are looked at."""
+    height, width = (median(sides) for sides in zip(*((each.height, each.width) for each in sample), strict=True))
+    scale = settings.data.scale
+    at = "native resolution" if scale is None else f"{scale:g} of their resolution"
+    one = f"images of about {width:.0f} x {height:.0f} pixels"
+    notes = [f"{one}: looked at in tiles of {size} x {size} at {at}; data.view=whole resizes them instead"]
+    small = sum(max(scaled_shape((each.height, each.width), scale)) < size for each in sample)
+    if small:
+        notes.append(
+            f"{small} of {len(sample)} images sampled are smaller than a tile and mirrored up to it: a smaller "
+            "--image-size, or data.view=whole, shows more of them"
+        )
+    return notes
