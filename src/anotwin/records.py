@@ -168,7 +168,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one image, in the pixels of its file."""
+    """The pictures of one image, in the pixels of its file; tiled ones above 2^24 pixels have float16 maps."""
 
     query: Array  # (H, W) or (H, W, 3), native pixels as read
     counterpart: Array  # same shape and dtype as the query

@@ -16,7 +16,7 @@ SQUARE = "square"  # what is planted where no kind can be: `Planted.kind`
 SMALLEST, LARGEST = 3.0, 0.5  # diameters drawn: from pixels, to a share of the shorter side
 FAINT, GROSS = 0.7, 8.0  # contrasts drawn, in standard deviations of the pixels around
 LEVEL = 2 / 255  # of pixels in [-1, 1], one grey level of 8 bits: a change of less than half of it is none
-VISIBLE = 4  # pixels that change by more than a grey level, at least
+VISIBLE = 4  # pixels that change by more than a grey level, at least; and by half the grain on average
 TRIES = 5  # a defect that cannot be seen is planted again, larger
 
 
@@ -64,9 +64,9 @@ def plant(
         after, alpha = KINDS[kind](pixels, donor, size, own, rng)
         made = np.clip(pixels + alpha * (after - pixels), -1, 1).astype(np.float32)
         change = np.where(alpha > 0, np.abs(made - pixels).max(0), 0)
-        if (change > LEVEL).sum() >= VISIBLE:
-            # black is not made darker: the mask is what became of the defect, not where it was meant to be
-            mask = change > LEVEL / 2
+        # black is not made darker: the mask is what became of the defect, not where it was meant to be
+        mask = change > LEVEL / 2
+        if (change > LEVEL).sum() >= VISIBLE and change[mask].mean() >= 0.5 * _grain(pixels):
             return Planted(np.where(mask, made, pixels), mask, kind, size, own)
     return _square(pixels, shorter)
 
@@ -74,6 +74,12 @@ def plant(
 def _contrast(pixels: Pixels, rng: Rng) -> float:
     spread = max(float(pixels.std()) / 2, 0.01)
     return float(np.clip(spread * math.exp(rng.uniform(math.log(FAINT), math.log(GROSS))), 0.02, 0.9))
+
+
+def _grain(pixels: Pixels) -> float:
+    """How much neighbouring pixels differ: a smaller change is seen by nobody."""
+    down, right = (float(np.median(np.abs(np.diff(pixels, axis=axis)))) for axis in (1, 2))
+    return min(down, right)
 
 
 def _square(pixels: Pixels, shorter: int) -> Planted:

@@ -37,9 +37,10 @@ def folded_unets(method: Method) -> Method:
     fast = folded(method)
     dtype = search_dtype(method.settings.search.precision, device_of(method.networks))
     for name, network in method.networks.items():
-        if hasattr(network, "unet"):
+        unet = getattr(network, "unet", None)
+        if isinstance(unet, nn.Module):
             fast.networks[name] = copy.deepcopy(network)
-            fast.networks[name].unet = FoldedNetwork(network.unet, dtype)
+            fast.networks[name].unet = FoldedNetwork(unet, dtype)
     freeze(fast.networks)
     return fast
 

@@ -50,7 +50,7 @@ def find_foreground(levels: Sequence[Level]) -> Foreground | None:
     smooth = gaussian_filter(pixels if pixels.ndim == 2 else pixels.mean(2), 1.0)
     if smooth.min() == smooth.max():
         return None
-    bright = smooth > threshold_otsu(smooth)
+    bright = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
     background = border.mean() > 0.5
     if (border == background).mean() < BORDER:

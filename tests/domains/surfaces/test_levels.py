@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_mean import LocalMean, tiles
+from scipy.special import logsumexp
 
 from anotwin.data.arrays import from_arrays
 from anotwin.domains.surfaces.levels import TERMS, Usual, highest_of_levels, pool_levels, usual_of
@@ -45,8 +46,11 @@ def test_without_a_reference_the_highest_tile_counts() -> None:
     assert (len(counts), sum(counts)) == (3, len(image.squares))
     values = RNG.normal(size=len(image.squares))
     found = image.pool(scores_of(values))
-    assert (found.score, found.residual) == (values.max(), 2 * values.max())
-    assert found.discriminator == (-values).max()
+    ends = np.cumsum(counts)
+    highest, lowest = (np.array([pick(part) for part in np.split(values, ends[:-1])]) for pick in (np.max, np.min))
+    assert found.score == pytest.approx(logsumexp(highest) - np.log(len(counts)))
+    assert found.residual == pytest.approx(logsumexp(2 * highest) - np.log(len(counts)))
+    assert found.discriminator == pytest.approx(logsumexp(-lowest) - np.log(len(counts)))
     assert found.mean_residual == pytest.approx(4 * values[: counts[0]].mean())
 
 
@@ -57,12 +61,12 @@ def test_each_level_is_measured_by_what_is_usual_there(data: st.DataObject, coun
     values = np.array([data.draw(numbers) for _ in range(sum(counts))])
     usual = [(data.draw(numbers), data.draw(st.floats(0.1, 9))) for _ in counts]
     level = np.repeat(np.arange(len(counts)), counts)
-    brute = max((value - usual[k][0]) / usual[k][1] for value, k in zip(values.tolist(), level.tolist(), strict=True))
+    units = np.array([(values[level == k].max() - usual[k][0]) / usual[k][1] for k in range(len(counts))])
     deciding = np.array([data.draw(st.booleans()) for _ in values]) | (np.diff(level, prepend=-1) > 0)
     highest = highest_of_levels(values, counts, deciding)
     assert highest == [max(values[(level == k) & deciding]) for k in range(len(counts))]
     highest = highest_of_levels(values, counts, np.ones(len(values), bool))
-    assert pool_levels(highest, usual) == pytest.approx(brute)
+    assert pool_levels(highest, usual) == pytest.approx(logsumexp(units) - np.log(len(counts)), abs=1e-9)
 
 
 def test_the_reference_holds_the_median_and_a_robust_spread_of_each_level() -> None:
@@ -116,12 +120,12 @@ def test_heat_is_in_units_of_each_level() -> None:
     assert 0.003 < np.mean(shares) < 0.05
 
 
-def test_a_level_that_the_reference_has_not_takes_the_numbers_of_the_nearest() -> None:
+def test_a_level_that_the_reference_has_not_does_not_count() -> None:
     terms = dict.fromkeys(TERMS, (1.0, 2.0))
     image = TiledImage(**{**vars(prepared(noise(1)[0])), "usual": (Usual(1.0, terms), Usual(2.0, terms))})
     values = np.zeros(len(image.squares))
     values[-1] = 9.0  # the only tile of the coarsest level
-    assert image.pool(scores_of(values)).score == (9.0 - 1.0) / 2.0
+    assert image.pool(scores_of(values)).score == (0.0 - 1.0) / 2.0  # of both others
     reference = reference_of(LocalMean(tiles()), from_arrays([*noise(30, 40, 40), *noise(2, 120, 120)]), range(32))
     assert len(reference["levels"]) == 2  # of two images of 32 a third level says little
 

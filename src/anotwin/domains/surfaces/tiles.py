@@ -70,9 +70,13 @@ class TiledImage:
         return Tiles(self) if self.levels else None
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
-        """The highest tile in units of what is usual at its level; the residual per pixel is the mean of level 0."""
-        usual = [usual_at(self.usual, level) for level in range(len(self.levels))]
-        highest = self.highest(scores)
+        """The highest tiles in units of what is usual at their levels; the residual per pixel is the mean of level 0.
+
+        Levels coarser than those of the reference do not count: nobody knows what is usual there.
+        """
+        known = len(self.levels) if self.usual is UNKNOWN else min(len(self.levels), len(self.usual))
+        usual = [usual_at(self.usual, level) for level in range(known)]
+        highest = self.highest(scores).map(lambda term: term[:known])
         found = {term: pool_levels(getattr(highest, term), [each.of(term) for each in usual]) for term in TERMS}
         finest = slice(len(self.grids[0]))
         mean = float(scores.mean_residual[finest][self.deciding[finest]].mean())
