@@ -2,8 +2,8 @@
 
     auroc      every method learns from train/good and is measured on test; intervals by bootstrap over groups of near
                duplicates (magnetic tiles, strips of fabric, photographs), differences of methods on the same resamples
-    ablation   the default method's score without some of its terms, and what that costs: by --without, which trains
-               again where a setting of training is changed
+    ablation   what leaving something out costs the default method: each term of its score alone, the same networks
+               trained without counterparts, and any setting named by --without
     speed      a 4,000 x 3,000 image scored by the default method, beside what the machine computes in the same minute
     memory     a 10,000 x 10,000 image scored from a file, in a process of its own
 

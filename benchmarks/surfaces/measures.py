@@ -9,8 +9,10 @@ from functools import partial
 import numpy as np
 
 from anotwin.evaluate.metrics import group_proportion_interval
+from anotwin.methods.pix2pix import Pix2Pix
 from benchmarks.common.kept import Outcome
 from benchmarks.common.rows import Cell, Floats, Row, console
+from benchmarks.surfaces.alone import ALONE, registered
 from benchmarks.surfaces.intervals import Estimate, Heat, Resamples
 from benchmarks.surfaces.methods import CLASSICAL, DEFAULT, TERMS, Study
 from benchmarks.surfaces.other_libraries import PEERS, PRETRAINED
@@ -119,7 +121,7 @@ def ahead_rows(claimed: str, compared: dict[str, Measured], surfaces: Surfaces, 
 
 
 def ablation_rows(study: Study) -> Iterator[Row]:
-    """The default's score against each of its terms alone, and against itself under each setting of --without."""
+    """The default's score against each of its terms alone, itself trained without counterparts, and under --without."""
     claimed = ours(study.arguments.methods) or DEFAULT
     for surfaces in study.sets:
         resamples, whole = Resamples.draw(surfaces.abnormal, surfaces.groups), study.outcome(claimed, surfaces)
@@ -134,13 +136,22 @@ def ablation_rows(study: Study) -> Iterator[Row]:
             if np.isfinite(values).all():
                 alone = Measured({IMAGE: resamples.auroc(values)})
                 yield from _lost(full, alone, cell(surfaces.name, f"{claimed}, {name} alone"))
-        for setting in study.arguments.without or ():
-            other = study.outcome(claimed, surfaces, [setting])
+        for name, other in less_outcomes(study, claimed, surfaces):
             if other.error:
-                console.print(f"{surfaces.name}: {setting} has no row: {other.error}", markup=False)
+                console.print(f"{surfaces.name}: {name} has no row: {other.error}", markup=False)
                 continue
-            rows = cell(surfaces.name, f"{claimed}, {setting}", goals=has_goals(study))
+            rows = cell(surfaces.name, f"{claimed}, {name}", goals=has_goals(study))
             yield from _lost(full, Measured.of(other, surfaces, resamples), rows, AHEAD)
+
+
+def less_outcomes(study: Study, claimed: str, surfaces: Surfaces) -> Iterator[tuple[str, Outcome]]:
+    """What is trained or scored again with something left out."""
+    if claimed in (DEFAULT, Pix2Pix.name):
+        with registered():
+            found = study.outcome(ALONE, surfaces)
+        yield "trained without counterparts", found
+    for setting in study.arguments.without or ():
+        yield setting, study.outcome(claimed, surfaces, [setting])
 
 
 def _lost(full: Measured, less: Measured, rows: Cell, goal: str | None = None) -> Iterator[Row]:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anotwin import DataError
+from anotwin import DataError, Detector, Settings
 from anotwin.data.arrays import ArraySource
+from anotwin.methods.registry import METHODS
 from anotwin.updates import silent
 from benchmarks.common.kept import Keeper, Outcome
 from benchmarks.surfaces import __main__ as surfaces
-from benchmarks.surfaces import classical, costs, measures, methods
+from benchmarks.surfaces import alone, classical, costs, measures, methods
 from benchmarks.surfaces.sets import Surfaces, find_sets, textures
 
 OPTIONS = {"quick": True, "device": "cpu", "minutes": 0.001, "steps": None, "set": [], "models": None, "without": None}
@@ -186,6 +187,24 @@ def test_only_rows_that_exist_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys
     assert methods.chosen(Namespace(methods=None, peers=False)) == list(methods.ROWS)
     assert measures.ours(["PCA", "twin", "default"]) == "default"
     assert measures.ours(["PCA", "DRAEM"]) is None
+
+
+# -- without counterparts ----------------------------------------------------------------------------------------------
+
+
+def test_the_method_without_counterparts_is_there_while_it_is_needed_and_learns() -> None:
+    normals = [image for image in textures(64, 128).training[:12]]
+    small = ["data.view=tiles", "data.image_size=32", "networks.base_channels=4", "training.batch_size=4"]
+    settings = Settings().with_overrides([*small, "training.steps=2", "calibration.false_alarm_rate=0.4"])
+    with alone.registered():
+        assert METHODS[alone.ALONE] is alone.Alone
+        detector = Detector.train(normals, method=alone.ALONE, settings=settings, device="cpu")
+    assert alone.ALONE not in METHODS
+    findings = detector.score(normals[:3])
+    assert all(np.isfinite(finding.score) for finding in findings)
+    assert all((finding.counterpart == finding.query).all() for finding in findings)
+    assert len({finding.score for finding in findings}) == 3
+    assert all(np.ptp(finding.heatmap) > 0 for finding in findings)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
