@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".venv-peers"
 RUNNER = Path(__file__).parent / "peers" / "runner.py"
 PEERS = {  # as printed: as the runner calls them
-    "PatchCore (pretrained)": "patchcore",
+    "PatchCore-pretrained": "patchcore",
     "GANomaly": "ganomaly",
     "DRAEM": "draem",
 }
-PRETRAINED = ("PatchCore (pretrained)",)  # on ImageNet: no row learnt from scratch
+PRETRAINED = ("PatchCore-pretrained",)  # on ImageNet: no row learnt from scratch
 PATIENCE = 5400.0  # seconds for what no minutes limit: PatchCore's coreset, and scoring of large images on few cores
 
 

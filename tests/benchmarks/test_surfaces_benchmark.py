@@ -144,7 +144,7 @@ def test_rows_by_hand(small: Surfaces, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {
         "twin": outcome(small, 0.0, anomalous=flags, promised=np.array([0.05]), **terms),
         "kNN": outcome(small, 1.0),
-        "PatchCore (pretrained)": outcome(small, 0.5),
+        "PatchCore-pretrained": outcome(small, 0.5),
         "DRAEM": Outcome({}, np.nan, np.nan, error="no"),
     }
     monkeypatch.setattr(
@@ -180,7 +180,7 @@ def test_rows_by_hand(small: Surfaces, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_rows_that_exist_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(methods, "installed", lambda: True)
     given = Namespace(methods=["twin", "no-such", "kNN"], peers=True)
-    assert methods.chosen(given) == ["twin", "kNN", "PatchCore (pretrained)", "GANomaly", "DRAEM"]
+    assert methods.chosen(given) == ["twin", "kNN", "PatchCore-pretrained", "GANomaly", "DRAEM"]
     assert "no-such is skipped" in capsys.readouterr().out
     monkeypatch.setattr(methods, "installed", lambda: False)
     assert methods.chosen(given) == ["twin", "kNN"]
@@ -193,7 +193,7 @@ def test_only_rows_that_exist_are_chosen(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_the_method_without_counterparts_is_there_while_it_is_needed_and_learns() -> None:
-    normals = [image for image in textures(64, 128).training[:12]]
+    normals = textures(64, 128).training[:12]
     small = ["data.view=tiles", "data.image_size=32", "networks.base_channels=4", "training.batch_size=4"]
     settings = Settings().with_overrides([*small, "training.steps=2", "calibration.false_alarm_rate=0.4"])
     with alone.registered():

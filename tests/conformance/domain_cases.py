@@ -107,14 +107,10 @@ def _long_discs(count: int, seed: int, abnormal: bool) -> Images:
 
 
 def _large_discs(count: int, seed: int, abnormal: bool) -> Images:
-    """Two by three discs, a defect in one of them: 40 x 56 pixels are more than two tiles of 16 along each side."""
-    images = textured_discs(6 * count, 20, seed)[0]
+    """Two discs side by side, a defect in one of them: 32 x 60 pixels are more than a tile of 16 along each side."""
+    images = textured_discs(2 * count, 32, seed)[0]
     planted = plant_blob(images, seed)[0] if abnormal else images
-    found = []
-    for number in range(count):
-        own = [*images[6 * number : 6 * number + 5], planted[6 * number + 5]]
-        found.append(np.concatenate([np.concatenate(own[3 * row : 3 * row + 3], axis=1) for row in (0, 1)])[:, :56])
-    return found
+    return [np.concatenate([planted[2 * k], images[2 * k + 1]], axis=1)[:, :60] for k in range(count)]
 
 
 CASES = {

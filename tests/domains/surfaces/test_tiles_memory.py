@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from local_mean import LocalMean, tiles
 from anotwin.data.folder import open_folder
-from anotwin.domains.surfaces.regions import highest_heat
+from anotwin.domains.surfaces.regions import find_regions
 from anotwin.report.choose import shrunk
 from anotwin.report.overlay import save_pictures
 from anotwin.run.local import score_stream
@@ -27,7 +27,7 @@ scored = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 save_pictures(found, sys.argv[1], "out.png", (0, 255))
 saved = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 shrunk(found)
-highest_heat(found.heatmap, 4)
+assert find_regions(found.heatmap, 0.9 * float(found.heatmap.max()))
 print(scored, saved, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
