@@ -281,7 +281,7 @@ def test_a_few_steps_make_counterparts_of_planted_images_better(
         [
             "networks.base_channels=8",
             "networks.latent_dim=16",
-            "training.steps=150",
+            "training.steps=250",
             "training.learning_rate=0.001",
             "search.steps=20",
         ]
@@ -291,7 +291,7 @@ def test_a_few_steps_make_counterparts_of_planted_images_better(
     batch = Batch(queries[:16], tuple(range(16)))
     before = (score_batch(method, batch)[0].images - images[:16]).abs()
     trainer = method.trainer()
-    for step in range(150):
+    for step in range(250):
         logged = trainer.step(Batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward())
         assert any(key.startswith("loss_") for key in logged)
         assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in logged.values())

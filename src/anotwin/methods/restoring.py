@@ -33,14 +33,14 @@ def in_eights(network: Callable[[torch.Tensor], Any], images: torch.Tensor) -> A
 
 
 def folded_unets(method: Method) -> Method:
-    """As `folded`, but for pixels that a network copies into its counterpart: these keep all their digits."""
+    """As `folded`, but the pixels that a network copies, and what the comparer says, keep all their digits."""
     fast = folded(method)
-    dtype = search_dtype(method.settings.search.precision, device_of(method.networks))
+    low = search_dtype(method.settings.search.precision, device_of(method.networks))
     for name, network in method.networks.items():
         unet = getattr(network, "unet", None)
         if isinstance(unet, nn.Module):
             fast.networks[name] = copy.deepcopy(network)
-            fast.networks[name].unet = FoldedNetwork(unet, dtype)
+            fast.networks[name].unet = FoldedNetwork(unet, torch.float32 if name == "comparer" else low)
     freeze(fast.networks)
     return fast
 
