@@ -280,3 +280,22 @@ def test_nothing_is_made_of_maps_that_nobody_asks_for(monkeypatch: pytest.Monkey
 def test_settings_say_what_a_scale_may_be() -> None:
     assert settings("data.scale=0.5").data.scale == 0.5
     assert "data.scale" in run("train", "nowhere", "--out", "nowhere", "--set", "data.scale=2").error
+
+
+# -- which method ------------------------------------------------------------------------------------------------------
+
+
+def test_tiles_are_learnt_by_the_method_of_the_view_with_what_it_needs_unless_told(tmp_path: Path) -> None:
+    write(tmp_path / "parts", surfaces(12))
+    few = Settings().with_overrides(["training.steps=2", "networks.base_channels=4", "data.holdout=0.25"])
+    model = Detector.train(tmp_path / "parts", tmp_path / "model", settings=few, device="cpu")
+    assert (model.method.name, model.spec.view, model.settings.training.batch_size) == ("pix2pix", "tiles", 16)
+    told = few.with_overrides(["training.batch_size=4"])
+    other = Detector.train(tmp_path / "parts", settings=told, method="srgan", device="cpu")
+    assert (other.method.name, other.settings.training.batch_size) == ("srgan", 4)
+    whole = few.with_overrides(["data.view=whole", "data.image_size=16"])
+    assert Detector.train(tmp_path / "parts", settings=whole, device="cpu").method.name == "twin"
+    kept = Detector.load(tmp_path / "model", "cpu")
+    one, again = (each.score(tmp_path / "parts") for each in (model, kept))
+    assert [finding.score for finding in one] == [finding.score for finding in again]
+    assert all(finding.error == "" and finding.heatmap is not None for finding in one)
