@@ -20,7 +20,7 @@ from anotwin.methods.comparer import comparer_loss
 from anotwin.methods.pix2pix import Pix2Pix, Pix2PixTrainer
 from anotwin.methods.planted import planted_squares, set_rates
 from anotwin.methods.protocol import device_of
-from anotwin.methods.restoring import DECISION, in_eights
+from anotwin.methods.restoring import in_eights
 from anotwin.records import Batch, Comparison, Counterpart, Scores, Status
 from anotwin.training.protocol import Backward
 
@@ -45,7 +45,7 @@ class Alone(Pix2Pix):
         mask, decision = in_eights(self.networks["comparer"], stacked(queries, queries))
         heat = heat_of_mask(mask, torch.ones_like(queries))  # as if query and counterpart differed everywhere
         found, nothing = log_odds(hottest(heat)), torch.zeros_like(decision)
-        scores = Scores(found + DECISION * decision, found + DECISION * decision, nothing, found, nothing, nothing)
+        scores = Scores(found + decision, found + decision, nothing, found, nothing, nothing)
         return Comparison(scores, torch.zeros_like(queries), heat)
 
 

@@ -231,4 +231,4 @@ class Calibration:
     def stored(self) -> dict[str, Any]:
         """As JSON values for bundle.json; without groups and regions as before there were any."""
         later = ("groups", "units", "region_limit")
-        return {key: value for key, value in asdict(self).items() if key not in later or value}
+        return {key: value for key, value in asdict(self).items() if key not in later or value not in ((), None)}

@@ -271,12 +271,9 @@ def test_a_perfect_counterpart_is_nothing_abnormal(detector: Detector, unseen: n
 # -- training -------------------------------------------------------------------------------------------------------
 
 
-def test_a_few_steps_make_counterparts_of_planted_images_better(
-    name: str, unseen: np.ndarray, planted: np.ndarray
-) -> None:
-    """Nearer to the normal image under the blob: a method that begins as a copy is no better before it repairs."""
+def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, unseen: np.ndarray) -> None:
     spec = ImageSpec(1, 16)
-    images, queries = (torch.from_numpy(each[:32]).float()[:, None] / 127.5 - 1 for each in (unseen, planted))
+    images = torch.from_numpy(unseen[:32]).float()[:, None] / 127.5 - 1
     settings = Settings().with_overrides(
         [
             "networks.base_channels=8",
@@ -288,17 +285,17 @@ def test_a_few_steps_make_counterparts_of_planted_images_better(
     )
     torch.manual_seed(0)
     method = create(name, spec, settings)
-    batch = Batch(queries[:16], tuple(range(16)))
-    before = (score_batch(method, batch)[0].images - images[:16]).abs()
+    batch = Batch(images[:16], tuple(range(16)))
+    before = score_batch(method, batch)[1].scores.residual
     trainer = method.trainer()
-    for step in range(250):
+    for step in range(250):  # a restoring method begins as a copy, and has to find its way back to one
         logged = trainer.step(Batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward())
         assert any(key.startswith("loss_") for key in logged)
         assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in logged.values())
     trained = create(name, spec, settings)
     trained.networks.load_state_dict(method.networks.state_dict())
-    after = (score_batch(trained, batch)[0].images - images[:16]).abs()
-    assert float(after.mean()) < 0.95 * float(before.mean())
+    after = score_batch(trained, batch)[1].scores.residual
+    assert float(after.mean()) < 0.8 * float(before.mean())
 
 
 def test_a_step_is_a_function_of_its_arguments(name: str) -> None:

@@ -19,11 +19,13 @@ def comparison(
     total: torch.Tensor,
     query_logits: torch.Tensor,
     settings: CompareSettings,
+    heat: torch.Tensor | None = None,
 ) -> Comparison:
     """Queries beside their counterparts, both (B, C, S, S) in [-1, 1]; what a method computed of them is (B,) each.
 
     `residual` and `discrimination` are the method's two terms, `total` what it makes of them, all higher when more
-    abnormal; `query_logits` are the discriminator's, higher when more normal. Nothing depends on the rest of the batch.
+    abnormal; `query_logits` are the discriminator's, higher when more normal. `heat` (B, S, S): the method's own; None:
+    the smoothed differences. Nothing depends on the rest of the batch.
     """
     differences = queries - counterparts
     scores = {
@@ -35,5 +37,5 @@ def comparison(
     return Comparison(
         Scores(score=scores[settings.score], **scores, mean_residual=mean_residual(differences)),
         difference=differences,
-        heatmap=heatmap(differences, settings.heatmap_sigma),
+        heatmap=heatmap(differences, settings.heatmap_sigma) if heat is None else heat,
     )

@@ -9,16 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import heat_of_mask, hottest, log_odds, stacked
-from anotwin.compare.terms import mean_residual
 from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import Method, device_of, folded, freeze
 from anotwin.methods.unet import PatchCritique
-from anotwin.records import Comparison, Scores
+from anotwin.records import Comparison
 from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
 
-DECISION = 1.0  # weight of the decision on the whole square in the score
 AT_ONCE = 8  # squares through a network: never more or fewer, because a CPU adds in another order for other numbers
 
 
@@ -64,14 +63,16 @@ def compared(
     mask, decision = in_eights(networks["comparer"], stacked(queries, counterparts))
     heat = heat_of_mask(mask if gate is None else (mask + gate) / 2, differences)
     found, residual = log_odds(hottest(heat)), hottest(differences.abs().mean(1) / 2)
-    terms = {
-        "anomaly": found + DECISION * decision,
-        "residual": residual,
-        "discrimination": found,
-        "discriminator": -logits,
-    }
-    scores = Scores(score=terms[settings.compare.score], **terms, mean_residual=mean_residual(differences))
-    return Comparison(scores, differences, heat)
+    return comparison(
+        queries,
+        counterparts,
+        residual=residual,
+        discrimination=found,
+        total=found + decision,
+        query_logits=logits,
+        settings=settings.compare,
+        heat=heat,
+    )
 
 
 def patch_critique(networks: nn.ModuleDict, images: torch.Tensor) -> Critique:

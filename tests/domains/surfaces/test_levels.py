@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from local_mean import LocalMean, tiles
 
 from anotwin.data.arrays import from_arrays
-from anotwin.domains.surfaces.levels import TERMS, Usual, highest_of_levels, pool_levels, usual_of
+from anotwin.domains.surfaces.levels import TERMS, highest_of_levels, pool_levels, usual_of
 from anotwin.domains.surfaces.tiles import TiledImage
 from anotwin.domains.surfaces.view import TilesView
 from anotwin.errors import DataError
@@ -116,12 +116,16 @@ def test_heat_is_in_units_of_each_level() -> None:
     assert 0.003 < np.mean(shares) < 0.05
 
 
-def test_a_level_that_the_reference_has_not_does_not_count() -> None:
-    terms = dict.fromkeys(TERMS, (1.0, 2.0))
-    image = TiledImage(**{**vars(prepared(noise(1)[0])), "usual": (Usual(1.0, terms), Usual(2.0, terms))})
-    values = np.zeros(len(image.squares))
-    values[-1] = 9.0  # the only tile of the coarsest level
-    assert image.pool(scores_of(values)).score == (0.0 - 1.0) / 2.0  # of both others
+def test_a_level_that_the_reference_has_not_is_not_looked_at() -> None:
+    image = noise(1)[0]
+    assert len(prepared(image).levels) == 3
+    level = {"heat": 1.0, **dict.fromkeys(TERMS, (1.0, 2.0))}
+    view = TilesView().against({"levels": [level, level]})
+    (seen,) = view.prepare(from_arrays([image]), [0], tiles(), Settings(), False)
+    assert [len(grid) for grid in seen.grids] == [len(grid) for grid in prepared(image).grids[:2]]
+    values = np.zeros(len(seen.squares))
+    values[-1] = 9.0
+    assert seen.pool(scores_of(values)).score == (9.0 - 1.0) / 2.0
     reference = reference_of(LocalMean(tiles()), from_arrays([*noise(30, 40, 40), *noise(2, 120, 120)]), range(32))
     assert len(reference["levels"]) == 2  # of two images of 32 a third level says little
 

@@ -20,7 +20,7 @@ Column = npt.NDArray[np.float64]
 
 HEAT_QUANTILE = 0.995  # of the pixels of a level: what its heat is divided by; the median over images
 LOW, HIGH, SPREADS = 10, 90, 2.563  # percentiles, and how many standard deviations of a normal lie between them
-SHARE = 0.25  # of the images must have a level, or the numbers of the level below are taken for it
+SHARE = 0.25  # of the images must have a level, or nobody knows what is usual there and it is not looked at
 TERMS = tuple(term.name for term in fields(Scores) if term.name != "score")  # it is one of the others
 
 
@@ -36,9 +36,6 @@ class Usual:
         return (0.0, 1.0) if self.scores is None else self.scores[term]
 
 
-UNKNOWN = (Usual(),)  # before there is a reference
-
-
 def pool_levels(highest: Sequence[float], usual: Sequence[tuple[float, float]]) -> float:
     """One number of the highest of each level (L,), the finest first: the highest in units of what is usual.
 
@@ -46,11 +43,6 @@ def pool_levels(highest: Sequence[float], usual: Sequence[tuple[float, float]]) 
     4.0
     """
     return max((value - median) / spread for value, (median, spread) in zip(highest, usual, strict=True))
-
-
-def usual_at(usual: Sequence[Usual], level: int) -> Usual:
-    """Of a level that the reference does not have, the nearest one that it has."""
-    return usual[min(level, len(usual) - 1)]
 
 
 def highest_of_levels(values: Array, counts: Sequence[int], deciding: Array) -> list[float]:
@@ -86,7 +78,7 @@ def _short(value: float) -> float:
 
 
 def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
-    """The levels of a reference, the finest first; raises DataError where it is not one of this view."""
+    """The levels of a reference, the finest first, () without one; DataError where it is not one of this view."""
     try:
         levels = [
             Usual(float(each["heat"]), {term: (float(each[term][0]), float(each[term][1])) for term in TERMS})
@@ -97,4 +89,4 @@ def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
     spreads = [spread for each in levels for _, spread in (each.scores or {}).values()]
     if not all(value > 0 and np.isfinite(value) for value in (*(each.heat for each in levels), *spreads)):
         raise DataError("the model's reference of training images is not one of this view; train it again")
-    return tuple(levels) or UNKNOWN
+    return tuple(levels)

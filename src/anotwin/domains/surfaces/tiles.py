@@ -13,11 +13,9 @@ import torch.nn.functional as F
 from anotwin.domains.surfaces.levels import (
     HEAT_QUANTILE,
     TERMS,
-    UNKNOWN,
     Usual,
     highest_of_levels,
     pool_levels,
-    usual_at,
 )
 from anotwin.domains.surfaces.regions import highest_heat
 from anotwin.prepare.blend import Blend, Floats, kept_type, merge
@@ -43,7 +41,7 @@ class TiledImage:
     pixels: Array | None = field(default=None, repr=False)  # native
     levels: tuple[Level, ...] = field(default=(), repr=False)  # none with an error
     spec: ImageSpec = field(default=ImageSpec(1, 16), repr=False)
-    usual: tuple[Usual, ...] = field(default=UNKNOWN, repr=False)
+    usual: tuple[Usual, ...] = field(default=(), repr=False)  # of each level; (): before there is a reference
     foreground: Foreground | None = field(default=None, repr=False)  # None: all of the image counts
     score: str = "anomaly"  # the term that is the score, as `compare.score` says
     pictured: bool = True  # pictures will be asked for
@@ -70,17 +68,17 @@ class TiledImage:
         return Tiles(self) if self.levels else None
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
-        """The highest tiles in units of what is usual at their levels; the residual per pixel is the mean of level 0.
-
-        Levels coarser than those of the reference do not count: nobody knows what is usual there.
-        """
-        known = len(self.levels) if self.usual is UNKNOWN else min(len(self.levels), len(self.usual))
-        usual = [usual_at(self.usual, level) for level in range(known)]
-        highest = self.highest(scores).map(lambda term: term[:known])
+        """The highest tile in units of what is usual at its level; the residual per pixel is the mean of level 0."""
+        highest = self.highest(scores)
+        usual = [self.usual_at(level) for level in range(len(self.levels))]
         found = {term: pool_levels(getattr(highest, term), [each.of(term) for each in usual]) for term in TERMS}
         finest = slice(len(self.grids[0]))
         mean = float(scores.mean_residual[finest][self.deciding[finest]].mean())
         return Scores(**{**found, "score": found[self.score], "mean_residual": mean})
+
+    def usual_at(self, level: int) -> Usual:
+        """What is usual at a level; units of 1 before it is known."""
+        return self.usual[level] if self.usual else Usual()
 
     def highest(self, scores: Scores[Array]) -> Scores[list[float]]:
         """Of each level the highest tile, for each term."""
@@ -133,7 +131,7 @@ class TileResults:
         begin = 0
         for number, blend in enumerate(self._blends):
             rows = slice(begin, begin + min(blend.missing, len(heat) - begin))
-            maps = heat[rows, None].float() / usual_at(self._image.usual, number).heat
+            maps = heat[rows, None].float() / self._image.usual_at(number).heat
             if self._image.pictured:
                 maps = torch.cat([maps, -differences[rows].float()], 1)
             blend.add(maps.numpy())

@@ -84,9 +84,13 @@ class TilesView:
     def prepare(
         self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
     ) -> Iterator[TiledImage]:
-        """The images, one at a time; their tiles are cut when they are scored."""
+        """The images, one at a time; their tiles are cut when they are scored.
+
+        Levels coarser than those of the reference are not looked at: nobody knows what is usual there.
+        """
         usual, data = usual_of(self.reference), settings.data
         for image in read_images(source, indices, spec, data.scale, data.workers):
+            image = replace(image, levels=image.levels[: len(usual) or None])
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
             found = TiledImage(**vars(image), spec=spec, usual=usual, foreground=foreground)
             yield replace(found, score=settings.compare.score, pictured=pixels)
