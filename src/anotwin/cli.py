@@ -114,10 +114,13 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.", parser=path_of)],
     method: Annotated[
-        str | None, typer.Option(help="twin (default), anogan, fanogan or acae.", show_default=False)
+        str | None,
+        typer.Option(
+            help="twin (default), pix2pix (default for tiles), srgan, anogan, fanogan or acae.", show_default=False
+        ),
     ] = None,
     layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
-    view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by the layout.")] = None,
+    view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by layout and size.")] = None,
     normal: Normal = None,
     abnormal: Abnormal = None,
     group: Group = None,

@@ -43,6 +43,7 @@ def test_a_model_keeps_its_limit_and_older_ones_have_none() -> None:
     stored = found.stored()
     restored = _Calibration.model_validate({**stored, "scores": list(stored["scores"])}).record()
     assert restored == found
+    assert replace(found, region_limit=0.0).stored()["region_limit"] == 0.0  # normals without any heat
     plain = replace(found, region_limit=None).stored()
     assert "region_limit" not in plain
     assert _Calibration.model_validate({**plain, "scores": list(plain["scores"])}).record().region_limit is None
