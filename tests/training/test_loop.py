@@ -202,6 +202,14 @@ def test_ctrl_c_finishes_the_step_and_writes_it(run: RunFolder) -> None:
     assert run.stats()[-1]["step"] == 17
 
 
+def test_ctrl_c_after_a_step_was_logged_loses_nothing(run: RunFolder) -> None:
+    """The signal comes between the end of a step and its snapshot: one step more, and that one is written."""
+    trainer = Counting()
+    with pytest.raises(KeyboardInterrupt, match="step 21 of 40"):
+        _train(trainer, run, 40, snapshot_every=1000, show=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert run.last_step() == 21 == len(trainer.seen)
+
+
 def test_ctrl_c_in_the_last_step_is_no_interruption(run: RunFolder) -> None:
     _train(Interrupted(), run, 17)
     assert run.last_step() == 17

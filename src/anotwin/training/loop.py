@@ -66,7 +66,7 @@ def train(
             with fabric.autocast():
                 losses = trainer.step(batch.to(fabric.device), step, rng, fabric.backward)
             step += 1
-            last = step == settings.steps or interrupted.is_set()
+            last = step == settings.steps or interrupted.is_set()  # asked once, or no snapshot is written
             log, snapshot = step % LOG_EVERY == 0 or last, step % settings.snapshot_every == 0 or last
 
             if log or snapshot:
@@ -84,7 +84,7 @@ def train(
                 save_grid(trainer.preview(shown.to(fabric.device)).float().cpu(), step)
             if snapshot:
                 run.save_snapshot(step, state_of(trainer))
-            if interrupted.is_set() and step < settings.steps:
+            if last and step < settings.steps:
                 interrupted.stop(f"training stopped at step {step} of {settings.steps}; continue with --resume")
     return spent + time.perf_counter() - began
 
