@@ -19,7 +19,7 @@ from torch import nn
 from anotwin.errors import SettingsError, TrainingDiverged
 from anotwin.records import Batch
 from anotwin.settings import TrainingSettings
-from anotwin.training.loop import LOG_EVERY, PREVIEW, Progress, batch_numbers, train
+from anotwin.training.loop import Progress, LOG_EVERY, PREVIEW, Progress, batch_numbers, train
 from anotwin.training.run_folder import RunFolder
 
 IMAGES = torch.arange(10.0).reshape(10, 1, 1, 1)
@@ -205,8 +205,13 @@ def test_ctrl_c_finishes_the_step_and_writes_it(run: RunFolder) -> None:
 def test_ctrl_c_after_a_step_was_logged_loses_nothing(run: RunFolder) -> None:
     """The signal comes between the end of a step and its snapshot: one step more, and that one is written."""
     trainer = Counting()
+
+    def show(progress: Progress) -> None:
+        if progress.step == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt, match="step 21 of 40"):
-        _train(trainer, run, 40, snapshot_every=1000, show=lambda _: os.kill(os.getpid(), signal.SIGINT))
+        _train(trainer, run, 40, snapshot_every=1000, show=show)
     assert run.last_step() == 21 == len(trainer.seen)
 
 
