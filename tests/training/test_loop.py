@@ -19,7 +19,7 @@ from torch import nn
 from anotwin.errors import SettingsError, TrainingDiverged
 from anotwin.records import Batch
 from anotwin.settings import TrainingSettings
-from anotwin.training.loop import Progress, LOG_EVERY, PREVIEW, Progress, batch_numbers, train
+from anotwin.training.loop import LOG_EVERY, PREVIEW, Progress, batch_numbers, train
 from anotwin.training.run_folder import RunFolder
 
 IMAGES = torch.arange(10.0).reshape(10, 1, 1, 1)
