@@ -7,16 +7,30 @@ import pytest
 import torch
 from scipy.special import logit
 
-from anotwin.compare.side_by_side import HOT, heat_of_mask, hottest, log_odds, stacked
+from anotwin.compare.side_by_side import FLAT, HOT, heat_of_mask, hottest, light, log_odds, stacked
 
 
-def test_a_stack_is_both_and_their_difference() -> None:
+def test_a_stack_is_both_and_their_difference_in_spreads_of_the_query() -> None:
     queries, counterparts = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
-    found = stacked(queries, counterparts)
+    found = stacked(queries, counterparts).numpy()
     assert found.shape == (2, 9, 4, 4)
-    assert torch.equal(found[:, :3], queries)
-    assert torch.equal(found[:, 3:6], counterparts)
-    assert torch.equal(found[:, 6:], queries - counterparts)
+    for stack, query, counterpart in zip(found, queries.double().numpy(), counterparts.double().numpy(), strict=True):
+        mean, spread = query.mean(), query.std()
+        expected = [(query - mean) / spread, (counterpart - mean) / spread, (query - counterpart) / spread]
+        assert stack == pytest.approx(np.concatenate(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.3, -0.6), (1.7, 0.2)])
+def test_an_exposure_changes_no_stack(gain: float, offset: float) -> None:
+    queries, counterparts = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    found = stacked(gain * queries + offset, gain * counterparts + offset)
+    assert found.numpy() == pytest.approx(stacked(queries, counterparts).numpy(), abs=1e-4)
+
+
+def test_the_noise_of_a_flat_square_is_not_made_a_texture() -> None:
+    flat = 0.2 + 1e-3 * torch.rand(1, 1, 16, 16)
+    assert light(flat)[1].item() == pytest.approx(FLAT)
+    assert stacked(flat, flat).abs().max() < 0.05
 
 
 def test_there_is_no_heat_where_nothing_differs_whatever_the_mask_says() -> None:

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from anotwin import Settings
+from anotwin.compare.side_by_side import FLAT
 from anotwin.methods.comparer import Comparer, comparer_loss
 from anotwin.methods.pix2pix import Pix2Pix, Restorer
 from anotwin.methods.planted import Squares, mask_loss, planted_squares, restoring_loss, set_rates
 from anotwin.methods.registry import create, own_settings
 from anotwin.methods.restoring import in_eights
 from anotwin.methods.srgan import SRGAN, SRResNet, reduced
-from anotwin.methods.unet import PatchDiscriminator, UNet
+from anotwin.methods.unet import PatchDiscriminator, UNet, UNetMaps
 from anotwin.records import Batch, ImageSpec
 from anotwin.seeding import generator
 
@@ -54,6 +55,36 @@ def test_a_patch_discriminator_sees_patches_of_33_pixels() -> None:
     assert np.ptp(columns) == 32
 
 
+def test_a_counterpart_follows_the_exposure_of_its_query() -> None:
+    """G(a y + b) = a G(y) + b: what a lamp decides is not learnt."""
+    torch.manual_seed(0)
+    restorer = Restorer(1, 8).eval()
+    for parameter in restorer.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    images = 0.4 * noise(2, 1, 32, 32)
+    with torch.no_grad():
+        bright, dark = restorer(images).counterparts, restorer(0.5 * images - 0.3).counterparts
+    assert (bright - images).abs().max() > 0.01
+    assert dark.numpy() == pytest.approx((0.5 * bright - 0.3).numpy(), abs=1e-4)
+
+
+def test_a_pixel_beside_an_open_gate_is_repainted_too_and_no_other() -> None:
+    restorer = Restorer(1, 8).eval()
+
+    def one_open(images: torch.Tensor) -> UNetMaps:
+        maps = torch.full((1, 2, 32, 32), -30.0)
+        maps[:, 0, 10, 20], maps[:, 1] = 4.0, 1.0
+        return UNetMaps(maps, images)
+
+    restorer.unet.forward = one_open  # type: ignore[method-assign]
+    images = 0.2 * noise(1, 1, 32, 32)
+    changed = (restorer(images).counterparts - images).abs()[0, 0] > 1e-6
+    rows, columns = np.nonzero(changed.numpy())
+    assert set(rows.tolist()) == {9, 10, 11}
+    assert set(columns.tolist()) == {19, 20, 21}
+    assert len(rows) == 9
+
+
 def test_masks_cost_what_the_formula_says() -> None:
     logits, masks = noise(2, 1, 8, 8) * 3, (noise(2, 1, 8, 8, seed=1) > 0).float()
     p, m = torch.sigmoid(logits).double().numpy(), masks.double().numpy()
@@ -70,7 +101,12 @@ def test_restoring_counts_what_was_planted_beside_the_whole() -> None:
     masks[..., :3, :3] = 1
     counterparts = normals + 0.4 * masks
     found = float(restoring_loss(counterparts, Squares(normals, normals, masks)))
-    assert found == pytest.approx(0.4 * 9 / 100 + 0.5 * 0.4 * 9 / 10)  # + 1 pixel: an empty mask divides by 1
+    absolute = 0.4 * 9 / 100 + 0.5 * 0.4 * 9 / 10  # + 1 pixel: an empty mask divides by 1
+    assert found == pytest.approx(absolute / (4 * FLAT))
+    normals = 0.4 * noise(1, 1, 10, 10)  # in spreads of the normal square: as much in the dark as in the light
+    loss, dark = (restoring_loss(a * (normals + 0.4 * masks), Squares(a * normals, normals, masks)) for a in (1, 0.3))
+    assert float(loss) == pytest.approx(absolute / (4 * float(normals.std(correction=0))), rel=1e-5)
+    assert float(dark) == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_rates_rise_and_then_fall_along_a_cosine() -> None:

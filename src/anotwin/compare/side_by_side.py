@@ -12,12 +12,25 @@ from anotwin.compare.heatmap import gaussian
 
 HOT = 100  # pixels: the mean of the hottest is the score of a square; a defect of 10 x 10 pixels fills them
 LEVEL = 2 / 255  # a grey level of 8 bits, of pixels in [-1, 1]
+FLAT = 0.03  # least spread of pixels in [-1, 1], four grey levels of 8 bits: noise is not made a texture
 SMOOTH = 0.7  # pixels: a single one is no defect
 
 
+def light(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and spread, (B, 1, 1, 1) each, of images (B, C, S, S): what an exposure and a lamp decide.
+
+    >>> mean, spread = light(torch.tensor([[[[-0.5, 0.5]]]]))
+    >>> float(mean), float(spread)
+    (0.0, 0.5)
+    """
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return mean, (images - mean).square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=FLAT)
+
+
 def stacked(queries: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
-    """Both and their difference: (B, C, S, S) twice -> (B, 3 C, S, S)."""
-    return torch.cat([queries, counterparts, queries - counterparts], 1)
+    """Both and their difference, in the light of the query: (B, C, S, S) twice -> (B, 3 C, S, S)."""
+    mean, spread = light(queries)
+    return torch.cat([queries - mean, counterparts - mean, queries - counterparts], 1) / spread
 
 
 def heat_of_mask(logits: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:

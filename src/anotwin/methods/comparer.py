@@ -5,7 +5,8 @@ Paper: Zavrtanik et al., "DRAEM - a discriminatively trained reconstruction embe
 2104.04015), from what the network sees as a whole: it learns how much unevenness is usual where nothing is wrong.
 
     query y, counterpart c     (B, C, S, S) each
-    mask k, decision a         k, a = K(y, c, y - c), logits of the mask m, (B, 1, S, S), and of max m, (B,)
+    mask k, decision a         k, a = K(y, c, y - c), logits of the mask m, (B, 1, S, S), and of max m, (B,);
+                               it sees them in spreads of y (`compare.side_by_side`): an exposure changes nothing
     objective                  min  S(k, m) + CE(a, max m),  S = cross-entropy + focal + Dice
 """
 

@@ -3,17 +3,19 @@
 Paper: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017 (1611.07004). Its pairs
 are made from normals here: y is a normal image x with planted defects (`anotwin.defects`), x is the target.
 
-    generator G            U-Net: a gate g in (0, 1) and a repaint r;  counterpart c = (1 - g) y + g (smooth y + r)
+    generator G            U-Net of (y - mean y) / s, s the spread of y: a gate g in (0, 1) and a repaint r
+    counterpart            c = (1 - h) y + h (smooth y + s r),  h = min(1, 1.1 g), g the highest of 3 x 3 pixels
     discriminator D        PatchGAN on pairs (y, c), logits of patches
     comparing network K    (k, a) = K(y, c, y - c), see comparer.py: logits of the mask m, and of whether it is empty
     objective              min_D  max(0, 1 - D(y, x)) + max(0, 1 + D(y, c))
-                           min_G  l_1 (|c - x| + 1/2 |c - x| in m) - l_adv D(y, c) + S(logit g, m)
+                           min_G  l_1 (|c - x| + 1/2 |c - x| in m) / 4s - l_adv D(y, c) + S(logit g, m)
                            min_K  S(k, m) + CE(a, max m), c without gradient;  S = cross-entropy + focal + Dice
     score of a square      heat = sigmoid((k + logit g) / 2) where c differs from y; D = log odds of the mean of its
                            100 hottest pixels; A = D + a; R = mean of the 100 largest |y - c| / 2
 
-Deviations: the gate, so that grain is copied where nothing is wrong instead of being blurred by |c - x|; hinge loss
-instead of cross-entropy in D; no noise by dropout (a counterpart depends on its image alone).
+Deviations: mean and spread, so that an exposure changes nothing; the gate, so that grain is copied where nothing is
+wrong instead of being blurred by |c - x|; hinge loss instead of cross-entropy in D; no noise by dropout (a counterpart
+depends on its image alone).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from anotwin.compare.side_by_side import light
 from anotwin.methods.adversary import adam, optimise
 from anotwin.methods.comparer import Comparer, comparer_loss
 from anotwin.methods.losses import hinge_loss
@@ -42,6 +45,8 @@ L1, ADVERSARIAL = 4.0, 0.02
 LEARNING_RATE = 3e-3
 AROUND = 8  # pixels: what is repainted begins at the mean of its surroundings
 SHUT = -2.0  # logit of g in the beginning: a copy
+RIM = 1  # pixels around what is wrong are repainted too: rims are soft
+FULL = 1.1  # times g, up to 1: nothing is left of a defect that the gate is nearly sure of
 
 
 class Pix2Pix:
@@ -98,10 +103,12 @@ class Restorer(nn.Module):
         nn.init.constant_(self.unet.out.bias[:4], SHUT)  # type: ignore[index]  # four places of g a pixel shuffle
 
     def forward(self, images: torch.Tensor) -> Painted:
-        maps = self.unet(images).maps.float()
+        mean, spread = light(images)
+        maps = self.unet((images - mean) / spread).maps.float()
         around = F.interpolate(F.avg_pool2d(images, AROUND), scale_factor=AROUND, mode="bilinear", align_corners=False)
-        painted = (around + maps[:, 1:]).clamp(-1, 1)
-        return Painted(torch.lerp(images, painted, torch.sigmoid(maps[:, :1])), maps[:, :1])
+        painted, gate = (around + spread * maps[:, 1:]).clamp(-1, 1), maps[:, :1]
+        wide = F.max_pool2d(gate, 2 * RIM + 1, 1, RIM)
+        return Painted(torch.lerp(images, painted, (FULL * torch.sigmoid(wide)).clamp(max=1)), gate)
 
 
 class Pix2PixTrainer:

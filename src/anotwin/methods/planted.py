@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from anotwin.compare.side_by_side import light
 from anotwin.defects.scenes import scenes
 
 WARM = 0.03  # of the steps: until the rate is full
@@ -59,8 +60,11 @@ def mask_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
 
 
 def restoring_loss(counterparts: torch.Tensor, squares: Squares) -> torch.Tensor:
-    """|c - x| over everything, and over what was planted: defects of 10 pixels would count nothing otherwise."""
-    error = (counterparts - squares.normals).abs()
+    """|c - x| over everything, and over what was planted: defects of 10 pixels would count nothing otherwise.
+
+    In units of four spreads of the square: what is dark is restored as well as what is bright.
+    """
+    error = (counterparts - squares.normals).abs() / (4 * light(squares.normals)[1])
     inside = (error * squares.masks).sum() / (squares.masks.sum() * error.shape[1] + 1)
     return error.mean() + INSIDE * inside
 

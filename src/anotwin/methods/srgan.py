@@ -7,8 +7,9 @@ Paper: Ledig et al., "Photo-realistic single image super-resolution using a gene
     discriminator D        of patches, on images alone; phi, its maps, stand in for VGG's: nothing pretrained
     comparing network K    as in `pix2pix`: (k, a) = K(y, c, y - c)
     objective              min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
-                           min_G  l_1 (|c - x| + 1/2 |c - x| in m) + l_phi mean_l |phi_l(c) - phi_l(x)| - l_adv D(c)
-                           min_K  S(k, m) + CE(a, max m), c without gradient; y is x with planted defects
+                           min_G  l_1 (|c - x| + 1/2 |c - x| in m) / 4s + l_phi mean_l |phi_l(c) - phi_l(x)|
+                                  - l_adv D(c)
+                           min_K  S(k, m) + CE(a, max m), c without gradient; y is x with planted defects, s its spread
     score of a square      as in `pix2pix`
 
 Deviations: the target of a reduced y is the normal x, so that what is large enough to survive the reduction is
@@ -49,6 +50,19 @@ class SRResNet(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
+        self.body = Detail(channels, width)
+
+    def forward(self, reduced: torch.Tensor) -> torch.Tensor:
+        enlarged = F.interpolate(reduced, scale_factor=FACTOR, mode="bilinear", align_corners=False)
+        added: torch.Tensor = self.body(reduced).float()
+        return (enlarged + added).clamp(-1, 1)
+
+
+class Detail(nn.Module):
+    """Reduced images (B, C, S / 4, S / 4) -> what their enlargement lacks (B, C, S, S)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU())
         self.blocks = nn.ModuleList(_block(width) for _ in range(BLOCKS))
         self.twice = nn.Sequential(nn.Conv2d(width, 2 * width, 3, 1, 1), nn.PixelShuffle(2), nn.ReLU())
@@ -58,9 +72,7 @@ class SRResNet(nn.Module):
         hidden = first = self.first(reduced)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        added = F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
-        enlarged = F.interpolate(reduced, scale_factor=FACTOR, mode="bilinear", align_corners=False)
-        return (enlarged + added).clamp(-1, 1)
+        return F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
 
 
 def _block(width: int) -> nn.Sequential:
