@@ -28,7 +28,7 @@ METHODS: dict[str, type[Method]] = {
 }
 # where the user has set nothing else: sections of the settings, with what a method needs that others do not
 OWN: dict[str, dict[str, dict[str, Any]]] = {
-    name: {"training": {"steps": 4000, "batch_size": 16}} for name in ("pix2pix", "srgan")
+    name: {"training": {"steps": 2400, "batch_size": 16}} for name in ("pix2pix", "srgan")
 }
 
 
