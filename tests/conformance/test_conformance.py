@@ -159,9 +159,7 @@ def test_a_folded_method_scores_the_same_to_rounding(name: str, precision: str) 
     assert (ours.images - theirs.images).abs().mean() <= near * theirs.images.abs().mean()
     for number in ("score", "residual", "discrimination"):
         one, other = getattr(our_scores.scores, number), getattr(their_scores.scores, number)
-        # log odds near 0 are differences of logarithms near 0.7: what rounding leaves of them is no share of theirs
-        scale = max(float(other.abs().max()), 0.02 if name in ("pix2pix", "srgan") else 0.0)
-        assert (one - other).abs().max() <= near * scale, number
+        assert (one - other).abs().max() <= near * other.abs().max(), number
     assert ours.images.dtype == our_scores.scores.score.dtype == torch.float32
     assert not any(parameter.requires_grad for parameter in fast.networks.parameters())
 
@@ -276,11 +274,12 @@ def test_a_perfect_counterpart_is_nothing_abnormal(detector: Detector, unseen: n
 def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, unseen: np.ndarray) -> None:
     spec = ImageSpec(1, 16)
     images = torch.from_numpy(unseen[:32]).float()[:, None] / 127.5 - 1
+    steps = 500 if name == "pix2pix" else 250  # it begins as a copy, and has to find its way back to one
     settings = Settings().with_overrides(
         [
             "networks.base_channels=8",
             "networks.latent_dim=16",
-            "training.steps=500",
+            f"training.steps={steps}",
             "training.learning_rate=0.001",
             "search.steps=20",
         ]
@@ -290,7 +289,7 @@ def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, 
     batch = Batch(images[:16], tuple(range(16)))
     before = score_batch(method, batch)[1].scores.residual
     trainer = method.trainer()
-    for step in range(500):  # a restoring method begins as a copy, and has to find its way back to one
+    for step in range(steps):
         logged = trainer.step(Batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward())
         assert any(key.startswith("loss_") for key in logged)
         assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in logged.values())

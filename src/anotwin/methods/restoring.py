@@ -36,10 +36,12 @@ def folded_unets(method: Method) -> Method:
     fast = folded(method)
     low = search_dtype(method.settings.search.precision, device_of(method.networks))
     for name, network in method.networks.items():
-        for part in ("unet", "body"):  # the rest copies and adds
-            if isinstance(inner := getattr(network, part, None), nn.Module):
-                fast.networks[name] = copy.deepcopy(network)
-                setattr(fast.networks[name], part, FoldedNetwork(inner, torch.float32 if name == "comparer" else low))
+        unet = getattr(network, "unet", None)
+        if isinstance(unet, nn.Module):
+            fast.networks[name] = copy.deepcopy(network)
+            fast.networks[name].unet = FoldedNetwork(unet, torch.float32 if name == "comparer" else low)
+        elif name == "generator":  # draws every pixel that the comparer sees in spreads of the query
+            fast.networks[name] = FoldedNetwork(network, torch.float32)
     freeze(fast.networks)
     return fast
 

@@ -50,19 +50,6 @@ class SRResNet(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.body = Detail(channels, width)
-
-    def forward(self, reduced: torch.Tensor) -> torch.Tensor:
-        enlarged = F.interpolate(reduced, scale_factor=FACTOR, mode="bilinear", align_corners=False)
-        added: torch.Tensor = self.body(reduced).float()
-        return (enlarged + added).clamp(-1, 1)
-
-
-class Detail(nn.Module):
-    """Reduced images (B, C, S / 4, S / 4) -> what their enlargement lacks (B, C, S, S)."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU())
         self.blocks = nn.ModuleList(_block(width) for _ in range(BLOCKS))
         self.twice = nn.Sequential(nn.Conv2d(width, 2 * width, 3, 1, 1), nn.PixelShuffle(2), nn.ReLU())
@@ -72,7 +59,9 @@ class Detail(nn.Module):
         hidden = first = self.first(reduced)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
+        added = F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
+        enlarged = F.interpolate(reduced, scale_factor=FACTOR, mode="bilinear", align_corners=False)
+        return (enlarged + added).clamp(-1, 1)
 
 
 def _block(width: int) -> nn.Sequential:
