@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from anotwin.calibrate.decision import consistent
 from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import json_text, parse_json
-from anotwin.records import Calibration, Fit, PixelType, UnitScores
+from anotwin.records import Alarms, Calibration, Fit, PixelType, UnitScores
 from anotwin.settings import SIZES, Settings
 
 FORMAT, SCHEMA = "anotwin", 1
@@ -90,6 +90,20 @@ class _Units(_Part):
         return self
 
 
+class _Alarms(_Part):
+    """`anotwin.records.Alarms`, with bounds."""
+
+    wish: float = Field(gt=0)
+    threshold: float
+    leave: float
+    least_frames: int = Field(ge=1, le=10**6)
+    bridge: int = Field(ge=1, le=10**6)
+    expected: float = Field(ge=0)
+    bound: float = Field(ge=0)
+    hours: float = Field(gt=0)
+    promise: str = Field(max_length=1000)
+
+
 class _Calibration(_Part):
     """`anotwin.records.Calibration`, with bounds."""
 
@@ -103,6 +117,7 @@ class _Calibration(_Part):
     groups: _Groups = ()  # older models, and images that are independent, have none
     units: list[_Units] = Field(default=[], max_length=_MAX_KINDS)
     region_limit: float | None = Field(default=None, ge=0)
+    alarms: _Alarms | None = None
 
     @model_validator(mode="after")
     def _by_groups(self) -> _Calibration:
@@ -124,7 +139,8 @@ class _Calibration(_Part):
     def record(self) -> Calibration:
         """As the rest of the program has it."""
         units = tuple(UnitScores(**each.model_dump()) for each in self.units)
-        return Calibration(**self.model_dump(exclude={"units"}), units=units)
+        alarms = Alarms(**self.alarms.model_dump()) if self.alarms else None
+        return Calibration(**self.model_dump(exclude={"units", "alarms"}), units=units, alarms=alarms)
 
 
 class Document(_Part):

@@ -264,6 +264,7 @@ def evaluate(
 
 
 app.command()(entries.detectability)
+app.command()(entries.watch)
 
 
 @app.command()

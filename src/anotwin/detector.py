@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -173,7 +174,8 @@ class Detector:
 
         Images that the model was trained on are recognised by content and left out, wherever they lie. Raises DataError
         where too few are left for the rate, saying how many are needed and which rate these allow. Images of groups
-        (`ImageItem.group`) are counted by group.
+        (`ImageItem.group`) are counted by group. Clips are calibrated for `calibration.alarms_per_hour`, unless a rate
+        is given.
         """
         rate = self.settings.calibration.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
         if not 0 < rate < 1:
@@ -188,7 +190,11 @@ class Detector:
             source, notes = with_duplicates(source, indices, self.method, watch)
             tell(watch, notes)
         indices = [index for index in indices if index not in known]
-        return self._set_thresholds(self._score_normals(source, indices, watch), rate, watch)
+        normals = self._score_normals(source, indices, watch)
+        if normals.alarms is not None and false_alarm_rate is not None:
+            normals = replace(normals, alarms=None)  # a rate of frames was asked for
+        rate = rate if normals.alarms is None else self._reachable_rate(normals, watch)
+        return self._set_thresholds(normals, rate, watch)
 
     def _score_normals(self, source: ImageSource, indices: Sequence[int], watch: Watch) -> NormalScores:
         def progress(done: int) -> None:
@@ -214,8 +220,8 @@ class Detector:
     def _reachable_rate(self, normals: NormalScores, watch: Watch) -> float:
         """The false-alarm rate of the settings or, where there are too few normals for it, the lowest they allow."""
         rate, lowest = self.settings.calibration.false_alarm_rate, smallest_rate(normals.group_count)
-        if lowest <= rate:
-            return rate
+        if lowest <= rate or normals.alarms is not None:  # alarms have a promise of their own
+            return max(lowest, rate)
         unit = "" if normals.group_count == len(normals.groups) else " groups"
         note = (
             f"{normals.counted('held-out ')} are too few for a false-alarm rate of {rate:g} "

@@ -214,6 +214,21 @@ class UnitScores:
 
 
 @dataclass(frozen=True)
+class Alarms:
+    """When the frames of a clip raise an alarm, and how often those of normal footage do; see `calibrate.alarms`."""
+
+    wish: float  # alarms an hour that were asked for
+    threshold: float  # an event begins where a frame scores higher
+    leave: float  # and goes on while frames score higher than this, which is lower
+    least_frames: int  # of an event
+    bridge: int  # frames in a row below `leave` that end it
+    expected: float  # alarms an hour of normal footage, estimated
+    bound: float  # with 95 % confidence there are no more
+    hours: float  # of held-out footage that this is known from
+    promise: str  # what is promised, in a sentence
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Thresholds and scales from the scores of held-out normals; see `anotwin.calibrate`."""
 
@@ -227,8 +242,9 @@ class Calibration:
     groups: tuple[int, ...] = ()  # (n,) the group of each score, numbers from 0; (): images are independent
     units: tuple[UnitScores, ...] = ()  # by kind; () without groups
     region_limit: float | None = None  # of `Finding.heatmap`: regions lie above it; None: the view shows no regions
+    alarms: Alarms | None = None  # of clips: `threshold` is theirs; None: it is that of the false-alarm rate
 
     def stored(self) -> dict[str, Any]:
         """As JSON values for bundle.json; without groups and regions as before there were any."""
-        later = ("groups", "units", "region_limit")
+        later = ("groups", "units", "region_limit", "alarms")
         return {key: value for key, value in asdict(self).items() if key not in later or value not in ((), None)}

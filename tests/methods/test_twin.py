@@ -25,6 +25,7 @@ from anotwin.methods.twin import FEATURE_WEIGHT, MOVING, NEIGHBOURS, RESIDUAL, R
 from anotwin.records import Batch, Comparison, ImageSpec, Status
 from anotwin.seeding import generator
 from anotwin.training.protocol import Trainer
+from given_normals import Given
 
 ROWS = "networks.memory=32"
 Z = 6
@@ -44,7 +45,7 @@ def learnt(*overrides: str, channels: int = 1, parts: bool = False) -> Twin:
 
 def remembering(count: int = 20, channels: int = 1) -> tuple[Twin, torch.Tensor]:
     method, images = learnt(channels=channels), batch(count, channels, seed=50)
-    method.remember_normals(images)
+    method.remember_normals(Given(images))
     return method, images
 
 
@@ -135,7 +136,7 @@ def test_the_score_by_hand(channels: int) -> None:
 def test_terms_of_parts_are_relative_to_their_neighbours() -> None:
     """As above, but expected is what the neighbours' terms are on average, not the mean of all."""
     method, images = learnt("networks.memory=64", parts=True), batch(60, seed=50)
-    method.remember_normals(images)
+    method.remember_normals(Given(images))
     norms, queries = method.norms, batch(5, seed=99)
     memory = norms.memory[:60].double().numpy()
     usual = naive_terms(method, images, own=True)
@@ -167,11 +168,11 @@ def test_a_part_as_far_from_normals_as_its_neighbours_is_not_abnormal() -> None:
     still = batch(1, seed=3) + 0.02 * torch.randn(41, 1, 16, 16, generator=generator(0))
     noise = torch.rand(41, 1, 16, 16, generator=generator(1)) * 2 - 1
     method = learnt("networks.memory=128", parts=True)
-    method.remember_normals(torch.cat([still[:40], noise[:40]]))
+    method.remember_normals(Given(torch.cat([still[:40], noise[:40]])))
     even, noisy = whole(method, torch.cat([still[40:], noise[40:]])).scores.discrimination.tolist()
     assert max(abs(even), abs(noisy)) < 3
     everywhere = learnt("networks.memory=128")
-    everywhere.remember_normals(torch.cat([still[:40], noise[:40]]))
+    everywhere.remember_normals(Given(torch.cat([still[:40], noise[:40]])))
     even, noisy = whole(everywhere, torch.cat([still[40:], noise[40:]])).scores.discrimination.tolist()
     assert noisy > even + 1
 
@@ -219,9 +220,9 @@ def test_what_is_remembered_by_hand(count: int) -> None:
 def test_remembering_again_replaces_what_was_there() -> None:
     method, _ = remembering(30)
     fewer = batch(5, seed=51)
-    method.remember_normals(fewer)
+    method.remember_normals(Given(fewer))
     again = learnt()
-    again.remember_normals(fewer)
+    again.remember_normals(Given(fewer))
     for name, value in again.norms.state_dict().items():
         assert torch.equal(method.norms.state_dict()[name], value), name
 
@@ -229,20 +230,20 @@ def test_remembering_again_replaces_what_was_there() -> None:
 def test_remembering_draws_nothing_and_changes_no_weight() -> None:
     method, images = learnt(), batch(20, seed=50)
     before, chance = state(method.networks), torch.get_rng_state()
-    method.remember_normals(images)
+    method.remember_normals(Given(images))
     assert torch.equal(torch.get_rng_state(), chance)
     assert "norms" in changed(before, state(method.networks))
     assert parameters_changed(method.networks, before) == set()
     assert not any(module.training for module in method.networks.modules())
     once = {name: value.clone() for name, value in method.norms.state_dict().items()}
-    method.remember_normals(images)
+    method.remember_normals(Given(images))
     assert all(torch.equal(once[name], value) for name, value in method.norms.state_dict().items())
 
 
 def test_a_single_normal_and_equal_normals_are_remembered_and_score() -> None:
     for images in (batch(1), batch(1).repeat(12, 1, 1, 1), torch.full((12, 1, 16, 16), -1.0)):
         method = learnt()
-        method.remember_normals(images)
+        method.remember_normals(Given(images))
         assert all(value.isfinite().all() for value in method.norms.state_dict().values())
         assert (method.norms.spread > 0).all()
         assert whole(method, batch(4)).scores.score.isfinite().all()
@@ -253,7 +254,7 @@ def test_a_single_normal_and_equal_normals_are_remembered_and_score() -> None:
 def test_unseen_normals_score_as_the_training_images_did(count: int) -> None:
     """Because an image is no neighbour of its own."""
     method = learnt("networks.memory=256")
-    method.remember_normals(batch(count, seed=50))
+    method.remember_normals(Given(batch(count, seed=50)))
     got = whole(method, batch(200, seed=51))
     for values in (
         got.scores.discrimination,

@@ -156,6 +156,8 @@ def undecided(calibration: Calibration | None, kind: str) -> str:
 
 def consistent(calibration: Calibration) -> bool:
     """Whether the threshold of a calibration by groups is that of its scores: what a file says of itself."""
+    if calibration.alarms is not None:
+        return calibration.threshold == calibration.alarms.threshold >= calibration.alarms.leave
     try:
         return calibration.threshold == group_threshold(
             calibration.scores, calibration.groups, calibration.false_alarm_rate
@@ -170,6 +172,8 @@ def promise(calibration: Calibration) -> str:
     >>> promise(calibrate([1.0, 2.0, 3.0], [1.0, 1.0, 2.0], [0.0, 0.5, 0.1], 0.2, rate=0.25)).partition(", on")[0]
     'at most 25.00% of normal images raise a false alarm'
     """
+    if calibration.alarms is not None:
+        return calibration.alarms.promise
     images, count = len(calibration.scores), len(set(calibration.groups))
     whose, on = "normal images", f"{images} normals"
     if count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -79,3 +80,33 @@ def detectability(
             detector, normals, kinds, false_alarm_rate, per, out, watch, layout=layout, group=group
         )
     showing.detected(found.as_dict(), out, as_json)
+
+
+def watch(
+    model: Model,
+    source: Annotated[str, typer.Argument(help="A camera (rtsp://, http://, /dev/video0), or a video file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for events.csv, events.json and annotated.mp4.", parser=path_of)
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long; not given: at its end, or Ctrl-C.")] = None,
+    give_up_after: Annotated[
+        float | None, typer.Option(help="Seconds without a frame after which it is an error; not given: never.")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Watch a camera and tell of events as they happen; a source that is lost is opened again."""
+    from anotwin.commands import showing, watching
+    from anotwin.detector import Detector
+
+    detector = Detector.load(model, device)
+    watching.watch_source(
+        detector,
+        source,
+        out,
+        seconds=seconds,
+        give_up_after=give_up_after,
+        as_json=as_json,
+        say=partial(print, flush=True) if as_json else showing.say,
+        watch=showing.notes,
+    )

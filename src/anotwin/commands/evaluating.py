@@ -18,8 +18,10 @@ from anotwin.commands.planting import evaluate_planted
 from anotwin.commands.scoring import display_range
 from anotwin.detector import Detector
 from anotwin.domains.open import LINES, notes_of, table_of, taken_of
-from anotwin.domains.protocol import Job
+from anotwin.domains.protocol import FindsEvents, Job
 from anotwin.errors import DataError, SettingsError
+from anotwin.evaluate.clips import clip_numbers
+from anotwin.evaluate.frames import PixelLevel
 from anotwin.evaluate.masks import MaskReport
 from anotwin.evaluate.run import evaluate_findings
 from anotwin.evaluate.units import unit_numbers
@@ -131,6 +133,8 @@ def _evaluate(
     by_name = frozenset(source.items[index].group for index in trained)
     shrink = shrunk if detector.domain.shrinks else lambda finding: finding
     collected = _Collected(detector.trained_on, by_name, Chooser(SHOWN, shrink))
+    clips = outputs if isinstance(outputs, FindsEvents) else None  # their frames are too many for pixel metrics
+    pixel_level = PixelLevel() if clips and masks.any else None
 
     def findings() -> Iterator[Finding]:
         every = zip(indices, detector.findings(source, indices), strict=True)
@@ -139,6 +143,8 @@ def _evaluate(
             collected.add(finding)
             collected.by_index[index] = math.nan if finding.error else finding.score
             outputs.take(index, finding)
+            if pixel_level is not None:
+                pixel_level.add(finding.group, finding.heatmap, masks.read(index), finding.id)
             yield finding
 
     def mask(finding: Finding) -> npt.NDArray[np.bool_] | None:
@@ -147,7 +153,7 @@ def _evaluate(
     began = time.perf_counter()
     numbers = evaluate_findings(
         findings(),
-        mask if masks.any else None,
+        mask if masks.any and not clips else None,
         seconds=lambda: time.perf_counter() - began,
         threshold=detector.threshold,
         false_alarm_rate_requested=detector.calibration.false_alarm_rate if detector.calibration else None,
@@ -169,6 +175,9 @@ def _evaluate(
     forget()
     _draw(detector, numbers, collected, out)
     outputs.finish(collected.chooser.chosen, None)
+    if clips:
+        read = masks.read if masks.any else None
+        numbers |= {"clips": clip_numbers(clips.clips(), source.items, collected.by_index, read, pixel_level)}
     return numbers
 
 

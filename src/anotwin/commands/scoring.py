@@ -92,7 +92,8 @@ def score_folder(
     tell(watch, result_notes(out, "scores.csv"))
     with one_writer(out, lambda note: tell(watch, [note]), below=FOLDERS):
         earlier = earlier_images(out / "scores.csv")
-        return _write(Job(source, out, detector, pictures, options, earlier, watch), detector)
+        each = pictures and detector.domain.pictured
+        return _write(Job(source, out, detector, each, pictures, options, earlier, watch), detector)
 
 
 def _write(job: Job, detector: Detector) -> Summary:

@@ -31,6 +31,12 @@ def say(text: str, style: str = "") -> None:
     print_line(text, console, style)
 
 
+def notes(update: Update) -> None:
+    """Notes alone, of what has no end that a bar could show."""
+    if update.stage == "note":
+        say(update.detail)
+
+
 @contextmanager
 def bars() -> Iterator[Watch]:
     """A progress bar for each stage, on stderr because results go to stdout; notes are printed above the bars."""
@@ -126,11 +132,38 @@ def evaluated(numbers: dict[str, Any], json_file: Path | None) -> None:
         print_listing(_label_listing(numbers["by_label"]), console)
     for kind, row in numbers.get("by_unit", {}).items():
         say(_unit_line(kind, row))
+    if numbers.get("clips"):
+        print_listing(_clip_listing(numbers["clips"]), console)
     groups = f" of {numbers['n_groups']} groups" if numbers["intervals_by"] == "group" else ""
     say(
         f"{numbers['n_normal']} normal and {numbers['n_abnormal']} abnormal images{groups}, "
         f"{numbers['n_failed']} failed" + (f" -> {json_file}" if json_file else "")
     )
+
+
+def _clip_listing(found: dict[str, Any]) -> Listing:
+    """What was found in clips: frames, regions, alarms."""
+    alarms, frames, regions = found["alarms"], found["frames"], found.get("regions")
+    rows = [
+        ("frame AUROC, all frames", _short(frames["auroc"]), _ends(frames, "auroc")),
+        ("frame AUROC, mean of clips", _short(frames["macro_auroc"]), f"{frames['n_macro_clips']} clips"),
+        ("equal error rate", _short(frames["equal_error_rate"]), ""),
+    ]
+    if "pixel_level" in found:
+        rows.append(("pixel-level AUROC (40 %)", _short(found["pixel_level"]["auroc"]), ""))
+    if regions:
+        rows += [("RBDC", _short(regions["rbdc"]), ""), ("TBDC", _short(regions["tbdc"]), "")]
+    rows += [
+        ("events found", f"{alarms['n_found']} of {alarms['n_events']}", _ends(alarms, "recall")),
+        ("delay, median, frames", _short(alarms["median_delay"]), f"longest {_short(alarms['longest_delay'])}"),
+        ("false alarms", str(alarms["n_false"]), f"{_short(alarms['false_per_hour'])} an hour"),
+    ]
+    return Listing(("of clips", "value", "95 % interval"), tuple(rows), len(rows), frozenset({"of clips"}))
+
+
+def _ends(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return "" if low is None else f"{low:.4f} .. {high:.4f}"
 
 
 def planted(numbers: dict[str, Any], json_file: Path) -> None:

@@ -27,7 +27,18 @@ if TYPE_CHECKING:  # domains are named without torch and numpy
     import torch
 
     from anotwin.data.folder import Part
-    from anotwin.records import Array, Batch, Calibration, Finding, ImageSource, ImageSpec, Pictures, Scores, Trace
+    from anotwin.records import (
+        Alarms,
+        Array,
+        Batch,
+        Calibration,
+        Finding,
+        ImageSource,
+        ImageSpec,
+        Pictures,
+        Scores,
+        Trace,
+    )
     from anotwin.report.listing import Listing
     from anotwin.settings import Settings
     from anotwin.training.protocol import TrainingImages
@@ -202,7 +213,8 @@ class Job:
     source: ImageSource
     out: Path
     model: Model
-    pictures: bool = True  # every finding comes with its pictures
+    pictures: bool = True  # every finding comes with its pictures, and those of every image are written
+    show: bool = True  # pictures are wanted, be it not of every image
     options: frozenset[str] = frozenset()  # some of `Domain.options`
     earlier: frozenset[str] = frozenset()  # ids of images that earlier runs wrote pictures of into `out`
     watch: Watch = field(default=silent, repr=False)
@@ -266,6 +278,51 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class MarkedRegion:
+    """Where something was seen in a frame of a clip."""
+
+    frame: int  # within the clip, from 0
+    box: tuple[int, int, int, int]  # top, left, bottom, right; the last two excluded
+    heat: float  # the highest
+    alarmed: bool  # in a frame of an event
+
+
+@dataclass(frozen=True)
+class ClipFound:
+    """What was found in one clip; frames count from 0."""
+
+    name: str
+    first: int  # index in the source of its first frame
+    count: int
+    rate: float  # frames a second
+    events: tuple[tuple[int, int], ...]  # first and last frame
+    regions: tuple[MarkedRegion, ...]
+
+
+@runtime_checkable
+class FindsEvents(Protocol):
+    """`Outputs` of images that follow each other in time, which can be asked for events after `finish`."""
+
+    def clips(self) -> Sequence[ClipFound]:
+        """What was found in each clip, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that `anotwin watch` tells of."""
+
+    kind: str  # event, gap, camera, end
+    text: str  # a sentence
+    numbers: Mapping[str, Any] = field(repr=False)  # the same as plain JSON
+
+
+if TYPE_CHECKING:
+    # the source's address, a model, a folder for results, seconds to watch, seconds to wait for a lost source
+    Watching = Callable[[str, Model, Path | None, float | None, float | None, Watch], Iterator[Notice]]
+
+
+@dataclass(frozen=True)
 class Domain:
     """One kind of images; each part is loaded by calling it, for it may take seconds."""
 
@@ -280,8 +337,12 @@ class Domain:
     check: Check | None = None  # of `anotwin prepare`; None: there is nothing to check
     own_layout: str = "auto"  # the layout of DATA where none is named; auto: the first that recognises it
     options: Mapping[str, str] = field(default_factory=dict)  # of `anotwin score`: name -> what it does
+    pictured: bool = True  # `anotwin score` writes pictures of every image; False: the domain's outputs show them
     files: tuple[str, ...] = ()  # that `anotwin score` may write besides scores.csv; one that it does not is removed
     # whether this view is the better one for training images of another domain's layout, where `data.view` is auto
     claims: Callable[[ImageSource, Sequence[int], Settings], bool] = lambda _source, _indices, _settings: False
     shrinks: bool = True  # pictures kept for a figure; False: it marks places in the pixels of the file
     units: Units = lambda _source, _scores: {}  # pooled alike for calibration, tables and evaluation; {}: images alone
+    watching: Watching | None = None  # of `anotwin watch`; None: its images do not come by themselves
+    # the source, scores of held-out normals by index: what raises an alarm; None: single images decide
+    alarms: Callable[[ImageSource, Mapping[int, float], Settings], Alarms | None] = lambda _source, _scores, _: None

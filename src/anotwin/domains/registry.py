@@ -9,13 +9,15 @@ from anotwin.domains.oct.domain import OCT
 from anotwin.domains.plain.domain import PLAIN
 from anotwin.domains.protocol import Domain, Layout
 from anotwin.domains.surfaces.domain import SURFACES
+from anotwin.domains.video.domain import MOVING, VIDEO
 from anotwin.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from anotwin.records import ImageSource
     from anotwin.settings import Settings
 
-DOMAINS: list[Domain] = [PLAIN, OCT, SURFACES]  # DATA is recognised in this order; the first is the default
+# DATA is recognised in this order; the first is the default
+DOMAINS: list[Domain] = [PLAIN, OCT, SURFACES, VIDEO, MOVING]
 
 
 def layouts() -> dict[str, Layout]:

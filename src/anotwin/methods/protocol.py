@@ -3,8 +3,8 @@
 A `Method` scores: its networks are frozen and in evaluation mode, and they are all that a bundle stores. Its `Trainer`
 (training/protocol.py) holds what only training needs and does one optimisation step at a time.
 
-What only some methods can do is a protocol of its own (Searches, Samples, RemembersNormals, Folds): a method has such a
-capability by having its members, and ``isinstance`` tells.
+What only some methods can do is a protocol of its own (Searches, Samples, RemembersNormals, LooksBack, Folds): a method
+has such a capability by having its members, and ``isinstance`` tells.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from anotwin.methods.networks import Critique
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
-from anotwin.training.protocol import Trainer
+from anotwin.training.protocol import Trainer, TrainingSet
 
 
 class Method(Protocol):
@@ -73,12 +73,15 @@ class Samples(Protocol):
 class RemembersNormals(Protocol):
     """A method whose comparison needs training normals, stored after training."""
 
-    @property
-    def most_remembered(self) -> int:
-        """How many it has room for."""
+    def remember_normals(self, normals: TrainingSet) -> None:
+        """Store what the comparison needs of training normals, or of some of them; called once, after training."""
 
-    def remember_normals(self, images: torch.Tensor) -> None:
-        """Store what the comparison needs of training normals (N, C, S, S); called once, after training."""
+
+@runtime_checkable
+class LooksBack(Protocol):
+    """A method that makes counterparts of the frames before a query: its batches have a context, as of clips."""
+
+    looks_back: ClassVar[int]  # frames of the context that it needs, at least
 
 
 @runtime_checkable

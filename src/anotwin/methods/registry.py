@@ -10,6 +10,7 @@ from anotwin.errors import SettingsError, did_you_mean
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
 from anotwin.methods.fanogan import FAnoGAN
+from anotwin.methods.frames import Frames
 from anotwin.methods.pix2pix import Pix2Pix
 from anotwin.methods.protocol import Method
 from anotwin.methods.srgan import SRGAN
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
     "acae": ACAE,
     "anogan": AnoGAN,
     "fanogan": FAnoGAN,
+    "frames": Frames,
     "pix2pix": Pix2Pix,
     "srgan": SRGAN,
     "twin": Twin,
@@ -29,7 +31,7 @@ METHODS: dict[str, type[Method]] = {
 # where the user has set nothing else: sections of the settings, with what a method needs that others do not
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     name: {"training": {"steps": 2400, "batch_size": 16}} for name in ("pix2pix", "srgan")
-}
+} | {"frames": {"training": {"steps": 2000, "batch_size": 8}, "search": {"batch_size": 8}}}
 
 
 def create(name: str, spec: ImageSpec, settings: Settings) -> Method:

@@ -42,6 +42,7 @@ import math
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -63,7 +64,7 @@ from anotwin.search.objective import Terms
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
-from anotwin.training.protocol import Backward
+from anotwin.training.protocol import Backward, TrainingSet
 
 ADVERSARIAL = 0.1  # weight of D's logits beside restoring; at 1 the counterparts no longer resemble their queries
 CODE_NOISE = 0.3  # on codes between two normals, as a share of a code's length
@@ -153,14 +154,10 @@ class Twin:
         sigma = SPECKLE * self.settings.compare.heatmap_sigma
         return replace(found, heatmap=heatmap_of_parts(found.difference, found.scores.anomaly, sigma))
 
-    @property
-    def most_remembered(self) -> int:
-        return len(self.norms.memory)
-
-    def remember_normals(self, images: torch.Tensor) -> None:
-        """Store training normals (N, C, S, S) and the spread of their terms, each without itself in the memory."""
+    def remember_normals(self, normals: TrainingSet) -> None:
+        """Store normals, as many as fit, and the spread of their terms, each without itself in the memory."""
         norms, device = self.norms, device_of(self.networks)
-        images = images[: len(norms.memory)].to(device)
+        images = normals.batch(np.arange(min(len(norms.memory), len(normals)))).images.to(device)
         parts, codes, residuals = [], [], []
         for part in torch.split(images, AT_ONCE):
             with torch.no_grad():

@@ -16,7 +16,7 @@ from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
 from anotwin.prepare.stream import UNUSABLE, named
-from anotwin.records import Batch, Calibration, Finding, ImageSource, Trace, UnitScores
+from anotwin.records import Alarms, Batch, Calibration, Finding, ImageSource, Trace, UnitScores
 from anotwin.run.batch import join_batches, trace_batch
 from anotwin.run.stream import Scored, scored_images
 
@@ -38,6 +38,7 @@ class NormalScores:
     region_heats: list[float]  # (n,) the highest heat of a region in each; [] where the view shows no regions
     excluded: int  # images left out because the model was trained on them, or on others of their group
     failures: tuple[str, ...]  # "file: why" for those that could not be read
+    alarms: Alarms | None = None  # of clips
 
     @property
     def group_count(self) -> int:
@@ -47,7 +48,8 @@ class NormalScores:
     def calibration(self, rate: float) -> Calibration:
         """The thresholds for a false-alarm rate; raises DataError where there are too few normals for it."""
         terms = self.scores, self.residuals, self.discriminations
-        return calibrate(*terms, self.heatmap_scale, rate, self.groups, self.units, self.region_heats)
+        found = calibrate(*terms, self.heatmap_scale, rate, self.groups, self.units, self.region_heats)
+        return found if self.alarms is None else replace(found, threshold=self.alarms.threshold, alarms=self.alarms)
 
     def counted(self, which: str = "") -> str:
         """How many normals there are, for a sentence: in groups where these count."""
@@ -129,12 +131,14 @@ def normal_scores(
         raise DataError(f"{source.root}: no image to calibrate on ({why}); {advice}")
     scores, residuals, discriminations = np.array(list(rows.values()), np.float64).T
     numbers = _groups(source, rows)
-    units = _units(method, source, {index: row[0] for index, row in rows.items()}, numbers)
+    own = {index: row[0] for index, row in rows.items()}
+    units = _units(method, source, own, numbers)
+    alarms = domain_of_view(method.spec.view).alarms(source, own, method.settings)
     groups = list(numbers.values())
     scale = max(_quantile([heats[index] for index in rows], groups), 1e-6)
     region_heats = [hottest[index] for index in rows] if hottest else []
     return NormalScores(
-        scores, residuals, discriminations, groups, units, scale, region_heats, len(known), tuple(failures)
+        scores, residuals, discriminations, groups, units, scale, region_heats, len(known), tuple(failures), alarms
     )
 
 

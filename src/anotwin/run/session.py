@@ -87,8 +87,7 @@ class TrainingSession:
             raise diverged
         freeze(method.networks)
         if isinstance(method, RemembersNormals):
-            most = min(method.most_remembered, len(training_set))
-            method.remember_normals(training_set.batch(np.arange(most)).images)
+            method.remember_normals(training_set)
         health = examine_method(method, heldout_set, training_set)
         self.watch(Update("note", detail=health.advice))
         trained = Trained(

@@ -197,7 +197,7 @@ def test_without_a_limit_there_are_no_regions(tmp_path: Path, known: Calibration
 
 
 def test_what_is_kept_on_disk_comes_back() -> None:
-    from anotwin.domains.surfaces.regions import find_regions
+    from anotwin.domains.regions import find_regions
     from anotwin.domains.surfaces.tables import found_in
 
     found = found_in("a.png", SHAPE, find_regions(HEATS["image-00000"], 1.0), True)
@@ -205,7 +205,7 @@ def test_what_is_kept_on_disk_comes_back() -> None:
 
 
 def test_a_name_that_a_spreadsheet_would_compute_is_text(tmp_path: Path) -> None:
-    from anotwin.domains.surfaces.regions import find_regions
+    from anotwin.domains.regions import find_regions
     from anotwin.domains.surfaces.tables import found_in, write_table
 
     found = found_in("=1+1.png", SHAPE, find_regions(HEATS["image-00001"], 1.0), True)

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from anotwin import Detector
-from anotwin.domains.surfaces.regions import find_regions, highest_heat
+from anotwin.domains.regions import find_regions, highest_heat
 from anotwin.report.table import scan_scores
 from quick import good, run, settings, stopped_after, write
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from local_mean import LocalMean, tiles
 from anotwin.data.folder import open_folder
-from anotwin.domains.surfaces.regions import find_regions
+from anotwin.domains.regions import find_regions
 from anotwin.report.choose import shrunk
 from anotwin.report.overlay import save_pictures
 from anotwin.run.local import score_stream

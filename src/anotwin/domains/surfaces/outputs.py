@@ -18,7 +18,7 @@ from pathlib import Path
 
 from anotwin.domains.groups import write_groups
 from anotwin.domains.protocol import Job, Written
-from anotwin.domains.surfaces.regions import regions_of
+from anotwin.domains.regions import regions_of
 from anotwin.domains.surfaces.tables import (
     Found,
     draw_regions,

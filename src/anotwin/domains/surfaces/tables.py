@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from anotwin.domains.surfaces.regions import Region
+from anotwin.domains.regions import Region
 from anotwin.files import atomic_path
 from anotwin.records import Finding
 from anotwin.report.choose import shrunk

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from anotwin.domains.regions import highest_heat
 from anotwin.domains.surfaces.levels import (
     HEAT_QUANTILE,
     TERMS,
@@ -17,7 +18,6 @@ from anotwin.domains.surfaces.levels import (
     highest_of_levels,
     pool_levels,
 )
-from anotwin.domains.surfaces.regions import highest_heat
 from anotwin.prepare.blend import Blend, Floats, kept_type, merge
 from anotwin.prepare.blocks import blocks
 from anotwin.prepare.foreground import Foreground
@@ -159,9 +159,13 @@ class TileResults:
         return highest_heat(self._merged[0], least_area)
 
     def pictures(self, one: float) -> Pictures:
-        """The counterpart is the query with its change, so that nothing is lost where nothing changes."""
+        """The counterpart is the query with its change, so that nothing is lost where nothing changes.
+
+        The last that can be asked for: the maps are let go, of a large image they take as much as what is made of them.
+        """
         pixels, spec, maps = self._image.pixels, self._image.spec, self._merged
         assert pixels is not None
+        del self._merged
         difference = np.empty(pixels.shape[:2], maps.dtype)
         for rows in blocks(difference.shape):
             difference[rows] = np.clip(maps[1:, rows].mean(0, dtype=np.float32) / -2, -1, 1)  # pixels in [0, 1]
@@ -170,6 +174,7 @@ class TileResults:
     @cached_property
     def _merged(self) -> Floats:
         """Heat and changes of all levels over the pixels of the file, (1 + C, H, W) or (1, H, W)."""
+        assert self._blends, "the pictures have been made: the maps are gone"
         maps = merge([blend.done for blend in self._blends])
         self._blends = []  # they take as much memory again
         assert self._image.pixels is not None

@@ -11,10 +11,10 @@ from scipy.ndimage import binary_fill_holes
 from skimage.draw import polygon2mask
 from skimage.morphology import area_opening
 
-import anotwin.domains.surfaces.regions as module
+import anotwin.domains.regions as module
 from anotwin.calibrate.groups import group_threshold
 from anotwin.calibrate.threshold import conformal_threshold
-from anotwin.domains.surfaces.regions import Heat, find_regions, highest_heat, regions_of
+from anotwin.domains.regions import Heat, find_regions, highest_heat, regions_of
 
 HEATS = arrays(
     np.float32,

@@ -1,0 +1,134 @@
+"""What a model looks at in clips: each frame as a whole, with frames before it as its context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anotwin.domains.video.camera import restored, scene_of, stored
+from anotwin.domains.video.clips import Clip, clip_at
+from anotwin.domains.video.context import OFFSETS, clips_of, frames_before
+from anotwin.domains.video.frame import FrameImage, Parts, seen_frames
+from anotwin.domains.video.reader import FrameReader
+from anotwin.prepare.cache import PreparedImages, prepare_images
+from anotwin.prepare.image_spec import infer_spec
+from anotwin.records import Array, Batch, ImageSource, ImageSpec, Scores
+from anotwin.settings import Settings
+from anotwin.training.protocol import TrainingImages
+from anotwin.updates import Update, Watch
+
+SIDE = 256  # pixels: a walker of a surveillance camera has some thirty
+
+
+@dataclass(frozen=True, eq=False)
+class ClipImages:
+    """Training frames with their context; see `anotwin.training.protocol.TrainingImages`."""
+
+    images: PreparedImages
+    before: npt.NDArray[np.int64]  # (N, K) the rows of the frames before each
+
+    @property
+    def fingerprints(self) -> npt.NDArray[np.int64]:
+        return self.images.fingerprints
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        return self.images.indices
+
+    @property
+    def failures(self) -> tuple[tuple[int, str], ...]:
+        return self.images.failures
+
+    def subset(self, rows: npt.NDArray[np.int64]) -> ClipSubset:
+        """The frames `rows` alone; frames before them are of the same clip, and so of the same part of a split."""
+        return ClipSubset(self, rows)
+
+    def close(self) -> None:
+        self.images.close()
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSubset:
+    """Some of the training frames, by number."""
+
+    clips: ClipImages
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
+        """The frames of these numbers (B,), (B, C, S, S), with those before them, (B, K, C, S, S)."""
+        rows = self.rows[numbers]
+        before = self.clips.before[rows]
+        frames, count = self.clips.images.subset(np.concatenate([rows, before.ravel()])), len(rows)
+        found = frames.batch(np.arange(len(frames))).images
+        return Batch(found[:count], context=found[count:].view(*before.shape, *found.shape[1:]))
+
+
+@dataclass(frozen=True)
+class FramesView:
+    """See `anotwin.domains.protocol.View`, and there `Refers`."""
+
+    reference: Mapping[str, Any] = field(default_factory=dict)  # of the training; none: nothing is compared with it
+    refer_to: int = 64
+
+    def spec(
+        self, source: ImageSource, indices: Sequence[int], settings: Settings
+    ) -> tuple[ImageSpec, tuple[str, ...]]:
+        """What fits a sample of the frames; 256 pixels a side where nothing is said."""
+        data = settings.data.model_copy(update={"image_size": settings.data.image_size or SIDE})
+        spec, notes = infer_spec(source, indices, data, settings.training.seed)
+        clips = {clip_at(clips_of(source), index).name for index in indices}
+        count = f"{len(clips)} clips, {len(indices)} frames: looked at as a whole, resized to {spec.size} x {spec.size}"
+        return replace(spec, view="frames"), (count, *notes)
+
+    def training(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, out: Path, watch: Watch
+    ) -> TrainingImages:
+        """All frames, read and resized once."""
+        memory, workers = settings.data.memory_mb, settings.data.workers
+        images = prepare_images(
+            source, indices, spec, memory, out, workers, lambda done, total: watch(Update("preparing", done, total))
+        )
+        return ClipImages(images, _rows_before(images.indices, clips_of(source)))
+
+    def prepare(
+        self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
+    ) -> Iterator[FrameImage]:
+        """The frames in this order; each is read once where they follow each other."""
+        del settings
+        return seen_frames(source, indices, spec, pixels, _whole, restored(self.reference))
+
+    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+        """The scene that held-out frames show."""
+        return stored(scene_of(image.square for image, _, _ in normals))
+
+    def against(self, reference: Mapping[str, Any]) -> FramesView:
+        """The same view, which says where a frame is not of the scene; raises DataError for another view's."""
+        restored(reference)
+        return FramesView(reference)
+
+    def window(self, spec: ImageSpec) -> tuple[float, float] | None:
+        """The range that the model was trained with."""
+        return spec.black, spec.white
+
+
+def _whole(reader: FrameReader, clip: Clip, number: int) -> Parts:
+    """A frame as one square, with those before it."""
+    return Parts(reader.squares(clip, (number,)), None)
+
+
+def _rows_before(indices: npt.NDArray[np.int64], clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
+    """The rows of the frames before each of those at `indices` (N,): (N, K); a frame that is not there is itself."""
+    rows = {int(index): row for row, index in enumerate(indices)}
+    found = [
+        [rows.get(each, row) for each in frames_before(clip_at(clips, int(index)), int(index))]
+        for row, index in enumerate(indices)
+    ]
+    return np.array(found, np.int64).reshape(len(indices), len(OFFSETS))

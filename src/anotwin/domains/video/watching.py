@@ -1,0 +1,166 @@
+"""`anotwin watch`: events of a live source as they begin and end, gaps, and what is wrong with the camera."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anotwin.domains.protocol import Model, Notice
+from anotwin.domains.regions import regions_of
+from anotwin.domains.video.alarms import RATE, event_settings
+from anotwin.domains.video.events import Event, EventFinder
+from anotwin.domains.video.live import LiveFrame, LiveFrames
+from anotwin.domains.video.live_clip import LiveClip
+from anotwin.domains.video.newest import Gap
+from anotwin.domains.video.report.annotated import AnnotatedVideo
+from anotwin.domains.video.report.tables import clock, event_json, event_line, write_event_json, write_event_table
+from anotwin.domains.video.tracks import Box, box_of
+from anotwin.errors import SettingsError
+from anotwin.records import Alarms, Finding
+from anotwin.updates import Watch
+
+TELL_AFTER = 5  # frames in a row that the camera shows something else: a flash is not worth a word
+
+
+def watch(
+    address: str, model: Model, out: Path | None, seconds: float | None, give_up_after: float | None, told: Watch
+) -> Iterator[Notice]:
+    """What happens in front of a camera, as it happens; see `anotwin.domains.protocol.Domain.watching`.
+
+    Args:
+        address: of the source, see `LiveFrames`.
+        model: calibrated.
+        out: a folder for events.csv, events.json and annotated.mp4; None: nothing is written.
+        seconds: after which to stop; None: at the end of the source, or Ctrl-C.
+        give_up_after: seconds without a frame after which it is an error; None: never.
+        told: is told when the source is lost.
+
+    Raises:
+        DataError: no such source, or it was given up. SettingsError: the model is not calibrated for alarms.
+    """
+    if model.calibration is None or model.calibration.alarms is None:
+        raise SettingsError("watch needs a model that is calibrated on clips: call anotwin calibrate MODEL CLIPS first")
+    live = LiveFrames(address, give_up_after=give_up_after, watch=told)
+    watcher = _Watcher(model, live.name, out)
+    try:
+        with live:
+            yield from watcher.notices(_until(live, seconds))
+        yield from watcher.end(live)
+    finally:
+        watcher.close()
+
+
+def _until(live: LiveFrames, seconds: float | None) -> Iterator[LiveFrame | Gap]:
+    for each in live:
+        if seconds is not None and isinstance(each, LiveFrame) and each.time > seconds:
+            return
+        yield each
+
+
+@dataclass
+class _Watcher:
+    """Everything between frames and notices."""
+
+    model: Model
+    name: str
+    out: Path | None
+    events: list[Event] = field(default_factory=list)
+    frames: int = 0
+    judged: int = 0
+    began: float = field(default_factory=time.monotonic)
+    _video: AnnotatedVideo | None = None
+    _wrong: str = ""  # what is wrong with the camera, as it was told
+    _since: int = 0  # frames in a row that it has been otherwise
+
+    def notices(self, coming: Iterator[LiveFrame | Gap]) -> Iterator[Notice]:
+        """Clip by clip: a gap ends one and begins the next."""
+        alarms = self._alarms
+        number = 0
+        while True:
+            clip = LiveClip(self.name, coming)
+            finder = EventFinder(self.name, event_settings(alarms))
+            for index, finding in enumerate(self.model.findings(clip, clip.indices())):  # type: ignore[arg-type]
+                yield from self._take(number, clip.time(index), finding, finder)
+                number += 1
+            for event in finder.finish():
+                yield self._told(event)
+            if clip.gap is None:
+                return
+            gap = clip.gap
+            text = f"{self.name}: no frames from {clock(gap.begin)} to {clock(gap.end)}: {gap.reason}"
+            yield Notice("gap", text, {"begin_s": gap.begin, "end_s": gap.end, "reason": gap.reason})
+
+    @property
+    def _alarms(self) -> Alarms:
+        calibration = self.model.calibration
+        assert calibration is not None
+        assert calibration.alarms is not None
+        return calibration.alarms
+
+    def _take(self, number: int, at: float, finding: Finding, finder: EventFinder) -> Iterator[Notice]:
+        self.frames += 1
+        self.judged += not finding.error
+        yield from self._camera(at, finding)
+        boxes = self._boxes(finding)
+        for event in finder.take(number, at, finding.score, boxes):
+            yield self._told(event)
+        if self.out is not None and finding.query is not None:
+            if self._video is None:
+                spec = self.model.spec
+                size = finding.query.shape[0], finding.query.shape[1]
+                path = self.out / "annotated.mp4"
+                self._video = AnnotatedVideo(path, size, RATE, True, (spec.black, spec.white))
+            text, threshold = f"{self.name}  {clock(at)}", self._alarms.threshold
+            self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
+
+    def _boxes(self, finding: Finding) -> tuple[Box, ...]:
+        calibration = self.model.calibration
+        assert calibration is not None
+        limit = calibration.region_limit
+        if finding.heatmap is None or limit is None or not finding.score > self._alarms.leave:
+            return ()
+        regions, _ = regions_of(finding.heatmap, limit, self.model.settings.calibration.least_area)
+        return tuple(map(box_of, regions))
+
+    def _camera(self, at: float, finding: Finding) -> Iterator[Notice]:
+        """Said when it has been so for some frames, and when it is as before."""
+        why = finding.error.partition(": ")[2] if finding.error else ""
+        self._since = 0 if bool(why) == bool(self._wrong) else self._since + 1
+        if self._since < TELL_AFTER:
+            return
+        self._wrong, self._since = why, 0
+        text = f"{self.name}: {clock(at)}: {why or 'the camera shows again what it showed in training'}"
+        yield Notice("camera", text, {"time_s": at, "reason": why})
+
+    def _told(self, event: Event) -> Notice:
+        if not event.going_on:
+            self.events.append(event)
+        threshold = self._alarms.threshold
+        return Notice("event", event_line(event, threshold), event_json(event, threshold))
+
+    def end(self, live: LiveFrames) -> Iterator[Notice]:
+        """Write what is to be written, and sum up."""
+        alarms, spent = self._alarms, time.monotonic() - self.began
+        if self.out is not None:
+            write_event_table(self.events, alarms.threshold, self.out / "events.csv")
+            write_event_json(self.events, alarms.threshold, self.out / "events.json", {"promise": alarms.promise})
+        found = {
+            "frames": self.frames,
+            "judged": self.judged,
+            "dropped": live.dropped,
+            "seconds": round(spent, 3),
+            "events": len(self.events),
+        }
+        missed = f", {live.dropped} missed" if live.dropped else ""
+        text = (
+            f"{self.name}: {len(self.events)} events in {self.frames} frames{missed}, {clock(spent)}; {alarms.promise}"
+        )
+        yield Notice("end", text, found)
+
+    def close(self) -> None:
+        """The video is whole, or not there."""
+        if self._video is not None:
+            self._video.close()
+            self._video = None

@@ -1,0 +1,250 @@
+"""frames: the next frame of a clip, predicted from those before it, is the counterpart of the frame that came.
+
+Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseline", 2018 (1712.09867).
+
+    frames before the query     (B, K, C, S, S), the last SHORT of them next to it, the first LONG a second or more back
+    query x                     (B, C, S, S)
+    generator G                 U-Net of the last SHORT frames in spreads s of these: counterpart c = mean + s G(...)
+    discriminator D             PatchGAN on frames, logits of patches
+    objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
+                                min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
+                                w = 1 + 4 min(1, |x - frame before| / s): what moves counts
+    evidence e_k                error |x - c|; speed of the optical flow from the frame before; the same along each of
+                                four ways; what has stood there for two seconds. Smoothed
+    usual u_k                   what training normals reach at each place (`compare.places`)
+    score of a frame            heat = (sum_k (e_k / u_k)^2)^(1/2); A = log max heat; R = log max e_1 / u_1; D = log max
+                                of the other e_k / u_k
+
+Deviations: no flow network: a library's flow is evidence of its own instead of a loss. w, as masked autoencoders weigh
+by motion (Ristea et al. 2023, 2306.12041). Hinge loss. The score is the highest place, each in units of what is usual
+there, instead of the PSNR of the frame rescaled by the minimum and maximum of its test clip.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from anotwin.compare.heatmap import gaussian
+from anotwin.compare.motion import standing, velocity
+from anotwin.compare.places import CELL, highest_of_cells, in_usual, usual_of_cells
+from anotwin.compare.score import comparison
+from anotwin.compare.side_by_side import FLAT
+from anotwin.errors import SettingsError
+from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.losses import hinge_loss
+from anotwin.methods.networks import Critique
+from anotwin.methods.planted import set_rates
+from anotwin.methods.protocol import Method, device_of, freeze
+from anotwin.methods.scoring import one_pass
+from anotwin.methods.unet import PatchDiscriminator, UNet
+from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
+from anotwin.search.inference import FoldedNetwork, search_dtype
+from anotwin.settings import Settings
+from anotwin.training.protocol import Backward, TrainingSet
+
+SHORT = 4  # frames next to the query that it is predicted from, as in the paper
+INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
+MOTION = 4.0  # weight of what moves, beside 1
+LEARNING_RATE = 3e-3
+SMOOTH = 0.02  # of the side: a step of a walker is no intruder
+KINDS = (0, 1, 2, 2, 2, 2, 3)  # of evidence: error, speed, speed along four ways, standing
+REMEMBERED = 1024  # training frames that tell what is usual
+
+
+class Norms(nn.Module):
+    """What training normals show at each place."""
+
+    usual: torch.Tensor  # (K, S / 8, S / 8) > 0
+    background: torch.Tensor  # (C, S, S) in [-1, 1]
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__()
+        cells = spec.size // CELL
+        self.register_buffer("usual", torch.ones(len(KINDS), cells, cells))
+        self.register_buffer("background", torch.zeros(spec.channels, spec.size, spec.size))
+
+
+class Frames:
+    """See the module. `networks` holds "generator", "discriminator" and "norms"."""
+
+    name: ClassVar[str] = "frames"
+    looks_back: ClassVar[int] = SHORT + 1
+
+    def __init__(self, spec: ImageSpec, settings: Settings) -> None:
+        self.spec = spec
+        self.settings = settings
+        base, channels = settings.networks.base_channels or 16, spec.channels
+        self.norms, self.generator = Norms(spec), Predictor(channels, base)
+        self.networks = nn.ModuleDict(
+            {
+                "generator": self.generator,
+                "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
+                "norms": self.norms,
+            }
+        )
+        freeze(self.networks)
+
+    def trainer(self) -> FramesTrainer:
+        return FramesTrainer(self)
+
+    def for_inference(self) -> Method:
+        fast, dtype = copy.copy(self), search_dtype(self.settings.search.precision, device_of(self.networks))
+        generator = copy.deepcopy(self.generator)
+        generator.unet = FoldedNetwork(generator.unet, dtype)
+        fast.networks = nn.ModuleDict({**self.networks, "generator": generator})
+        freeze(fast.networks)
+        return fast
+
+    def counterpart(self, batch: Batch) -> Counterpart:
+        """The predicted frames; `latents` are the evidence (B, K - 1, S, S) that no counterpart is needed for."""
+        before = context_of(batch).to(device_of(self.networks))
+        images = batch.images.to(before.device)
+        seen = [self._seen(image[None], frames[None]) for image, frames in zip(images, before, strict=True)]
+        predicted = [self.networks["generator"](frames[None]) for frames in before]
+        return one_pass(images, lambda _images: torch.cat(seen), lambda _codes: torch.cat(predicted))
+
+    def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S, S) >= 0, smoothed."""
+        flow = velocity(before[:, -1], image).to(image.device)
+        ways = torch.cat([flow[:, :1], -flow[:, :1], flow[:, 1:], -flow[:, 1:]], 1).clamp(min=0)
+        long = torch.cat([before[:, :-SHORT], image[:, None]], 1)
+        found = [flow.norm(dim=1, keepdim=True), ways, standing(long, self.norms.background)[:, None]]
+        return _smooth(torch.cat(found, 1))
+
+    def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
+        queries, seen = queries.to(counterpart.images.device), counterpart.latents
+        assert seen is not None
+        error = _smooth((queries - counterpart.images).abs().mean(1, keepdim=True) / 2)
+        maps = in_usual(torch.cat([error, seen], 1), self.norms.usual)
+        heat = maps.square().sum(1).sqrt()
+        highest = torch.cat([maps.flatten(2).amax(2), heat.flatten(1).amax(1)[:, None]], 1)  # (B, K + 1)
+        logs = _log(highest)
+        return comparison(
+            queries,
+            counterpart.images,
+            residual=logs[:, 0],
+            discrimination=logs[:, 1:-1].amax(1),
+            total=logs[:, -1],
+            query_logits=self.critique(queries).logits,
+            settings=self.settings.compare,
+            heat=heat,
+        )
+
+    def critique(self, images: torch.Tensor) -> Critique:
+        images = images.to(device_of(self.networks))
+        with torch.no_grad():
+            found = [self.networks["discriminator"](image[None]) for image in images]
+        logits, features = (
+            torch.cat(each) for each in zip(*((one.logits, one.features) for one in found), strict=True)
+        )
+        return Critique(logits.mean((1, 2, 3)), features.mean((2, 3)))
+
+    def remember_normals(self, normals: TrainingSet) -> None:
+        """What is usual at each place, from training frames evenly spaced, and the background: their median."""
+        device = device_of(self.networks)
+        numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
+        some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
+        self.norms.background.copy_(some.median(0).values.to(device))
+        self.norms.usual.fill_(1)
+        cells = []
+        for part in np.array_split(numbers, -(-len(numbers) // 8)):
+            batch = normals.batch(part).to(device)
+            found = self.counterpart(batch)
+            assert found.latents is not None
+            error = _smooth((batch.images - found.images).abs().mean(1, keepdim=True) / 2)
+            cells.append(highest_of_cells(torch.cat([error, found.latents], 1)))
+        self.norms.usual.copy_(usual_of_cells(torch.cat(cells), torch.tensor(KINDS)))
+
+
+class Predictor(nn.Module):
+    """G: frames (B, K, C, S, S) before another -> the other (B, C, S, S) in [-1, 1]."""
+
+    def __init__(self, channels: int, base: int) -> None:
+        super().__init__()
+        self.unet: nn.Module = UNet(SHORT * channels, channels, base)
+
+    def forward(self, before: torch.Tensor) -> torch.Tensor:
+        last = before[:, -SHORT:]
+        mean, spread = light(last)
+        change = self.unet(((last - mean[:, None]) / spread[:, None]).flatten(1, 2)).maps.float()
+        predicted: torch.Tensor = last.mean(1) + spread * change
+        return predicted.clamp(-1, 1)
+
+
+def light(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and spread (B, 1, 1, 1) of frames (B, K, C, S, S), as `compare.side_by_side.light`."""
+    mean = frames.mean((1, 2, 3, 4))[:, None, None, None]
+    return mean, (frames - mean[:, None]).square().mean((1, 2, 3, 4)).sqrt().clamp(min=FLAT)[:, None, None, None]
+
+
+def context_of(batch: Batch) -> torch.Tensor:
+    """The frames before (B, K, C, S, S); raises SettingsError for images that have none."""
+    if batch.context is None:
+        raise SettingsError(
+            "method frames predicts a frame from those before it, and these images have none; it takes clips "
+            "(--set data.view=frames), other methods single images"
+        )
+    return batch.context
+
+
+def mirrored(images: torch.Tensor, before: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every other frame, by chance, and those before it, with left and right exchanged."""
+    swap = (torch.rand(len(images), generator=rng) < 0.5).to(images.device)[:, None, None, None]
+    return torch.where(swap, images.flip(-1), images), torch.where(swap[:, None], before.flip(-1), before)
+
+
+def _log(values: torch.Tensor) -> torch.Tensor:
+    """Logarithms of (B, n) >= 0, row by row: vectorised kernels round otherwise at the end of an array."""
+    return torch.stack([row.clamp(min=1e-3).double().log().float() for row in values])
+
+
+def _smooth(maps: torch.Tensor) -> torch.Tensor:
+    return gaussian(maps.flatten(0, 1), SMOOTH * maps.shape[-1]).view(maps.shape)
+
+
+class FramesTrainer:
+    """D, then G."""
+
+    def __init__(self, method: Frames) -> None:
+        self.settings = settings = method.settings.training
+        self.networks = nn.ModuleDict({name: method.networks[name] for name in ("generator", "discriminator")})
+        self.networks.train().requires_grad_(True)
+        self.rates = {"generator": settings.learning_rate or LEARNING_RATE}
+        self.rates["discriminator"] = 0.1 * self.rates["generator"]
+        self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
+
+    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
+        set_rates(self.optimizers, self.rates, step, self.settings.steps)
+        x, before = mirrored(batch.images, context_of(batch), rng)
+        g, d = self.networks["generator"], self.networks["discriminator"]
+        spread = light(before[:, -SHORT:])[1]
+        c = g(before)
+
+        # D: min max(0, 1 - D(x)) + max(0, 1 + D(c))
+        loss_d = hinge_loss(d(x).logits, d(c.detach()).logits)
+        optimise(self.optimizers["discriminator"], loss_d, backward)
+
+        # G: min l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
+        w = 1 + MOTION * ((x - before[:, -1]).abs() / spread).clamp(max=1)
+        loss_int = (w * (c - x).abs() / spread).mean()
+        loss_gd = sum((((c - x).diff(dim=axis)).abs() / spread).mean() for axis in (2, 3))
+        d.requires_grad_(False)
+        loss_g = -d(c).logits.mean()
+        d.requires_grad_(True)
+        loss = INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g
+        optimise(self.optimizers["generator"], loss, backward)
+        losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def preview(self, batch: Batch) -> torch.Tensor:
+        """Frames of one half of the batch and, below, what was predicted in their place."""
+        half, generator = batch.rows(slice((len(batch) + 1) // 2)), self.networks["generator"].eval()
+        with torch.no_grad():
+            counterparts = generator(context_of(half))
+        generator.train()
+        return torch.cat([half.images, counterparts])[: len(batch)]
