@@ -46,6 +46,7 @@ bench-quick: setup
 	$(BIN)/python benchmarks/surfaces --quick --json build/surfaces-quick.json
 	$(BIN)/python benchmarks/samebits --quick --json build/samebits-quick.json
 	$(BIN)/python benchmarks/reliability --quick --json build/reliability-quick.json
+	$(BIN)/python benchmarks/video --quick --json build/video-quick.json
 
 # Other libraries' detectors for benchmarks/oneclass and benchmarks/surfaces, in an environment of their own: about
 # 7 GB, never needed else.

@@ -87,7 +87,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "spec": (lambda d: d.update(spec=[1, 32]), "spec"),
     "unknown view": (
         lambda d: d["spec"].update(view="nowhere"),
-        "spec.view 'nowhere', but .* views whole, retina, tiles; upgrade",
+        "spec.view 'nowhere', but .* views whole, retina, tiles, frames, moving; upgrade",
     ),
     "view type": (lambda d: d["spec"].update(view=3), "spec.view"),
     "parts": (lambda d: d["spec"].update(parts=True), "unknown key 'spec.parts'"),

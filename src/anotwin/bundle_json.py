@@ -125,6 +125,8 @@ class _Calibration(_Part):
         if not known:
             if self.units:
                 raise ValueError("units without groups")
+            if self.alarms is not None and not consistent(self.record()):
+                raise ValueError("the threshold is not that of the alarms")
             return self
         if len(self.groups) != len(self.scores) or known != set(range(len(known))):
             raise ValueError("groups must number those of each score, from 0")
@@ -133,7 +135,7 @@ class _Calibration(_Part):
         if any(not set(each.groups) <= known for each in self.units):
             raise ValueError("units of other groups than those of the scores")
         if not consistent(self.record()):
-            raise ValueError("the threshold is not that of the scores and groups")
+            raise ValueError(f"the threshold is not that of the {'alarms' if self.alarms else 'scores and groups'}")
         return self
 
     def record(self) -> Calibration:

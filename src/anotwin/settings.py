@@ -179,7 +179,8 @@ class CalibrationSettings(_Stage):
     """From scores to a decision."""
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=1)
-    alarms_per_hour: float = Field(1.0, gt=0, le=36000)  # of clips, in place of the rate: what somebody can look after
+    # of clips, in place of the rate: what somebody can look after; None: one in as much footage as is held out
+    alarms_per_hour: float | None = Field(None, gt=0, le=36000)
     least_area: int = Field(4, ge=1, le=10**9)  # native pixels of a region: fewer are as often noise as a defect
 
 

@@ -150,8 +150,8 @@ def test_an_image_is_prepared_alone_as_among_others(case: Case, root: Path, sett
         assert (alone.index, alone.error, alone.fingerprint) == (image.index, image.error, image.fingerprint)
         assert (alone.squares is None) == (image.squares is None) == bool(image.error)
         if alone.squares is not None and image.squares is not None:
-            assert torch.equal(squares_of(alone).images, squares_of(image).images)
-            assert squares_of(alone).fingerprints == squares_of(image).fingerprints
+            assert torch.equal(case.own(alone).images, case.own(image).images)
+            assert case.own(alone).fingerprints == case.own(image).fingerprints
 
 
 def test_squares_fit_the_spec(case: Case, root: Path, settings: Settings, detector: Detector) -> None:
@@ -162,7 +162,7 @@ def test_squares_fit_the_spec(case: Case, root: Path, settings: Settings, detect
         batch = squares_of(image)
         squares = batch.images
         assert squares.shape[1:] == (spec.channels, spec.size, spec.size)
-        assert (len(squares) > 1) == case.domain.parts
+        assert (len(case.own(image)) > 1) == case.domain.parts
         assert squares.dtype == torch.float32
         assert squares.abs().max() <= 3
         assert len(set(batch.fingerprints)) == len(squares)  # each has latents of its own
@@ -246,8 +246,8 @@ def test_scores_do_not_depend_on_the_size_of_batches(detector: Detector, root: P
     ]
 
 
-def test_planted_defects_score_higher_than_the_same_images_without(findings: list[Finding]) -> None:
-    scores = [(finding.score, finding.normal) for finding in findings if not finding.error]
+def test_planted_defects_score_higher_than_the_same_images_without(case: Case, findings: list[Finding]) -> None:
+    scores = [(finding.score, finding.normal) for finding in case.compared(findings) if not finding.error]
     normal = [score for score, is_normal in scores if is_normal][-6:]  # the unseen ones, in their order
     abnormal = [score for score, is_normal in scores if not is_normal]
     assert len(normal) == len(abnormal) == 6
@@ -274,7 +274,7 @@ def test_the_command_line(case: Case, root: Path, model: Path, tmp_path: Path) -
     assert table == str(out / "scores.csv")
     named = {line.split()[0] for line in lines}
     assert all(len(line.split()) > 1 and (out / line.split()[0]).exists() for line in lines)
-    assert {"figure.png", "counterparts/", "heatmaps/"} <= named
+    assert case.written <= named
     good("evaluate", model, root, "--json", tmp_path / "numbers.json", "--out", tmp_path / "evaluation")
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["auroc"] > 0.8

@@ -89,5 +89,6 @@ def test_the_view_is_the_one_named_else_that_of_the_layout(view, layouts, domain
 
 
 def test_an_unknown_view_is_named():
-    with pytest.raises(SettingsError, match="view 'retna': expected auto, whole, retina, tiles; did you mean 'retina'"):
+    views = "auto, whole, retina, tiles, frames, moving"
+    with pytest.raises(SettingsError, match=f"view 'retna': expected {views}; did you mean 'retina'"):
         domain_for("retna")

@@ -86,7 +86,7 @@ def rows(out: Path) -> dict[str, dict[str, str]]:
         ((*TRAIN, "--set", "data.layout=mvtech"), "did you mean 'mvtec'?"),
         (
             (*TRAIN, "--set", "data.view=retinas"),
-            "view 'retinas': expected auto, whole, retina, tiles; did you mean 'retina'?",
+            "view 'retinas': expected auto, whole, retina, tiles, frames, moving; did you mean 'retina'?",
         ),
         ((*TRAIN, "--set", "data.view=nowhere"), "view 'nowhere': expected auto, whole, retina"),
         ((*SCORE, "--layout", "zip"), "layout 'zip': expected auto, folder, mvtec, idx, oct"),

@@ -14,10 +14,16 @@ from PIL import Image
 from anotwin import Detector
 from anotwin.methods.registry import METHODS
 from anotwin.training.run_folder import RunFolder, list_runs
-from quick import good, launch, leftovers, normals, run, same_weights, sets, weights, write
+from quick import SIDE, good, launch, leftovers, normals, run, same_weights, sets, weights, write
 
 STEPS = 200
 LONG = sets(f"training.steps={STEPS}", "training.ema=0.9")
+CLIPS = "--set", "data.view=frames", "--set", f"data.image_size={SIDE}"  # for methods that look back
+
+
+def long(method: str) -> list[str]:
+    """The words of a run of a method."""
+    return [*LONG, "--method", method, *(CLIPS if hasattr(METHODS[method], "looks_back") else ())]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, normal_folder: Path) -> 
     """Uninterrupted runs of all methods."""
     root = tmp_path_factory.mktemp("reference")
     for method in METHODS:
-        good("train", normal_folder, "--out", root / method, "--method", method, *LONG)
+        good("train", normal_folder, "--out", root / method, *long(method))
     return {method: root / method for method in METHODS}
 
 
@@ -46,7 +52,7 @@ def _wait_for_snapshot(process: "Popen[str]", folder: Path, step: int = 10) -> N
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_and_resumed(method: str, tmp_path: Path, normal_folder: Path, reference: dict[str, Path]) -> None:
     out = tmp_path / "model"
-    process = launch("train", normal_folder, "--out", out, "--method", method, *LONG)
+    process = launch("train", normal_folder, "--out", out, *long(method))
     _wait_for_snapshot(process, out)
     process.kill()
     process.communicate()

@@ -70,7 +70,7 @@ class AlarmRate:
         if self.promised:
             return f"{most}, {about} expected, on normal footage like the {seen}"
         needed = f"{self.wish:.3g} an hour needs {_duration(rate_bound(0, self.wish))}"
-        return f"{about} alarms an hour, estimated, not promised: {seen} can promise {most}; {needed}"
+        return f"{about} an hour, estimated, not promised: {seen} can promise {most}; {needed}"
 
 
 def alarm_rate(

@@ -155,7 +155,7 @@ def undecided(calibration: Calibration | None, kind: str) -> str:
 
 
 def consistent(calibration: Calibration) -> bool:
-    """Whether the threshold of a calibration by groups is that of its scores: what a file says of itself."""
+    """Whether the threshold is that of the alarms or, by groups, that of the scores: what a file says of itself."""
     if calibration.alarms is not None:
         return calibration.threshold == calibration.alarms.threshold >= calibration.alarms.leave
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from anotwin.detector import Detector
 from anotwin.domains.registry import DOMAINS
 from anotwin.errors import SettingsError
 from anotwin.files import check_writable
-from anotwin.updates import Watch
+from anotwin.updates import Update, Watch
 
 
 def watch_source(
@@ -26,8 +28,9 @@ def watch_source(
 ) -> None:
     """Tell of events as they happen, a line each; with `as_json` as JSON.
 
-    Frames are scored one by one: a batch would wait for later ones. Scores are the same. Raises SettingsError for a
-    model of images that do not come by themselves, DataError for a source that cannot be read.
+    Frames are scored one by one: a batch would wait for later ones. Scores are the same. As JSON, a source that is lost
+    is told of among the events: "kind" is event, gap, camera, note or end. Raises SettingsError for a model of images
+    that do not come by themselves, DataError for a source that cannot be read.
     """
     watching = detector.domain.watching
     if watching is None:
@@ -40,5 +43,18 @@ def watch_source(
         check_writable(out)
     one_by_one = detector.with_settings(detector.settings.with_overrides(["search.batch_size=1"]))
     one_by_one.calibration = detector.calibration
-    for notice in watching(source, one_by_one, out, seconds, give_up_after, watch):
-        say(json.dumps({"kind": notice.kind} | dict(notice.numbers)) if as_json else notice.text)
+    one_at_a_time = threading.Lock()  # notes come from the thread that reads
+
+    def say_json(kind: str, numbers: Mapping[str, Any]) -> None:
+        with one_at_a_time:
+            say(json.dumps({"kind": kind, **numbers}))
+
+    def note(update: Update) -> None:
+        if update.stage == "note":
+            say_json("note", {"text": update.detail})
+
+    for notice in watching(source, one_by_one, out, seconds, give_up_after, note if as_json else watch):
+        if as_json:
+            say_json(notice.kind, notice.numbers)
+        else:
+            say(notice.text)

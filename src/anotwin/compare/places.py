@@ -7,16 +7,16 @@ import torch.nn.functional as F
 
 from anotwin.compare.heatmap import gaussian
 
-CELL = 8  # pixels a side: what is usual is known by cells, because normal images are too few to know it by pixel
+CELL = 4  # places of a map a side: what is usual is known by cells, normal images are too few to know it by place
 QUANTILE = 0.995  # of normal images, which a cell exceeds in no more
 FLOOR = 0.5  # of the highest of all cells: where nobody walks nothing is usual, and noise would be an anomaly
 WIDE = 1.5  # cells: neighbours are usual alike
 TIMES = 8  # parts of the training images, each measured by the others
-RARE = 3.0  # standard deviations
+RARE = 4.8  # standard deviations of eight parts: what a ninth exceeds as rarely as three of a known spread (Student's t)
 
 
 def highest_of_cells(maps: torch.Tensor) -> torch.Tensor:
-    """Maps (B, K, S, S) >= 0 -> the highest of each cell (B, K, G, G), G = S / 8."""
+    """Maps (B, K, S, S) >= 0 -> the highest of each cell (B, K, G, G), G = S / 4."""
     return F.max_pool2d(maps, CELL)
 
 

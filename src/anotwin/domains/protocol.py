@@ -284,7 +284,7 @@ class MarkedRegion:
     frame: int  # within the clip, from 0
     box: tuple[int, int, int, int]  # top, left, bottom, right; the last two excluded
     heat: float  # the highest
-    alarmed: bool  # in a frame of an event
+    shown: bool  # as `anotwin score` marks it, in frames of events; False: of any frame, also fainter, for curves
 
 
 @dataclass(frozen=True)

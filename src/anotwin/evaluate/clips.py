@@ -45,19 +45,9 @@ def clip_numbers(
         numbers["pixel_level"] = pixel_level.evaluate().as_dict()
     truth, shape = _truth(clips, mask)
     if truth:
-        predicted = [
-            PredictedRegion(clip.name, region.frame, region.box, region.heat)
-            for clip in clips
-            for region in clip.regions
-        ]
         count = sum(clip.count for clip in clips)
-        alarmed = [
-            PredictedRegion(clip.name, region.frame, region.box, region.heat)
-            for clip in clips
-            for region in clip.regions
-            if region.alarmed
-        ]
-        coverage = track_coverage(alarmed, truth, overlap=0.0)
+        predicted, shown = _regions(clips, False), _regions(clips, True)
+        coverage = track_coverage(shown, truth, overlap=0.0)
         numbers["regions"] = evaluate_regions(predicted, truth, count).as_dict() | {
             "coverage": {f"{name} track {track}": share for (name, track), share in coverage.items()}
         }
@@ -65,13 +55,13 @@ def clip_numbers(
     return numbers
 
 
-def _regions(clips: Sequence[ClipFound], alarmed: bool) -> list[PredictedRegion]:
-    """All of them, or those of events alone."""
+def _regions(clips: Sequence[ClipFound], shown: bool) -> list[PredictedRegion]:
+    """Those that are shown, or those for curves."""
     return [
         PredictedRegion(clip.name, region.frame, region.box, region.heat)
         for clip in clips
         for region in clip.regions
-        if region.alarmed or not alarmed
+        if region.shown is shown
     ]
 
 

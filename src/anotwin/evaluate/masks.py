@@ -22,6 +22,7 @@ class MaskReport:
         self._source = source
         items = {index: source.items[index] for index in indices}
         self.abnormal = sum(item.normal is False for item in items.values())
+        self.without = tuple(item.id for item in items.values() if item.normal is False and not item.mask)
         self.unused = tuple(getattr(source, "unused_masks", ()))
         check = getattr(source, "check_mask", None)
         masked = [index for index, item in items.items() if item.mask]
@@ -63,6 +64,11 @@ class MaskReport:
     def notes(self) -> list[str]:
         """What was found when the masks were read, beside what `counted` has told."""
         notes = []
+        if self.without and self.any:
+            notes.append(
+                f"{len(self.without)} abnormal images have no mask: they are left out of the pixel metrics (the first: "
+                f"{self.without[0]})"
+            )
         later = list(self.bad.values())[self._told :]
         if later:
             notes.append(

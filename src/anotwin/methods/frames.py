@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from anotwin.compare.heatmap import gaussian
@@ -51,6 +52,7 @@ SHORT = 4  # frames next to the query that it is predicted from, as in the paper
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
 LEARNING_RATE = 3e-3
+COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 KINDS = (0, 1, 2, 2, 2, 2, 3)  # of evidence: error, speed, speed along four ways, standing
 REMEMBERED = 1024  # training frames that tell what is usual
@@ -60,13 +62,13 @@ class Norms(nn.Module):
     """What training normals show at each place."""
 
     usual: torch.Tensor  # (K, S / 8, S / 8) > 0
-    background: torch.Tensor  # (C, S, S) in [-1, 1]
+    background: torch.Tensor  # (C, S / 2, S / 2) in [-1, 1]
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
-        cells = spec.size // CELL
+        cells = spec.size // (COARSE * CELL)
         self.register_buffer("usual", torch.ones(len(KINDS), cells, cells))
-        self.register_buffer("background", torch.zeros(spec.channels, spec.size, spec.size))
+        self.register_buffer("background", torch.zeros(spec.channels, spec.size // COARSE, spec.size // COARSE))
 
 
 class Frames:
@@ -101,7 +103,7 @@ class Frames:
         return fast
 
     def counterpart(self, batch: Batch) -> Counterpart:
-        """The predicted frames; `latents` are the evidence (B, K - 1, S, S) that no counterpart is needed for."""
+        """The predicted frames; `latents` are the evidence (B, K - 1, S / 2, S / 2) that needs no counterpart."""
         before = context_of(batch).to(device_of(self.networks))
         images = batch.images.to(before.device)
         seen = [self._seen(image[None], frames[None]) for image, frames in zip(images, before, strict=True)]
@@ -109,18 +111,18 @@ class Frames:
         return one_pass(images, lambda _images: torch.cat(seen), lambda _codes: torch.cat(predicted))
 
     def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S, S) >= 0, smoothed."""
+        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S / 2, S / 2) >= 0."""
         flow = velocity(before[:, -1], image).to(image.device)
         ways = torch.cat([flow[:, :1], -flow[:, :1], flow[:, 1:], -flow[:, 1:]], 1).clamp(min=0)
-        long = torch.cat([before[:, :-SHORT], image[:, None]], 1)
-        found = [flow.norm(dim=1, keepdim=True), ways, standing(long, self.norms.background)[:, None]]
-        return _smooth(torch.cat(found, 1))
+        long = F.avg_pool2d(torch.cat([before[0, :-SHORT], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
+        still = standing(long, self.norms.background)
+        moving = F.avg_pool2d(torch.cat([flow.norm(dim=1, keepdim=True), ways], 1), COARSE)
+        return _smooth(torch.cat([moving, still[:, None]], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
         assert seen is not None
-        error = _smooth((queries - counterpart.images).abs().mean(1, keepdim=True) / 2)
-        maps = in_usual(torch.cat([error, seen], 1), self.norms.usual)
+        maps = in_usual(torch.cat([_error(queries, counterpart.images), seen], 1), self.norms.usual)
         heat = maps.square().sum(1).sqrt()
         highest = torch.cat([maps.flatten(2).amax(2), heat.flatten(1).amax(1)[:, None]], 1)  # (B, K + 1)
         logs = _log(highest)
@@ -132,7 +134,7 @@ class Frames:
             total=logs[:, -1],
             query_logits=self.critique(queries).logits,
             settings=self.settings.compare,
-            heat=heat,
+            heat=F.interpolate(heat[:, None], queries.shape[-2:], mode="bilinear", align_corners=False)[:, 0],
         )
 
     def critique(self, images: torch.Tensor) -> Critique:
@@ -149,15 +151,14 @@ class Frames:
         device = device_of(self.networks)
         numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
         some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
-        self.norms.background.copy_(some.median(0).values.to(device))
+        self.norms.background.copy_(F.avg_pool2d(some.median(0).values, COARSE).to(device))
         self.norms.usual.fill_(1)
         cells = []
         for part in np.array_split(numbers, -(-len(numbers) // 8)):
             batch = normals.batch(part).to(device)
             found = self.counterpart(batch)
             assert found.latents is not None
-            error = _smooth((batch.images - found.images).abs().mean(1, keepdim=True) / 2)
-            cells.append(highest_of_cells(torch.cat([error, found.latents], 1)))
+            cells.append(highest_of_cells(torch.cat([_error(batch.images, found.images), found.latents], 1)))
         self.norms.usual.copy_(usual_of_cells(torch.cat(cells), torch.tensor(KINDS)))
 
 
@@ -196,6 +197,11 @@ def mirrored(images: torch.Tensor, before: torch.Tensor, rng: torch.Generator) -
     """Every other frame, by chance, and those before it, with left and right exchanged."""
     swap = (torch.rand(len(images), generator=rng) < 0.5).to(images.device)[:, None, None, None]
     return torch.where(swap, images.flip(-1), images), torch.where(swap[:, None], before.flip(-1), before)
+
+
+def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
+    """|x - c| of (B, C, S, S) twice, pixels in [0, 1]: (B, 1, S / 2, S / 2), smoothed."""
+    return _smooth(F.avg_pool2d((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE))
 
 
 def _log(values: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from skimage.draw import polygon2mask
 from anotwin.calibrate.decision import calibrate
 from anotwin.data.arrays import ArraySource, from_arrays
 from anotwin.domains.protocol import Job
-from anotwin.domains.surfaces.outputs import SurfaceOutputs
+from anotwin.domains.surfaces.outputs import EvaluatedSurfaces, SurfaceOutputs
 from anotwin.domains.surfaces.tables import Found
 from anotwin.records import Calibration, Finding, ImageSpec
 from anotwin.report.table import ScoresWriter
@@ -211,3 +211,24 @@ def test_a_name_that_a_spreadsheet_would_compute_is_text(tmp_path: Path) -> None
     found = found_in("=1+1.png", SHAPE, find_regions(HEATS["image-00001"], 1.0), True)
     write_table([found], tmp_path / "regions.csv")
     assert table(tmp_path)[0]["image"] == "'=1+1.png"
+
+
+@pytest.mark.parametrize(
+    ("shape", "small"),
+    [((15, 15), True), ((1, 1), True), ((3, 60), True), ((60, 3), True), ((4, 60), False), ((15, 16), False)],
+)
+def test_images_smaller_than_a_tile_are_told(tmp_path: Path, shape: tuple[int, int], small: bool) -> None:
+    notes: list[str] = []
+    source = from_arrays([np.zeros(SHAPE, np.uint8), np.zeros(shape, np.uint8)])
+    model = Model(all_of(), None)
+    for outputs in (SurfaceOutputs, EvaluatedSurfaces):
+        notes.clear()
+        made = outputs(Job(source, tmp_path, model, False, watch=lambda update: notes.append(update.detail)))
+        for index, item in enumerate(source.items):
+            made.take(index, model.known[item.id])
+        made.take(1, Finding("image-00001", error="it could not be read"))
+        with ScoresWriter(tmp_path / "scores.csv", "key") as writer:
+            writer.write([model.known[item.id] for item in source.items])
+            made.finish([], writer.complete())
+        assert [note[:43] for note in notes] == small * ["1 images are smaller than a tile of 16 x 16"]
+        assert all("image-00001" in note for note in notes)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
+from local_mean import LocalMean, tiles
+
+from anotwin.data.arrays import from_arrays
+from anotwin.domains.surfaces.view import TilesView
 
 SCRIPT = """
 import resource, sys
@@ -32,9 +38,24 @@ print(scored, saved, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
+def test_the_maps_of_an_image_are_let_go_with_its_pictures() -> None:
+    """Of a large image they take as much memory as the pictures, and nothing else is asked of them then."""
+    image = np.random.default_rng(0).integers(0, 255, (70, 90), dtype=np.uint8)
+    method = LocalMean(tiles(32))
+    (tiled,) = TilesView().prepare(from_arrays([image]), [0], method.spec, method.settings, True)
+    results, squares = tiled.results(), tiled.squares.rows(slice(None))
+    found = method.counterpart(squares)
+    comparison = method.compare(squares.images, found)
+    results.take(found.images, comparison.difference, comparison.heatmap)
+    heat, maps = results.heat().copy(), weakref.ref(results.heat().base)
+    assert maps() is not None
+    pictures = results.pictures(2.0)
+    assert maps() is None
+    assert np.array_equal(pictures.heatmap, heat / np.float32(2.0))
+
+
 @pytest.mark.slow
 def test_an_image_of_ten_thousand_by_ten_thousand_takes_less_than_2_gib(tmp_path: Path) -> None:
-    import numpy as np
     from PIL import Image
 
     image = np.random.default_rng(0).integers(100, 130, (10_000, 10_000), dtype=np.uint8)

@@ -163,6 +163,7 @@ def test_masks_that_fit_no_image_are_said_and_nothing_is_lost(model: Path, folde
     said = " ".join((outcome.out + outcome.err).split())
     assert "masks: 2 of 4 abnormal images, 1 files unused; 1 cannot be used" in said
     assert "mask of shape (100, 130), expected (150, 130)" in said
+    assert "1 abnormal images have no mask: they are left out of the pixel metrics (the first: test/" in said
     numbers = json.loads((tmp_path / "e.json").read_text())
     assert numbers["n_failed"] == 0
     assert (numbers["n_normal"], numbers["n_abnormal"]) == (3, 4)

@@ -376,3 +376,21 @@ def test_the_real_set() -> None:
         assert (numbers[0], numbers[-1], len(numbers)) == (first, last, last - first + 1)
     mask = read_mask(PED2 / "Test/Test001_gt/100.png")
     np.testing.assert_array_equal(test.read_mask(99), mask)
+
+
+def test_one_long_video_is_cut_into_pieces_for_training_alone(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "gate.mp4", 200)
+    training, scored = (open_recordings(tmp_path, part) for part in ("train", "test"))
+    assert {item.group for item in scored.items} == {"gate.mp4"}
+    groups = [item.group for item in training.items]
+    assert len(set(groups)) == 5
+    assert groups == sorted(groups)  # each a run of frames
+    assert min(groups.count(name) for name in set(groups)) >= 40
+    assert [clip.count for clip in training.clips] == [200]  # context does not end where a piece does
+    assert any("pieces" in note for note in training.notes)
+
+
+def test_several_clips_stay_whole(tmp_path: Path) -> None:
+    for name in "abcd":
+        write_numbered(tmp_path / f"{name}.mp4", 90)
+    assert {item.group for item in open_recordings(tmp_path, "train").items} == {f"{name}.mp4" for name in "abcd"}

@@ -28,11 +28,13 @@ from anotwin.domains.surfaces.tables import (
     write_coco,
     write_table,
 )
+from anotwin.domains.surfaces.view import is_small
 from anotwin.records import Finding
 from anotwin.report.files import disk_errors, picture_names
 from anotwin.report.overlay import save_png
 from anotwin.report.stale import remove
 from anotwin.report.table import scan_scores
+from anotwin.updates import tell
 
 LISTED = 6  # regions in the terminal
 MASKS, DRAWN = "masks", "regions"  # folders
@@ -48,6 +50,7 @@ class SurfaceOutputs:
         self._least_area = job.model.settings.calibration.least_area
         self._names = picture_names([item.id for item in job.source.items])
         self._kept = _Kept()
+        self._small = _Small(job)
 
     def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
         """All that have no row yet."""
@@ -59,6 +62,7 @@ class SurfaceOutputs:
 
     def take(self, index: int, finding: Finding) -> None:
         """Find the regions of an image that is anomalous; write its mask and its picture."""
+        self._small.count(index, finding)
         if finding.heatmap is None or self._limit is None or not finding.anomalous:
             return
         regions, exceed = regions_of(finding.heatmap, self._limit, self._least_area)
@@ -73,6 +77,7 @@ class SurfaceOutputs:
         """The tables of all regions, those of rows that were kept from a stopped run too."""
         assert table is not None
         self._take_kept(table, shown)
+        self._small.tell()
         self._remove_others()
         written = self._write_regions() if self._limit is not None else []
         return written + write_groups(table, self.job.source, self.job.out, self.job.model.calibration)
@@ -124,16 +129,35 @@ class EvaluatedSurfaces:
     """Nothing besides what `anotwin evaluate` writes of every domain."""
 
     def __init__(self, job: Job) -> None:
-        del job
+        self._small = _Small(job)
 
     def take(self, index: int, finding: Finding) -> None:
         """Nothing is kept."""
-        del index, finding
+        self._small.count(index, finding)
 
     def finish(self, shown: Sequence[Finding], table: Path | None) -> list[Written]:
         """Nothing is written."""
         del shown, table
+        self._small.tell()
         return []
+
+
+class _Small:
+    """Images of which one tile shows all, and more that is mirrored: they are scored, and a person is told."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._indices = job, array("q")
+
+    def count(self, index: int, finding: Finding) -> None:
+        model = self._job.model
+        if not finding.error and is_small(self._job.source, index, model.spec.size, model.settings.data.scale):
+            self._indices.append(index)
+
+    def tell(self) -> None:
+        if self._indices:
+            size, first = self._job.model.spec.size, self._job.source.items[self._indices[0]].id
+            told = f"{len(self._indices)} images are smaller than a tile of {size} x {size} pixels, or narrow strips"
+            tell(self._job.watch, [f"{told}: mirrored up to it, their scores say less (the first: {first})"])
 
 
 class _Kept:

@@ -45,6 +45,18 @@ def _shape(source: ImageSource, index: int) -> tuple[int, ...] | None:
         return None
 
 
+def is_small(source: ImageSource, index: int, size: int, scale: float | None) -> bool:
+    """Whether an image shows little of one tile: it fits into it, or is a strip of less than a quarter of its side.
+
+    What is missing is mirrored (`prepare.pyramid.Level`). False where the image cannot be read.
+    """
+    shape = _shape(source, index)
+    if shape is None:
+        return False
+    sides = scaled_shape(shape, scale)
+    return max(sides) < size or 4 * min(sides) < size
+
+
 @dataclass(frozen=True)
 class TilesView:
     """See `anotwin.domains.protocol.View`, and there `Refers`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,20 +21,27 @@ LEAVE = 0.25  # of the way from the threshold down to what half of the normal fr
 def alarms_of(source: ImageSource, scores: Mapping[int, float], settings: Settings) -> Alarms | None:
     """The threshold for `calibration.alarms_per_hour` from normal frames, by index; None without any score.
 
+    Where no rate is wished for, it is one alarm in as much normal footage as was held out: a rarer one can only be
+    extrapolated, and costs intruders.
+
     Raises DataError for scores that are infinite.
     """
-    clips = [clip for clip in clips_of(source) if any(clip.first + n in scores for n in range(clip.count))]
+    known = {index: score for index, score in scores.items() if not math.isnan(score)}
+    clips = [clip for clip in clips_of(source) if any(clip.first + n in known for n in range(clip.count))]
     if not clips:
         return None
-    courses = [np.array([scores.get(clip.first + n, np.nan) for n in range(clip.count)]) for clip in clips]
-    rate = float(np.mean([clip.rate or RATE for clip in clips]))
+    courses = [np.array([known.get(clip.first + n, np.nan) for n in range(clip.count)]) for clip in clips]
+    judged = [int(np.count_nonzero(~np.isnan(course))) for course in courses]
+    rate = sum(judged) / sum(count / (clip.rate or RATE) for clip, count in zip(clips, judged, strict=True))
     middle = float(np.nanmedian(np.concatenate(courses)))
     least, bridge = (max(1, round(seconds * rate)) for seconds in (LEAST_SECONDS, BRIDGE_SECONDS))
 
     def events(course: Array, threshold: float) -> int:
         return alarm_count(course, EventSettings(threshold, leave_of(threshold, middle), least, bridge))
 
-    found = alarm_rate(courses, rate, events, settings.calibration.alarms_per_hour, gap=bridge)
+    scored = sum(int(np.count_nonzero(~np.isnan(course))) for course in courses)
+    wish = settings.calibration.alarms_per_hour or 3600 * rate / max(scored, 1)  # no rarer than the footage can show
+    found = alarm_rate(courses, rate, events, wish, gap=bridge)
     return Alarms(
         wish=found.wish,
         threshold=found.threshold,

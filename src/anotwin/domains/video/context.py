@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 
 from anotwin.domains.video.clips import Clip, ClipSource
 from anotwin.records import ImageSource
 
-OFFSETS = 24, 16, 8, 4, 3, 2, 1  # frames before: a second or two back, and next to it
+OFFSETS = 32, 28, 24, 20, 16, 12, 8, 4, 3, 2, 1  # frames before: for some seconds back, and next to it
 STEADY = 5  # frames that a score is smoothed over: it and those before it
 
 
@@ -22,7 +24,14 @@ def frames_before(clip: Clip, index: int, offsets: Sequence[int] = OFFSETS) -> t
     ((106, 109), (105, 100))
     """
     last = clip.first + clip.count - 1
-    return tuple(index - offset if index - offset >= clip.first else min(index + offset, last) for offset in offsets)
+    farthest = clip.first if index - clip.first > last - index else last
+
+    def at(offset: int) -> int:
+        if index - offset >= clip.first:
+            return index - offset
+        return index + offset if index + offset <= last else farthest
+
+    return tuple(map(at, offsets))
 
 
 def frames_steadying(clip: Clip, index: int) -> tuple[int, ...]:
@@ -33,15 +42,14 @@ def frames_steadying(clip: Clip, index: int) -> tuple[int, ...]:
 def clips_of(source: ImageSource) -> tuple[Clip, ...]:
     """The clips of a source: those that it knows or, of images in memory and of folders, runs of images of one group.
 
-    Images without a group follow each other in one clip.
+    Images without a group follow each other in one clip. A group in several runs is several clips, "a" and "a (2)".
     """
     if isinstance(source, ClipSource):
         return source.clips
     clips: list[Clip] = []
-    for index, item in enumerate(source.items):
-        name = item.group or ""
-        if clips and clips[-1].name == name:
-            clips[-1] = Clip(name, clips[-1].first, clips[-1].count + 1)
-        else:
-            clips.append(Clip(name, index, 1))
+    runs: Counter[str] = Counter()
+    for name, run in groupby(item.group or "" for item in source.items):
+        runs[name] += 1
+        first = clips[-1].first + clips[-1].count if clips else 0
+        clips.append(Clip(name if runs[name] == 1 else f"{name} ({runs[name]})", first, sum(1 for _ in run)))
     return tuple(clips)

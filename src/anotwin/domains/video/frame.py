@@ -12,7 +12,7 @@ import torch
 
 from anotwin.domains.kept import KeptResults
 from anotwin.domains.regions import highest_heat
-from anotwin.domains.video.camera import Scene, what_is_wrong
+from anotwin.domains.video.camera import Scene
 from anotwin.domains.video.clips import Clip, clip_at
 from anotwin.domains.video.context import clips_of, frames_steadying
 from anotwin.domains.video.reader import FrameReader
@@ -129,24 +129,19 @@ def seen_frames(
 
     `spec` says how frames are resized, `parts` what of frame number n is looked at, `scene` what the camera shows.
     """
-    reader, clips = FrameReader(source, spec), clips_of(source)
+    reader, clips = FrameReader(source, spec, scene, pixels), clips_of(source)
     scores: dict[int, Scores[float]] = {}
     asked: set[int] = set()  # frames whose scores come, or came, in this stream
-
-    def judged(number: int) -> bool:
-        square = reader.frame(number).square
-        return square is not None and not what_is_wrong(square, scene)
-
     for index in indices:
         clip = clip_at(clips, index)
-        seen = reader.frame(index)
-        why = seen.error if seen.square is None else what_is_wrong(seen.square, scene)
-        if seen.square is None or why:
-            yield FrameImage(index, why if seen.square is None else f"{source.items[index].id}: {why}")
+        seen = reader.frame(index, itself=True)
+        if seen.square is None:
+            reader.forget_before(clip, index)
+            yield FrameImage(index, seen.error)
             continue
         steadying = frames_steadying(clip, index)
         asked &= set(steadying)
-        missing = [each for each in steadying[:-1] if each not in asked and judged(each)]
+        missing = [each for each in steadying[:-1] if each not in asked and reader.frame(each).square is not None]
         asked |= {*missing, index}
         found = {number: parts(reader, clip, number) for number in (*missing, index)}
         numbers = tuple(number for number, each in found.items() for _ in range(len(each.squares)))
@@ -161,7 +156,7 @@ def seen_frames(
             square=seen.square,
             corners=found[index].corners,
             geometry=seen.geometry,
-            pixels=seen.pixels if pixels else None,
+            pixels=seen.pixels,
             spec=spec,
         )
 

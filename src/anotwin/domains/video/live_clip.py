@@ -71,6 +71,12 @@ class LiveClip:
         """Seconds since the watch began."""
         return self.frame(index).time
 
+    @property
+    def rate(self) -> float | None:
+        """Frames a second of those that are remembered; None: there are too few."""
+        times = [frame.time for frame in self._frames.values()]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
+
 
 class _Items(Sequence[ImageItem]):
     """As many as are asked for."""

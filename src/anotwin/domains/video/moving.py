@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import gaussian_filter
 from skimage.feature import peak_local_max
 
 from anotwin.domains.video.camera import restored, scene_of, stored
@@ -22,7 +22,6 @@ from anotwin.domains.video.clips import Clip, clip_at
 from anotwin.domains.video.context import clips_of, frames_before
 from anotwin.domains.video.frame import FrameImage, Parts, seen_frames
 from anotwin.domains.video.reader import FrameReader
-from anotwin.errors import SettingsError
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.image_spec import infer_spec
 from anotwin.prepare.patches import cut
@@ -32,7 +31,7 @@ from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch
 
-SIDE = 256  # pixels that a frame is resized to
+SIDE = 256  # pixels that a frame is resized to; no patch is larger: `data.image_size` ends there
 PATCH = 64  # pixels of it: a walker and a step around him
 MOST = 8  # patches of a frame: more people than that are a crowd, of which some are looked at
 BODY = 16  # pixels: about a body; what moves is counted over so much, and patches lie as far apart
@@ -51,8 +50,6 @@ class MovingView:
     ) -> tuple[ImageSpec, tuple[str, ...]]:
         """Patches of `data.image_size` out of frames of 256 x 256."""
         size = settings.data.image_size or PATCH
-        if size > SIDE:
-            raise SettingsError(f"data.image_size={size}: patches are cut from frames of {SIDE} pixels; at most {SIDE}")
         data = settings.data.model_copy(update={"image_size": SIDE})
         spec, notes = infer_spec(source, indices, data, settings.training.seed)
         what = f"frames resized to {SIDE} x {SIDE}, looked at in up to {MOST} patches of {size} x {size} that move"
@@ -116,7 +113,7 @@ def moving_places(frame: Array, before: Array, size: int) -> npt.NDArray[np.int6
     [[26, 36]]
     """
     apart = np.abs(frame.astype(np.float32) - np.median(before.astype(np.float32), axis=0)).mean(0)
-    energy = uniform_filter(apart, BODY, mode="constant")
+    energy = gaussian_filter(apart, BODY / 4, mode="constant")  # a mean would be level over all of a body: no place
     found = peak_local_max(energy, min_distance=BODY, threshold_rel=STILL, num_peaks=MOST, exclude_border=False)  # type: ignore[no-untyped-call]
     places = found if len(found) else np.array([np.unravel_index(int(energy.argmax()), energy.shape)])
     corners: npt.NDArray[np.int64] = np.clip(places - size // 2, 0, np.array(energy.shape) - size).astype(np.int64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from anotwin.domains.video.report.tables import clock, event_listing, write_even
 from anotwin.domains.video.report.timeline import Course, timeline_figure
 from anotwin.domains.video.tracks import Box, box_of
 from anotwin.records import Finding
-from anotwin.report.files import picture_name
+from anotwin.report.files import disk_errors, picture_names
 
 ANNOTATED = "annotated"  # a folder
 LISTED = 10  # events in the terminal
@@ -45,12 +46,13 @@ class VideoOutputs:
         self._scored: set[str] = set()  # names of clips that this run has seen
 
     def unfinished(self, done: AbstractSet[str]) -> Sequence[int]:
-        """All frames of the clips that are not whole: events need them in one course."""
+        """All frames of the clips that are not whole, or whose video is missing: events need them in one course."""
         items = self.job.source.items
         wanted: list[int] = []
         for clip in self.clips:
             frames = range(clip.first, clip.first + clip.count)
-            if not all(items[index].id in done for index in frames):
+            whole = all(items[index].id in done for index in frames)
+            if not whole or (self.job.show and not self.found.video_of(clip).is_file()):
                 wanted += frames
                 self._scored.add(clip.name)
         return wanted
@@ -73,6 +75,9 @@ class VideoOutputs:
         self.found.again(kept, scores)
         self.found.finish()
         written = write_groups(table, job.source, job.out, job.model.calibration)
+        if job.show and any(self.found.video_of(clip).is_file() for clip in self.clips):
+            what = "a video of each clip, with heat, regions and score"
+            written = [Written(job.out / ANNOTATED, what), *written]
         if alarms is None:
             return written
         events = self.found.events
@@ -90,8 +95,6 @@ class VideoOutputs:
         if self.found.courses:
             self._draw()
             found.append(Written(job.out / "timeline.png", "scores over time, and the foremost events"))
-        if job.show:
-            found.append(Written(job.out / ANNOTATED, "a video of each clip, with heat, regions and score"))
         return found + written
 
     def _draw(self) -> None:
@@ -151,6 +154,8 @@ class FoundInClips:
         self._annotated = annotated
         self._open: _OpenClip | None = None
         self._video: AnnotatedVideo | None = None
+        self._videos = _video_names(self._clips) if annotated else {}
+        self._unseen: list[str] = []  # what is written below frames before the first that has pixels
         self.events: list[Event] = []
         self.courses: list[Course] = []
         self._regions: dict[str, list[MarkedRegion]] = {}  # by clip; kept where every frame is marked
@@ -174,38 +179,48 @@ class FoundInClips:
             self._open = _OpenClip(clip, finder)
         boxes = self._marked(finding)
         if self._faintest is not None:
-            alarmed = self.in_event(finding.score)
-            self._regions.setdefault(clip.name, []).extend(
-                MarkedRegion(index - clip.first, (each.top, each.left, each.bottom, each.right), each.peak, alarmed)
-                for each in boxes
-            )
+            kept = self._regions.setdefault(clip.name, [])
+            for found, shown in ((boxes, True), (self._faint(finding), False)):
+                kept += [_region(index - clip.first, each, shown) for each in found]
         self._open.take(index - clip.first, self._time(index, clip), finding, boxes)
-        if self._annotated and finding.query is not None:
+        if self._annotated:
             self._annotate(index, clip, finding, boxes)
 
     def _marked(self, finding: Finding) -> tuple[Box, ...]:
-        if finding.heatmap is None or self._limit is None:
+        if finding.heatmap is None or self._limit is None or not self.in_event(finding.score):
             return ()
-        if self._faintest is not None:
-            regions = find_regions(finding.heatmap, self._faintest * self._limit, self._least_area)
-        elif self.in_event(finding.score):
-            regions, _ = regions_of(finding.heatmap, self._limit, self._least_area)
-        else:
+        regions, _ = regions_of(finding.heatmap, self._limit, self._least_area)
+        return tuple(map(box_of, regions))
+
+    def _faint(self, finding: Finding) -> tuple[Box, ...]:
+        """Regions of any frame, those below the limit as well."""
+        if finding.heatmap is None or self._limit is None or self._faintest is None:
             return ()
-        return tuple(box_of(region) for region in regions)
+        return tuple(map(box_of, find_regions(finding.heatmap, self._faintest * self._limit, self._least_area)))
 
     def _time(self, index: int, clip: Clip) -> float:
         source = self.job.source
         return source.time(index) if isinstance(source, ClipSource) else (index - clip.first) / RATE
 
+    def video_of(self, clip: Clip) -> Path:
+        """Where its annotated video lies, where there are any."""
+        return self.job.out / ANNOTATED / self._videos[clip.name]
+
     def _annotate(self, index: int, clip: Clip, finding: Finding, boxes: Sequence[Box]) -> None:
-        assert finding.query is not None
-        if self._video is None:
-            path = (self.job.out / ANNOTATED / picture_name(clip.name)).with_suffix(".mp4")
-            window = self.job.model.spec.black, self.job.model.spec.white
-            self._video = AnnotatedVideo(path, finding.query.shape[:2], clip.rate or RATE, True, window)
+        """The next frame; one that could not be judged is seen as such, so that the video keeps time."""
         threshold = None if self.alarms is None else self.alarms.threshold
         text = f"{clip.name}  {clock(self._time(index, clip))}"
+        if self._video is None and finding.query is None:
+            self._unseen.append(text)
+            return
+        if self._video is None:
+            assert finding.query is not None
+            path, window = self.video_of(clip), (self.job.model.spec.black, self.job.model.spec.white)
+            with disk_errors(path, "remove"):
+                path.unlink(missing_ok=True)  # of an earlier run: with all rows kept it would count as this run's
+            self._video = AnnotatedVideo(path, finding.query.shape[:2], clip.rate or RATE, True, window)
+            for each in self._unseen:
+                self._video.add(None, None, None, (), math.nan, threshold, each)
         self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
 
     def again(self, clips: Sequence[Clip], scores: Mapping[int, float]) -> None:
@@ -220,11 +235,15 @@ class FoundInClips:
             for index in frames:
                 item = items[index]
                 bare = Finding(item.id, item.label, item.normal, scores.get(index, math.nan), group=item.group)
-                self.take(index, next(marked) if item.id in names else bare)
+                shown = replace(next(marked), score=bare.score, error="") if item.id in names else bare
+                self.take(index, shown)  # by the score of the table: on another machine its last digits are others
 
     def finish(self) -> None:
-        """There are no more frames."""
+        """There are no more frames. Of clips in the order of the source, whichever were scored first."""
         self._end_clip()
+        place = {clip.name: number for number, clip in enumerate(self._clips)}
+        self.events.sort(key=lambda each: (place[each.clip], each.number))
+        self.courses.sort(key=lambda each: place[each.clip])
 
     def clips(self) -> list[ClipFound]:
         """What was found in each."""
@@ -246,6 +265,7 @@ class FoundInClips:
         if self._video is not None:
             self._video.close()
             self._video = None
+        self._unseen = []
         if self._open is None:
             return
         self._open.finish()
@@ -253,6 +273,19 @@ class FoundInClips:
         self.courses.append(self._open.course())
         self._peaks = [*self.snapshots, *self._open.peaks.foremost]
         self._open = None
+
+
+def _video_names(clips: Sequence[Clip]) -> dict[str, str]:
+    """The names of annotated videos by those of their clips, each its own."""
+    stems = {
+        clip.name: clip.name if "." in clip.name.rpartition("/")[2] else f"{clip.name or 'clip'}.png" for clip in clips
+    }
+    names = picture_names(list(stems.values()))
+    return {clip: f"{names[stem].removesuffix('.png')}.mp4" for clip, stem in stems.items()}
+
+
+def _region(frame: int, found: Box, shown: bool) -> MarkedRegion:
+    return MarkedRegion(frame, (found.top, found.left, found.bottom, found.right), found.peak, shown)
 
 
 class _OpenClip:

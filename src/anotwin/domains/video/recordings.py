@@ -23,6 +23,8 @@ from anotwin.domains.video.source import (
 from anotwin.errors import DataError
 from anotwin.records import ImageItem
 
+FEW = 4  # clips: with fewer, pieces of them are held out
+PIECES, SHORTEST = 8, 40  # pieces at most in all, and frames of one at least
 _UNSURE = (".ts", ".264")  # endings that other files have, too: TypeScript
 
 
@@ -74,7 +76,31 @@ def open_recordings(root: str | Path, part: Part, normal: str | None = None, abn
         raise DataError(clips[0].error)
     source = source_of_clips(root, "video", clips, found.notes)
     several = {name: masks for name, masks in found.masks.items() if len(masks) > 1}
-    return replace(source, taken=found.taken or source.taken, masks=several, unused_masks=found.unused_masks)
+    source = replace(source, taken=found.taken or source.taken, masks=several, unused_masks=found.unused_masks)
+    return in_pieces(source) if part == "train" else source
+
+
+def in_pieces(source: FrameClips) -> FrameClips:
+    """Few clips in pieces of time, each a group: some can be held out from training where there is one long video.
+
+    Frames at the border of two pieces resemble each other: several clips of other hours are better, and that is said.
+    """
+    frames = sum(clip.count for clip in source.clips)
+    if len(source.clips) >= FEW or frames < 2 * SHORTEST:
+        return source
+    items, names = list(source.items), set(source.positional)
+    length = max(SHORTEST, -(-frames // PIECES))
+    for clip in source.clips:
+        pieces = max(1, clip.count // length)
+        for number in range(clip.count):
+            name = f"{clip.name}, part {number * pieces // clip.count + 1} of {pieces}"
+            items[clip.first + number] = replace(items[clip.first + number], group=name)
+            names.add(name)
+    note = (
+        f"{source.root}: {len(source.clips)} clip{'s' if len(source.clips) > 1 else ''}: cut into pieces of about "
+        f"{length} frames to hold some of them out; clips of other hours and days make a better threshold"
+    )
+    return replace(source, items=tuple(items), notes=(*source.notes, note), positional=frozenset(names))
 
 
 def _one(path: Path) -> FoundClip:

@@ -84,8 +84,10 @@ class FramesView:
         """What fits a sample of the frames; 256 pixels a side where nothing is said."""
         data = settings.data.model_copy(update={"image_size": settings.data.image_size or SIDE})
         spec, notes = infer_spec(source, indices, data, settings.training.seed)
-        clips = {clip_at(clips_of(source), index).name for index in indices}
-        count = f"{len(clips)} clips, {len(indices)} frames: looked at as a whole, resized to {spec.size} x {spec.size}"
+        clips = clips_of(source)
+        found = len({clip_at(clips, index).first for index in indices})
+        many = f"{found} clip{'' if found == 1 else 's'}, {len(indices)} frames"
+        count = f"{many}: looked at as a whole, resized to {spec.size} x {spec.size}"
         return replace(spec, view="frames"), (count, *notes)
 
     def training(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +34,8 @@ def watch(
     Args:
         address: of the source, see `LiveFrames`.
         model: calibrated.
-        out: a folder for events.csv, events.json and annotated.mp4; None: nothing is written.
+        out: a folder for events.csv and events.json, from the first event on, and annotated.mp4, at the end, also by
+            Ctrl-C or an error; None: nothing is written.
         seconds: after which to stop; None: at the end of the source, or Ctrl-C.
         give_up_after: seconds without a frame after which it is an error; None: never.
         told: is told when the source is lost.
@@ -45,18 +48,24 @@ def watch(
     live = LiveFrames(address, give_up_after=give_up_after, watch=told)
     watcher = _Watcher(model, live.name, out)
     try:
-        with live:
-            yield from watcher.notices(_until(live, seconds))
+        with live, _stopped_after(live, seconds):
+            yield from watcher.notices(iter(live))
         yield from watcher.end(live)
     finally:
         watcher.close()
 
 
-def _until(live: LiveFrames, seconds: float | None) -> Iterator[LiveFrame | Gap]:
-    for each in live:
-        if seconds is not None and isinstance(each, LiveFrame) and each.time > seconds:
-            return
-        yield each
+@contextmanager
+def _stopped_after(live: LiveFrames, seconds: float | None) -> Iterator[None]:
+    """Also while no frame comes."""
+    timer = threading.Timer(min(seconds or 0.0, threading.TIMEOUT_MAX), live.stop)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass
@@ -71,26 +80,28 @@ class _Watcher:
     judged: int = 0
     began: float = field(default_factory=time.monotonic)
     _video: AnnotatedVideo | None = None
+    _finder: EventFinder = field(init=False)  # one for all clips: the numbers of events go on
     _wrong: str = ""  # what is wrong with the camera, as it was told
     _since: int = 0  # frames in a row that it has been otherwise
 
+    def __post_init__(self) -> None:
+        self._finder = EventFinder(self.name, event_settings(self._alarms))
+
     def notices(self, coming: Iterator[LiveFrame | Gap]) -> Iterator[Notice]:
         """Clip by clip: a gap ends one and begins the next."""
-        alarms = self._alarms
-        number = 0
         while True:
             clip = LiveClip(self.name, coming)
-            finder = EventFinder(self.name, event_settings(alarms))
             for index, finding in enumerate(self.model.findings(clip, clip.indices())):  # type: ignore[arg-type]
-                yield from self._take(number, clip.time(index), finding, finder)
-                number += 1
-            for event in finder.finish():
+                yield from self._take(clip, index, finding)
+            for event in self._finder.finish():
                 yield self._told(event)
             if clip.gap is None:
                 return
             gap = clip.gap
             text = f"{self.name}: no frames from {clock(gap.begin)} to {clock(gap.end)}: {gap.reason}"
-            yield Notice("gap", text, {"begin_s": gap.begin, "end_s": gap.end, "reason": gap.reason})
+            yield Notice(
+                "gap", text, {"begin_s": round(gap.begin, 3), "end_s": round(gap.end, 3), "reason": gap.reason}
+            )
 
     @property
     def _alarms(self) -> Alarms:
@@ -99,21 +110,29 @@ class _Watcher:
         assert calibration.alarms is not None
         return calibration.alarms
 
-    def _take(self, number: int, at: float, finding: Finding, finder: EventFinder) -> Iterator[Notice]:
+    def _take(self, clip: LiveClip, index: int, finding: Finding) -> Iterator[Notice]:
+        number, at = self.frames, clip.time(index)
         self.frames += 1
         self.judged += not finding.error
         yield from self._camera(at, finding)
         boxes = self._boxes(finding)
-        for event in finder.take(number, at, finding.score, boxes):
+        for event in self._finder.take(number, at, finding.score, boxes):
             yield self._told(event)
-        if self.out is not None and finding.query is not None:
-            if self._video is None:
-                spec = self.model.spec
-                size = finding.query.shape[0], finding.query.shape[1]
-                path = self.out / "annotated.mp4"
-                self._video = AnnotatedVideo(path, size, RATE, True, (spec.black, spec.white))
-            text, threshold = f"{self.name}  {clock(at)}", self._alarms.threshold
-            self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
+        self._annotate(clip, at, finding, boxes)
+
+    def _annotate(self, clip: LiveClip, at: float, finding: Finding, boxes: tuple[Box, ...]) -> None:
+        """Frames that could not be judged, too: the video keeps time."""
+        if self.out is None:
+            return
+        if self._video is None:
+            if finding.query is None:
+                return
+            spec = self.model.spec
+            size = finding.query.shape[0], finding.query.shape[1]
+            path = self.out / "annotated.mp4"
+            self._video = AnnotatedVideo(path, size, clip.rate or RATE, True, (spec.black, spec.white))
+        text, threshold = f"{self.name}  {clock(at)}", self._alarms.threshold
+        self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
 
     def _boxes(self, finding: Finding) -> tuple[Box, ...]:
         calibration = self.model.calibration
@@ -126,26 +145,24 @@ class _Watcher:
 
     def _camera(self, at: float, finding: Finding) -> Iterator[Notice]:
         """Said when it has been so for some frames, and when it is as before."""
-        why = finding.error.partition(": ")[2] if finding.error else ""
+        why = finding.error.removeprefix(f"{finding.id}: ")
         self._since = 0 if bool(why) == bool(self._wrong) else self._since + 1
         if self._since < TELL_AFTER:
             return
         self._wrong, self._since = why, 0
         text = f"{self.name}: {clock(at)}: {why or 'the camera shows again what it showed in training'}"
-        yield Notice("camera", text, {"time_s": at, "reason": why})
+        yield Notice("camera", text, {"time_s": round(at, 3), "reason": why})
 
     def _told(self, event: Event) -> Notice:
+        threshold = self._alarms.threshold
         if not event.going_on:
             self.events.append(event)
-        threshold = self._alarms.threshold
+            self._write()  # a watch goes on for days
         return Notice("event", event_line(event, threshold), event_json(event, threshold))
 
     def end(self, live: LiveFrames) -> Iterator[Notice]:
-        """Write what is to be written, and sum up."""
-        alarms, spent = self._alarms, time.monotonic() - self.began
-        if self.out is not None:
-            write_event_table(self.events, alarms.threshold, self.out / "events.csv")
-            write_event_json(self.events, alarms.threshold, self.out / "events.json", {"promise": alarms.promise})
+        """Sum up."""
+        spent = time.monotonic() - self.began
         found = {
             "frames": self.frames,
             "judged": self.judged,
@@ -154,13 +171,21 @@ class _Watcher:
             "events": len(self.events),
         }
         missed = f", {live.dropped} missed" if live.dropped else ""
-        text = (
-            f"{self.name}: {len(self.events)} events in {self.frames} frames{missed}, {clock(spent)}; {alarms.promise}"
-        )
+        seen = f"{len(self.events)} events in {self.frames} frames{missed}, {clock(spent)}"
+        text = f"{self.name}: {seen}; {self._alarms.promise}"
         yield Notice("end", text, found)
 
     def close(self) -> None:
-        """The video is whole, or not there."""
+        """However it ended: its events are there; the video is whole, or not there."""
+        self.events += self._finder.finish()
+        self._write()
         if self._video is not None:
             self._video.close()
             self._video = None
+
+    def _write(self) -> None:
+        """The events until now."""
+        if self.out is not None:
+            alarms = self._alarms
+            write_event_table(self.events, alarms.threshold, self.out / "events.csv")
+            write_event_json(self.events, alarms.threshold, self.out / "events.json", {"promise": alarms.promise})

@@ -1,0 +1,470 @@
+"""frames: a step written out, what training learns, what is remembered, and what each kind of evidence responds to."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
+from torch import nn
+from training_steps import backward, changed, parameters_changed, state
+
+from anotwin import Settings
+from anotwin.compare.heatmap import gaussian
+from anotwin.compare.places import highest_of_cells, in_usual, usual_of_cells
+from anotwin.compare.side_by_side import FLAT
+from anotwin.errors import SettingsError
+from anotwin.methods import frames as frames_module
+from anotwin.methods.frames import (
+    ADVERSARIAL,
+    COARSE,
+    GRADIENT,
+    INTENSITY,
+    KINDS,
+    LEARNING_RATE,
+    MOTION,
+    SHORT,
+    SMOOTH,
+    Frames,
+    Predictor,
+    light,
+    mirrored,
+)
+from anotwin.methods.planted import set_rates
+from anotwin.methods.protocol import LooksBack, RemembersNormals, freeze
+from anotwin.methods.registry import create
+from anotwin.records import Batch, ImageSpec
+from anotwin.seeding import generator
+from given_normals import Given
+
+SIDE = 64
+OFFSETS = 24, 16, 8, 4, 3, 2, 1
+SPEED, RIGHT, LEFT, DOWN, UP, STANDING = range(6)  # evidence that needs no counterpart
+
+
+def untrained(*overrides: str, side: int = SIDE, channels: int = 1) -> Frames:
+    torch.manual_seed(0)
+    words = ["networks.base_channels=4", "training.batch_size=8", *overrides]
+    return cast(Frames, create("frames", ImageSpec(channels, side, view="frames"), Settings().with_overrides(words)))
+
+
+def ground(side: int = SIDE) -> np.ndarray:
+    """(side, side) in [-0.5, 0.1]."""
+    made = gaussian_filter(np.random.default_rng(0).normal(size=(side, side)), 2, mode="wrap")
+    return np.asarray(0.3 * made / np.abs(made).max() - 0.2)
+
+
+def at(time: float, velocity: tuple[float, float], start: tuple[float, float] = (26, 26), size: int = 12) -> np.ndarray:
+    """The ground with a textured body that goes so many rows and columns a frame."""
+    body = gaussian_filter(np.random.default_rng(1).normal(size=(size, size)), 1.5)
+    row, column = round(start[0] + velocity[0] * time), round(start[1] + velocity[1] * time)
+    wide = np.pad(ground(), SIDE)  # it may be out of the picture
+    row, column = (min(max(SIDE + place, 0), 2 * SIDE) for place in (row, column))
+    wide[row : row + size, column : column + size] = 0.5 + 0.4 * body / np.abs(body).max()
+    return wide[SIDE:-SIDE, SIDE:-SIDE]
+
+
+def batch_of(*clips: tuple[float, float], time: int = 0, gone_before: int | None = None) -> Batch:
+    """A frame of a body of each velocity, and those before it; earlier than `gone_before` frames it was not there."""
+    images, context = [], []
+    for velocity in clips:
+        images.append(at(time, velocity))
+        context.append(
+            [
+                ground() if gone_before is not None and offset > gone_before else at(time - offset, velocity)
+                for offset in OFFSETS
+            ]
+        )
+    made = [torch.from_numpy(np.array(each)).float() for each in (images, context)]
+    return Batch(made[0][:, None], tuple(range(len(clips))), made[1][:, :, None])
+
+
+def moving(count: int, seed: int, side: int = 32) -> Given:
+    """Frames of textures that shift as a whole, by up to two pixels a frame in any direction, and those before."""
+    random = np.random.default_rng(seed)
+    images, context = [], []
+    for _ in range(count):
+        wide = gaussian_filter(random.normal(size=(side, side)), 1.5, mode="wrap")
+        wide, velocity = 0.8 * wide / np.abs(wide).max(), random.integers(-2, 3, 2)
+        images.append(wide)
+        context.append([np.roll(wide, -offset * velocity, (0, 1)) for offset in OFFSETS])
+    made = [torch.from_numpy(np.array(each)).float() for each in (images, context)]
+    return Given(made[0][:, None], made[1][:, :, None])
+
+
+# -- a step ---------------------------------------------------------------------------------------------------------
+
+
+def no_mirror(seed: int, rows: int) -> torch.Generator:
+    """A generator by which rows are exchanged or not, and which rows."""
+    return generator(seed, "mirror", rows)
+
+
+@pytest.mark.parametrize("step", [0, 7])
+def test_a_step_is_the_one_written_out(step: int) -> None:
+    method, given = untrained("training.steps=20", side=32), moving(8, 1)
+    trainer = method.trainer()
+    g, d = (
+        copy.deepcopy(method.networks[name]).train().requires_grad_(True) for name in ("generator", "discriminator")
+    )
+    rates = {"g": LEARNING_RATE, "d": 0.1 * LEARNING_RATE}
+    betas = trainer.settings.beta1, trainer.settings.beta2
+    own = {name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in (("g", g), ("d", d))}
+    set_rates(own, rates, step, 20)
+    losses = trainer.step(Batch(given.images, context=given.context), step, no_mirror(step, 8), backward)
+
+    swap = torch.rand(8, generator=no_mirror(step, 8)) < 0.5
+    assert 0 < swap.sum() < 8
+    x = torch.stack([image.flip(-1) if turn else image for image, turn in zip(given.images, swap, strict=True)])
+    before = torch.stack([each.flip(-1) if turn else each for each, turn in zip(given.context, swap, strict=True)])
+    s = torch.stack([each[-SHORT:].std(correction=0).clamp(min=FLAT) for each in before])[:, None, None, None]
+    c = g(before)
+    loss_d = (1 - d(x).logits).clamp(min=0).mean() + (1 + d(c.detach()).logits).clamp(min=0).mean()
+    own["d"].zero_grad()
+    loss_d.backward()
+    own["d"].step()
+    w = 1 + MOTION * torch.minimum((x - before[:, -1]).abs() / s, torch.ones(()))
+    loss_int = (w * (c - x).abs() / s).mean()
+    across, down = (c - x)[..., 1:] - (c - x)[..., :-1], (c - x)[..., 1:, :] - (c - x)[..., :-1, :]
+    loss_gd = (across.abs() / s).mean() + (down.abs() / s).mean()
+    loss_g = -d(c).logits.mean()
+    own["g"].zero_grad()
+    (INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g).backward()
+    own["g"].step()
+
+    expected = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4, abs=1e-5), name
+        assert not losses[name].requires_grad
+    for net, ours in ((g, "generator"), (d, "discriminator")):
+        for key, value in dict(net.named_parameters()).items():
+            apart = (dict(method.networks[ours].named_parameters())[key] - value).abs()
+            # Adam makes whole steps of gradients that are nothing but rounding
+            assert (apart > 1e-5).float().mean() < 0.02, (ours, key)
+
+
+def test_each_network_learns_from_its_own_loss() -> None:
+    method, given = untrained(side=32), moving(8, 2)
+    trainer = method.trainer()
+    before = state(trainer.networks)
+    trainer.step(Batch(given.images, context=given.context), 0, generator(0), backward)
+    assert parameters_changed(trainer.networks, before) == {"generator", "discriminator"}
+    for name in ("generator", "discriminator"):
+        before = state(trainer.networks)
+        for other in trainer.optimizers:
+            trainer.rates[other] = 0.0 if other == name else LEARNING_RATE
+        trainer.step(Batch(given.images, context=given.context), 1, generator(1), backward)
+        assert name not in parameters_changed(trainer.networks, before)
+    assert set(trainer.networks) == {"generator", "discriminator"}  # what is remembered is not learnt
+
+
+def test_left_and_right_are_exchanged_in_the_frame_and_in_those_before_it() -> None:
+    images = torch.rand(40, 1, 8, 8)
+    before = images[:, None] + torch.arange(7.0)[None, :, None, None, None]
+    x, context = mirrored(images, before, generator(0, "mirror"))
+    turned = [torch.equal(one, image.flip(-1)) for one, image in zip(x, images, strict=True)]
+    assert 8 < sum(turned) < 32
+    for row, turn in enumerate(turned):
+        assert torch.equal(x[row], images[row].flip(-1) if turn else images[row])
+        assert torch.equal(context[row], before[row].flip(-1) if turn else before[row])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_preview_is_frames_and_what_was_predicted(count: int) -> None:
+    method, given = untrained(side=32), moving(count, 3)
+    trainer = method.trainer()
+    before = state(trainer.networks)
+    shown = trainer.preview(Batch(given.images, context=given.context))
+    half = (count + 1) // 2
+    assert shown.shape == (count, 1, 32, 32)
+    assert torch.equal(shown[:half], given.images[:half])
+    predictor = copy.deepcopy(trainer.networks["generator"]).eval()
+    with torch.no_grad():
+        assert torch.allclose(shown[half:], predictor(given.context[: count - half]), atol=1e-6)
+    assert changed(before, state(trainer.networks)) == set()
+    assert trainer.networks["generator"].training
+
+
+# -- what is learnt -------------------------------------------------------------------------------------------------
+
+
+def errors(method: Frames, given: Given) -> tuple[float, float]:
+    """Mean |x - c|, and that of the frame before in the place of c."""
+    assert given.context is not None
+    batch = Batch(given.images, tuple(range(len(given))), given.context)
+    found = method.counterpart(batch).images
+    return float((found - given.images).abs().mean()), float((given.context[:, -1] - given.images).abs().mean())
+
+
+def test_training_predicts_better_than_a_copy_of_the_frame_before() -> None:
+    method, training, unseen = (
+        untrained("training.steps=150", "networks.base_channels=8", side=32),
+        moving(200, 4),
+        moving(40, 5),
+    )
+    before, copied = errors(method, unseen)
+    trainer = method.trainer()
+    for step in range(150):
+        rows = np.random.default_rng(step).integers(0, 200, 8)
+        losses = trainer.step(training.batch(rows), step, generator(0, step), backward)
+        assert all(bool(value.isfinite()) for value in losses.values())
+    freeze(method.networks)
+    after, _ = errors(method, unseen)
+    assert after < 0.8 * copied
+    assert after < 0.8 * before
+
+
+def test_a_prediction_follows_the_exposure() -> None:
+    """G(a y + b) = a G(y) + b: what a cloud decides is not learnt."""
+    torch.manual_seed(0)
+    predictor = Predictor(1, 4).eval()
+    for parameter in predictor.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    before = 0.3 * torch.rand(3, 7, 1, 32, 32) - 0.15
+    with torch.no_grad():
+        usual, other = predictor(before), predictor(0.5 * before - 0.3)
+    assert (usual - before[:, -SHORT:].mean(1)).abs().max() > 0.01
+    assert torch.allclose(other, 0.5 * usual - 0.3, atol=1e-4)
+    assert torch.equal(usual, predictor(torch.cat([torch.rand(3, 3, 1, 32, 32), before[:, 3:]], 1)).detach())
+
+
+def test_light_is_the_mean_and_the_spread_of_the_frames() -> None:
+    frames = torch.rand(3, 4, 3, 8, 8) * torch.tensor([1.0, 0.1, 0.0])[:, None, None, None, None]
+    mean, spread = light(frames)
+    for row in range(3):
+        assert float(mean[row]) == pytest.approx(float(frames[row].mean()), abs=1e-6)
+        assert float(spread[row]) == pytest.approx(max(float(frames[row].std(correction=0)), FLAT), rel=1e-4)
+    assert mean.shape == spread.shape == (3, 1, 1, 1)
+
+
+# -- evidence -------------------------------------------------------------------------------------------------------
+
+
+def seen(method: Frames, batch: Batch) -> np.ndarray:
+    latents = method.counterpart(batch).latents
+    assert latents is not None
+    assert latents.shape[1:] == (len(KINDS) - 1, SIDE // COARSE, SIDE // COARSE)
+    return latents.numpy()
+
+
+def remembering(*clips: tuple[float, float], **changes: str) -> Frames:
+    """Of frames of bodies of these velocities, at many times."""
+    method = untrained(*(f"{key}={value}" for key, value in changes.items()))
+    made = [batch_of(*clips, time=time) for time in range(-12, 12)]
+    method.remember_normals(
+        Given(torch.cat([each.images for each in made]), torch.cat([each.context for each in made]))
+    )
+    return method
+
+
+@pytest.mark.parametrize(
+    ("velocity", "way"), [((0, 3), RIGHT), ((0, -3), LEFT), ((3, 0), DOWN), ((-3, 0), UP)]
+)  # fmt: skip
+def test_each_way_is_seen_by_the_evidence_of_its_name(velocity: tuple[float, float], way: int) -> None:
+    highest = seen(untrained(), batch_of(velocity))[0].max((1, 2))
+    ways = {RIGHT, LEFT, DOWN, UP}
+    assert highest[way] > 1.0
+    assert all(highest[way] > 2 * highest[other] for other in ways - {way})
+    assert highest[SPEED] >= 0.9 * highest[way]
+
+
+def test_speed_is_that_of_the_flow_whichever_way() -> None:
+    slow, fast, still = seen(untrained(), batch_of((1, 1), (-3, 3), (0, 0)))[:, SPEED].max((1, 2))
+    assert still < 0.2 < slow < fast
+
+
+def test_speed_is_seen_where_the_body_is() -> None:
+    (found,) = seen(untrained(), batch_of((0, 3)))[:, SPEED]
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert 24 <= COARSE * row <= 40
+    assert 22 <= COARSE * column <= 40
+
+
+def test_what_was_left_stands_and_who_passes_does_not() -> None:
+    method = remembering((0, 1), (0, -1), (1, 0), (-1, 0))
+    # a bag since three seconds, somebody who passes, a bag since one second: it was not there two seconds ago
+    bag, walker, new = (
+        seen(method, batch)[0, STANDING]
+        for batch in (batch_of((0, 0)), batch_of((0, 1.4)), batch_of((0, 0), gone_before=10))
+    )
+    assert bag.max() > 0.2
+    row, column = np.unravel_index(bag.argmax(), bag.shape)
+    assert 26 <= COARSE * row < 38
+    assert 26 <= COARSE * column < 38
+    assert walker.max() < 0.5 * bag.max()
+    assert new.max() < 0.2 * bag.max()
+
+
+def test_a_cloud_is_nothing_that_stands() -> None:
+    method = remembering((0, 1), (1, 0))
+    still = batch_of((0, 0))
+    dark = Batch(still.images - 0.2, still.fingerprints, still.context)
+    assert seen(method, dark)[0, STANDING].max() == pytest.approx(seen(method, still)[0, STANDING].max(), rel=0.15)
+    empty = torch.from_numpy(ground()).float()[None, None]
+    cloud = Batch(empty - 0.2, (1,), empty[:, None].expand(-1, 7, -1, -1, -1))
+    assert seen(method, cloud)[0, STANDING].max() < 0.05
+
+
+# -- what is remembered ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """A training set that says which frames were asked for."""
+
+    given: Given
+    numbers: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def batch(self, numbers: np.ndarray) -> Batch:
+        self.numbers += numbers.tolist()
+        return self.given.batch(numbers)
+
+
+def test_what_is_usual_is_that_of_the_training_frames() -> None:
+    method, given = untrained(side=32), moving(50, 6)
+    weights = {key: value.clone() for key, value in method.networks.state_dict().items() if "norms" not in key}
+    method.remember_normals(given)
+    assert isinstance(method, RemembersNormals)
+    median = given.images.median(0).values
+    assert torch.equal(method.norms.background, F.avg_pool2d(median, COARSE))
+    found = method.counterpart(Batch(given.images, tuple(range(50)), given.context))
+    error = F.avg_pool2d((given.images - found.images).abs().mean(1, keepdim=True) / 2, COARSE)
+    error = gaussian(error[:, 0], SMOOTH * 16)[:, None]
+    cells = highest_of_cells(torch.cat([error, found.latents], 1))
+    assert torch.allclose(method.norms.usual, usual_of_cells(cells, torch.tensor(KINDS)), rtol=1e-4)
+    assert method.norms.usual.shape == (len(KINDS), *method.norms.usual.shape[1:])
+    now = method.networks.state_dict()
+    assert all(torch.equal(value, now[key]) for key, value in weights.items())
+    assert {key for key in now if "norms" in key} == {"norms.usual", "norms.background"}
+    again = {key: value.clone() for key, value in now.items()}
+    method.remember_normals(given)  # the same, whatever was remembered before
+    assert all(torch.equal(value, again[key]) for key, value in method.networks.state_dict().items())
+
+
+def test_of_many_frames_some_are_remembered_evenly_spaced_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "REMEMBERED", 10)
+    asked = Asked(moving(46, 7))
+    untrained(side=32).remember_normals(asked)
+    background, usual = asked.numbers[:10], asked.numbers[10:]
+    assert background == usual == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_few_frames_are_enough_to_score(count: int) -> None:
+    method, given = untrained(side=32), moving(count, 8)
+    method.remember_normals(given)
+    batch = Batch(given.images, tuple(range(count)), given.context)
+    scores = method.compare(batch.images, method.counterpart(batch)).scores
+    assert bool(scores.score.isfinite().all())
+
+
+# -- the score ------------------------------------------------------------------------------------------------------
+
+
+def test_the_score_is_the_highest_place_in_units_of_what_is_usual_there() -> None:
+    method, given = untrained(side=32), moving(30, 9)
+    method.remember_normals(given)
+    batch = Batch(given.images[:4], (1, 2, 3, 4), given.context[:4])
+    counterpart = method.counterpart(batch)
+    found = method.compare(batch.images, counterpart)
+    for row in range(4):
+        error = F.avg_pool2d((batch.images[row] - counterpart.images[row]).abs()[None] / 2, COARSE)[:, 0]
+        maps = torch.cat([gaussian(error, SMOOTH * 16), counterpart.latents[row]])
+        units = in_usual(maps[None], method.norms.usual)[0].double().numpy()
+        heat = np.sqrt((units**2).sum(0))
+        assert float(found.scores.anomaly[row]) == pytest.approx(np.log(heat.max()), abs=1e-5)
+        assert float(found.scores.residual[row]) == pytest.approx(np.log(units[0].max()), abs=1e-5)
+        assert float(found.scores.discrimination[row]) == pytest.approx(np.log(units[1:].max()), abs=1e-5)
+        assert float(found.heatmap[row].max()) <= heat.max() * (1 + 1e-5)
+        assert float(found.heatmap[row].max()) > 0.8 * heat.max()
+    assert found.heatmap.shape == (4, 32, 32)
+    assert torch.equal(found.scores.score, found.scores.anomaly)
+    assert torch.equal(found.difference, batch.images - counterpart.images)
+
+
+@pytest.mark.parametrize("velocity", [(0, 4), (0, -4), (4, 0), (-3, -3)])
+def test_a_body_of_unusual_speed_scores_higher(velocity: tuple[float, float]) -> None:
+    """It looks like those that were learnt, who go at one pixel a frame in all directions, and is where they are."""
+    method = remembering((0, 1), (0, -1), (1, 0), (-1, 0))
+    usual, fast = batch_of((0, 1), (-1, 0)), batch_of(velocity)
+    slow = method.compare(usual.images, method.counterpart(usual))
+    found = method.compare(fast.images, method.counterpart(fast))
+    assert float(found.scores.discrimination) > float(slow.scores.discrimination.max()) + 0.3
+    assert float(found.scores.score) > float(slow.scores.score.max()) + 0.2
+    row, column = np.unravel_index(int(found.heatmap[0].argmax()), (SIDE, SIDE))
+    assert 18 <= row <= 46
+    assert 18 <= column <= 46
+
+
+def test_who_goes_the_wrong_way_is_seen_by_his_way_alone() -> None:
+    """All go to the right: one who goes to the left is as fast as they are."""
+    method = remembering((0, 1.5), (0, 2), (0, 2.5))
+    batch = batch_of((0, 2), (0, -2))
+    units = in_usual(torch.from_numpy(seen(method, batch)), method.norms.usual[1:]).amax((2, 3))
+    right, left = units.numpy()
+    assert left[SPEED] == pytest.approx(right[SPEED], rel=0.3)
+    assert left[LEFT] > 1.5 * right[[RIGHT, LEFT]].max()
+    scores = method.compare(batch.images, method.counterpart(batch)).scores.score
+    assert float(scores[1]) > float(scores[0])
+
+
+def test_a_body_that_was_never_there_stands_out_by_its_error() -> None:
+    method = remembering((0, 1), (1, 0), (-1, 0), (0, -1))
+    usual = batch_of((0, 1))
+    appeared = Batch(usual.images, usual.fingerprints, torch.from_numpy(ground()).float().expand(1, 7, 1, -1, -1))
+    slow, found = (method.compare(each.images, method.counterpart(each)).scores for each in (usual, appeared))
+    assert float(found.residual) > float(slow.residual) + 0.2
+
+
+# -- how it is asked ------------------------------------------------------------------------------------------------
+
+
+def test_it_says_how_far_it_looks_back() -> None:
+    method = untrained(side=32)
+    assert isinstance(method, LooksBack)
+    given = moving(2, 10)
+    batch = Batch(given.images, (1, 2), given.context[:, -method.looks_back :])
+    assert method.counterpart(batch).images.shape == (2, 1, 32, 32)
+    with pytest.raises(SettingsError, match=r"--set data\.view=frames"):
+        method.counterpart(Batch(given.images, (1, 2)))
+
+
+def test_the_prediction_looks_at_the_last_frames_alone() -> None:
+    """The frames of a second ago tell what stands there, not what comes next."""
+    method, given = untrained(side=32), moving(3, 11)
+    other = given.context.clone()
+    other[:, :-SHORT] = torch.rand(other[:, :-SHORT].shape)
+    ours, theirs = (method.counterpart(Batch(given.images, (1, 2, 3), each)) for each in (given.context, other))
+    assert torch.equal(ours.images, theirs.images)
+    assert torch.equal(ours.latents[:, :STANDING], theirs.latents[:, :STANDING])
+    assert not torch.equal(ours.latents[:, STANDING], theirs.latents[:, STANDING])
+
+
+def test_the_frame_itself_does_not_change_its_counterpart() -> None:
+    method, given = untrained(side=32), moving(3, 12)
+    ours = method.counterpart(Batch(given.images, (1, 2, 3), given.context)).images
+    theirs = method.counterpart(Batch(torch.rand(3, 1, 32, 32), (1, 2, 3), given.context)).images
+    assert torch.equal(ours, theirs)
+
+
+def test_the_fast_form_is_the_same_up_to_rounding() -> None:
+    method, given = untrained("search.precision=32", side=32), moving(12, 13)
+    trainer = method.trainer()
+    for step in range(6):
+        trainer.step(Batch(given.images, context=given.context), step, generator(0, step), backward)
+    freeze(method.networks)
+    method.remember_normals(given)
+    fast, batch = method.for_inference(), Batch(given.images, tuple(range(12)), given.context)
+    assert torch.allclose(fast.counterpart(batch).images, method.counterpart(batch).images, atol=1e-4)
+    ours, theirs = (each.compare(batch.images, each.counterpart(batch)).scores.score for each in (method, fast))
+    assert torch.allclose(ours, theirs, atol=1e-3)
+    assert set(method.networks["generator"].state_dict()) == set(untrained(side=32).networks["generator"].state_dict())
