@@ -157,7 +157,8 @@ def _score(
         return job.pictures or figure.wants(finding) or outputs.wants(finding)
 
     findings = detector.findings(job.source, wanted, pictures=needs_pictures)
-    for done, (index, finding) in enumerate(zip(wanted, findings, strict=True), start=len(items) - len(wanted) + 1):
+    for done, index in enumerate(wanted, start=len(items) - len(wanted) + 1):
+        finding = next(findings)  # not by zip, which keeps the last one, with its pictures, until it has the next
         name = names.get(finding.id, "")
         if job.pictures:  # before the row: where there is a row there are pictures
             writer.begin(name)
@@ -166,6 +167,7 @@ def _score(
         outputs.take(index, finding)
         trained |= {finding.id} if finding.fingerprint in detector.trained_on else set()
         writer.write([finding], name)
+        del finding
         job.watch(Update("scoring", done, len(items)))
     return trained
 

@@ -79,6 +79,7 @@ def score_stream(
         if scored.scores is not None and (pictures(finding) if callable(pictures) else pictures):
             finding = _with_pictures(finding, scored, one)
         yield finding
+        del finding, scored  # the pictures of a large image take as much memory as the next one needs
 
 
 def _with_pictures(finding: Finding, scored: Scored, one: float) -> Finding:
