@@ -166,7 +166,7 @@ def test_what_was_not_there_in_one_of_the_frames_does_not_stand() -> None:
         assert standing(seen, ground).max() < 2e-3
 
 
-@QUICK
+@settings(QUICK, max_examples=6)
 @given(st.lists(st.floats(-0.4, 0.4), min_size=4, max_size=4))
 def test_light_that_changes_is_no_object(light: list[float]) -> None:
     """A cloud: every frame is brighter or darker, some more to the right than to the left; the bag is as before."""

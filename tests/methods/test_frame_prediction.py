@@ -204,13 +204,13 @@ def errors(method: Frames, given: Given) -> tuple[float, float]:
 
 def test_training_predicts_better_than_a_copy_of_the_frame_before() -> None:
     method, training, unseen = (
-        untrained("training.steps=150", "networks.base_channels=8", side=32),
+        untrained("training.steps=100", "networks.base_channels=8", side=32),
         moving(200, 4),
         moving(40, 5),
     )
     before, copied = errors(method, unseen)
     trainer = method.trainer()
-    for step in range(150):
+    for step in range(100):
         rows = np.random.default_rng(step).integers(0, 200, 8)
         losses = trainer.step(training.batch(rows), step, generator(0, step), backward)
         assert all(bool(value.isfinite()) for value in losses.values())

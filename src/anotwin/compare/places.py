@@ -12,7 +12,7 @@ QUANTILE = 0.995  # of normal images, which a cell exceeds in no more
 FLOOR = 0.5  # of the highest of all cells: where nobody walks nothing is usual, and noise would be an anomaly
 WIDE = 1.5  # cells: neighbours are usual alike
 TIMES = 8  # parts of the training images, each measured by the others
-RARE = 4.8  # standard deviations of eight parts: what a ninth exceeds as rarely as three of a known spread (Student's t)
+RARE = 4.8  # standard deviations of eight parts, which a ninth exceeds as rarely as three known ones (Student's t)
 
 
 def highest_of_cells(maps: torch.Tensor) -> torch.Tensor:

@@ -258,11 +258,11 @@ def test_a_training_is_calibrated_for_alarms(detector: Detector) -> None:
 
 
 def test_it_is_calibrated_again_for_other_alarms_and_other_clips(detector: Detector) -> None:
-    images, groups, scores = held_out(detector, 50, 6)
+    images, groups, scores = held_out(detector, 50, 4)
     own = Detector(detector.method, history=detector.history)
     own.calibrate(images, group=groups)
     assert own.calibration.scores == tuple(sorted(scores))
-    assert own.calibration.alarms.hours == pytest.approx(6 * FRAMES / RATE / 3600)
+    assert own.calibration.alarms.hours == pytest.approx(4 * FRAMES / RATE / 3600)
     fewer = own.with_settings(own.settings.with_overrides(["calibration.alarms_per_hour=2"]))
     fewer.calibrate(images, group=groups)
     assert fewer.calibration.alarms.wish == 2
@@ -270,13 +270,13 @@ def test_it_is_calibrated_again_for_other_alarms_and_other_clips(detector: Detec
 
 
 def test_a_rate_of_frames_can_be_asked_for_instead(detector: Detector, tmp_path: Path) -> None:
-    images, groups, scores = held_out(detector, 70, 6)
+    images, groups, scores = held_out(detector, 70, 4)
     own = Detector(detector.method, history=detector.history)
     own.calibrate(images, false_alarm_rate=0.25, group=groups)
     known = own.calibration
     assert (known.alarms, known.false_alarm_rate) == (None, 0.25)
     above = [score for score in scores if score > known.threshold]
-    assert (1 + len(above) / FRAMES) / (6 + 1) <= 0.25  # by clips: each counts for one
+    assert (1 + len(above) / FRAMES) / (4 + 1) <= 0.25  # by clips: each counts for one
     assert known.threshold in scores
     assert "false alarm" in promise(known)
     own.save(tmp_path / "model")
@@ -289,7 +289,7 @@ def test_a_model_knows_its_alarms_when_it_is_loaded(detector: Detector, tmp_path
     detector.save(tmp_path / "model")
     loaded = Detector.load(tmp_path / "model", device="cpu")
     assert loaded.calibration == detector.calibration
-    images, groups, _ = held_out(detector, 50, 4)
+    images, groups, _ = held_out(detector, 50, 3)
     other = Detector(detector.method, history=detector.history)
     other.calibrate(images, group=groups)
     other.save_calibration(tmp_path / "model")

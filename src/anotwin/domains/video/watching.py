@@ -12,6 +12,7 @@ from pathlib import Path
 from anotwin.domains.protocol import Model, Notice
 from anotwin.domains.regions import regions_of
 from anotwin.domains.video.alarms import RATE, event_settings
+from anotwin.domains.video.context import OFFSETS
 from anotwin.domains.video.events import Event, EventFinder
 from anotwin.domains.video.live import LiveFrame, LiveFrames
 from anotwin.domains.video.live_clip import LiveClip
@@ -23,6 +24,9 @@ from anotwin.errors import SettingsError
 from anotwin.records import Alarms, Finding
 from anotwin.updates import Watch
 
+# frames that may wait: those of the beginning of a clip are judged when those come that their context is mirrored to,
+# more and more of them at once, and a frame that is missed meanwhile would be a jump in time
+WAITING = max(OFFSETS) + 4
 TELL_AFTER = 5  # frames in a row that the camera shows something else: a flash is not worth a word
 
 
@@ -45,7 +49,7 @@ def watch(
     """
     if model.calibration is None or model.calibration.alarms is None:
         raise SettingsError("watch needs a model that is calibrated on clips: call anotwin calibrate MODEL CLIPS first")
-    live = LiveFrames(address, give_up_after=give_up_after, watch=told)
+    live = LiveFrames(address, give_up_after=give_up_after, waiting=WAITING, watch=told)
     watcher = _Watcher(model, live.name, out)
     try:
         with live, _stopped_after(live, seconds):
