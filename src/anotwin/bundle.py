@@ -35,6 +35,7 @@ Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
 _FINGERPRINTS = "fingerprints."
 _FINGERPRINT_NAMES = tuple(_FINGERPRINTS + name for name in ("train", "holdout", "groups"))
 _ATTEMPTS = 10  # to read a model that is being saved again meanwhile
+LISTED = 100  # numbers of a list that `describe` shows
 _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin train DATA --out MODEL"
 
 
@@ -196,8 +197,16 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),
         "images": {name: values.numel() for name, values in bundle.fingerprints.items() if name != "groups"},
         "calibration": calibration,
-        "history": bundle.history,
+        "history": {key: _counted(value) for key, value in bundle.history.items()},
     }
+
+
+def _counted(value: Any) -> Any:
+    """Long lists of numbers (what a view keeps to compare with) by their length: nobody reads a thousand of them."""
+    if isinstance(value, dict):
+        return {key: _counted(each) for key, each in value.items()}
+    numbers = isinstance(value, list) and len(value) > LISTED and all(isinstance(each, int | float) for each in value)
+    return f"{len(value)} numbers" if numbers else value
 
 
 def _check_folder(folder: Path) -> None:

@@ -35,7 +35,6 @@ class _Clips:
 
     root: Path  # of their paths: the folder above where DATA is one clip
     parts: Mapping[str, Sequence[str]]  # "train", "test" -> folders below the root
-    whole: bool  # DATA is the set
 
 
 def is_ucsd(root: Path) -> bool:
@@ -54,7 +53,7 @@ def open_ucsd(root: str | Path, part: Part, normal: str | None = None) -> FrameC
 
     Args:
         root: the folder.
-        part: "train" or "test"; to score Train, it has to be named as DATA.
+        part: "train" or "test"; where there is no Test, Train is scored.
         normal: None or "normal".
 
     Raises:
@@ -68,7 +67,7 @@ def open_ucsd(root: str | Path, part: Part, normal: str | None = None) -> FrameC
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected one of the UCSD set, with Train/Train001 and Test/Test001")
     found = _clips(root)
-    names = found.parts[part] or (found.parts["train"] if part == "test" and not found.whole else ())
+    names = found.parts[part] or (found.parts["train"] if part == "test" else ())  # a set of which Train alone is there
     if not names:
         raise DataError(_nothing(root, part, found))
     listed = _listed(found.root) if part == "test" else {}
@@ -86,13 +85,13 @@ def _nothing(root: Path, part: str, found: _Clips) -> str:
 
 def _clips(root: Path) -> _Clips:
     if _CLIP.fullmatch(root.name):
-        return _Clips(root.resolve().parent, _by_part([root.name]), False)
+        return _Clips(root.resolve().parent, _by_part([root.name]))
     here = [each.name for each in folders_in(root) if _CLIP.fullmatch(each.name)]
     if here:
-        return _Clips(root, _by_part(here), False)
+        return _Clips(root, _by_part(here))
     parts = [each for each in folders_in(root) if each.name.casefold() in _PARTS]
     below = [f"{each.name}/{clip.name}" for each in parts for clip in folders_in(each) if _CLIP.fullmatch(clip.name)]
-    return _Clips(root, _by_part(below), True)
+    return _Clips(root, _by_part(below))
 
 
 def _by_part(names: Sequence[str]) -> dict[str, list[str]]:
