@@ -148,7 +148,7 @@ def _large_discs(count: int, seed: int, abnormal: bool) -> Images:
     return [np.concatenate([planted[2 * k], images[2 * k + 1]], axis=1)[:, :60] for k in range(count)]
 
 
-FRAMES, PLANTED = 6, 4  # of a clip, and which has the defect; not the last: the past of the first is mirrored
+FRAMES, PLANTED = 5, 3  # of a clip, and which has the defect; not the last: the past of the first is mirrored
 
 
 def _walks(count: int, seed: int, abnormal: bool, size: tuple[int, int], body: int) -> Images:
@@ -171,7 +171,7 @@ def _walks(count: int, seed: int, abnormal: bool, size: tuple[int, int], body: i
     return list(found)
 
 
-CLIPS_SET = "data.layout=ucsd", "calibration.alarms_per_hour=7500"  # two alarms in what is held out
+CLIPS_SET = "data.layout=ucsd", "calibration.alarms_per_hour=9000"  # two alarms in what is held out
 CLIPS: dict[str, Any] = {
     "folder": _clips,
     "training": 20,
@@ -211,7 +211,7 @@ CASES = {
     "moving": Case(
         next(domain for domain in DOMAINS if domain.name == "moving"),
         "normal",
-        ("training.steps=150", "data.image_size=32", "data.view=moving", *CLIPS_SET),
+        ("training.steps=100", "data.image_size=32", "data.view=moving", *CLIPS_SET),
         lambda count, seed, abnormal: _walks(count, seed, abnormal, (128, 128), 8),
         **CLIPS,
     ),

@@ -89,9 +89,9 @@ def test_a_still_frame_has_one_place() -> None:
 
 
 def test_who_passed_once_is_no_background() -> None:
-    """He was in three of the seven frames before, and is gone: nothing moves there, but where somebody is now."""
+    """He was in five of the eleven frames before, and is gone: nothing moves there, but where somebody is now."""
     ground = street()
-    before = [model(ground)] * 4 + [model(walked([(100, 100)], ground))] * 3
+    before = [model(ground)] * 6 + [model(walked([(100, 100)], ground))] * 5
     corners = moving_places(model(walked([(30, 200)], ground)), np.stack(before), SIZE)
     assert len(corners) == 1
     assert np.abs(corners[0] + SIZE / 2 - [36, 203]).max() <= 2  # in the middle of him

@@ -112,7 +112,9 @@ def moving_places(frame: Array, before: Array, size: int) -> npt.NDArray[np.int6
     >>> moving_places(frame, before, 16).tolist()
     [[26, 36]]
     """
-    apart = np.abs(frame.astype(np.float32) - np.median(before.astype(np.float32), axis=0)).mean(0)
+    half = len(before) // 2
+    usual = np.partition(before, half, axis=0)[half]  # their median, in less than half of the time
+    apart = np.abs(frame.astype(np.float32) - usual.astype(np.float32)).mean(0)
     energy = gaussian_filter(apart, BODY / 4, mode="constant")  # a mean would be level over all of a body: no place
     found = peak_local_max(energy, min_distance=BODY, threshold_rel=STILL, num_peaks=MOST, exclude_border=False)  # type: ignore[no-untyped-call]
     places = found if len(found) else np.array([np.unravel_index(int(energy.argmax()), energy.shape)])
