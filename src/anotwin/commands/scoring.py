@@ -44,7 +44,8 @@ from anotwin.updates import Update, Watch, silent, tell
 
 LISTED = 12  # images in the terminal
 SHOWN = 8  # images in figure.png
-FOLDERS = (*KINDS, "bscans", "volumes", "masks", "regions")  # below --out, in which temporaries of killed runs may lie
+# below --out, in which temporaries of killed runs may lie
+FOLDERS = (*KINDS, "bscans", "volumes", "masks", "regions", "annotated")
 PIXEL_TYPES: dict[PixelType, type[np.generic]] = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
 
 
