@@ -41,9 +41,18 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     """
     apart = (frames - background).flatten(0, 1)  # (B K, C, S, S)
     side = min(NARROW, 2 * (apart.shape[-1] // 2) - 1)
-    narrow = (apart - F.avg_pool2d(apart, side, 1, side // 2, count_include_pad=False)).view(frames.shape) / 2
+    narrow = (apart - _mean_around(apart, side)).view(frames.shape) / 2
     least, varies = narrow.abs().amin(1), narrow.amax(1) - narrow.amin(1)  # (B, C, S, S)
     return (least - varies).clamp(min=0).mean(1)
+
+
+def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """The mean over a square of odd `side` around each place of (N, C, S, S), as far as it lies in the map.
+
+    Along columns, then rows: the mean over a rectangle is that of the means of its rows, in a fifteenth of the time.
+    """
+    columns = F.avg_pool2d(maps, (side, 1), 1, (side // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, side), 1, (0, side // 2), count_include_pad=False)
 
 
 def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:

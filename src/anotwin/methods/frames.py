@@ -116,7 +116,7 @@ class Frames:
         ways = torch.cat([flow[:, :1], -flow[:, :1], flow[:, 1:], -flow[:, 1:]], 1).clamp(min=0)
         long = F.avg_pool2d(torch.cat([before[0, :-SHORT], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
         still = standing(long, self.norms.background)
-        moving = F.avg_pool2d(torch.cat([flow.norm(dim=1, keepdim=True), ways], 1), COARSE)
+        moving = F.avg_pool2d(torch.cat([flow.square().sum(1, keepdim=True).sqrt(), ways], 1), COARSE)
         return _smooth(torch.cat([moving, still[:, None]], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
