@@ -12,7 +12,7 @@
     python benchmarks/video --part walkway --place 1 --set networks.base_channels=24
 
 No label and no mask chooses anything. All rows are smoothed in time alike, by the weights of the product and from the
-past alone, calibrated on the same held-out clips for one alarm an hour, and measured by what `anotwin evaluate` calls.
+past alone, calibrated on the same held-out clips, and measured by what `anotwin evaluate` calls.
 Intervals resample clips; of a few clips they are too narrow. Delays count frames from the first in which an intruder is
 fully visible. coverage is the share of the frames of intruders in which a region that is marked overlaps one.
 """

@@ -12,7 +12,6 @@ its own minimum and maximum, which no camera can know: `rescaled`, of scores smo
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -28,10 +27,10 @@ from anotwin.methods.frames import LEARNING_RATE, SHORT, Predictor, context_of
 from anotwin.methods.networks import Critique
 from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import Method, device_of, freeze
+from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
 from anotwin.methods.unet import PatchDiscriminator
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
-from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward
 from benchmarks.common.rows import Floats
@@ -59,12 +58,7 @@ class Published:
         return PublishedTrainer(self)
 
     def for_inference(self) -> Method:
-        fast, dtype = copy.copy(self), search_dtype(self.settings.search.precision, device_of(self.networks))
-        generator = copy.deepcopy(self.generator)
-        generator.unet = FoldedNetwork(generator.unet, dtype)
-        fast.networks = nn.ModuleDict({**self.networks, "generator": generator})
-        freeze(fast.networks)
-        return fast
+        return folded_unets(self)
 
     def counterpart(self, batch: Batch) -> Counterpart:
         before, generator = context_of(batch).to(device_of(self.networks)), self.networks["generator"]

@@ -74,6 +74,14 @@ def test_images_without_frames_before_them_are_refused(name: str) -> None:
 
 
 @each_method
+def test_single_images_are_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    images = textured_discs(6, size=16, seed=0)[0]
+    with pytest.raises(SettingsError, match="from those before it"):
+        Detector.train(images, tmp_path / "model", method=name, device="cpu")
+    assert not (tmp_path / "model").exists()
+
+
+@each_method
 @each_spec
 @pytest.mark.parametrize("form", ["itself", "folded 32", "folded bf16"])
 def test_results_do_not_depend_on_the_batch(name: str, spec: ImageSpec, form: str) -> None:

@@ -17,7 +17,7 @@ from training_steps import backward, changed, parameters_changed, state
 from anotwin import Settings
 from anotwin.compare.heatmap import gaussian
 from anotwin.compare.places import highest_of_cells, in_usual, usual_of_cells
-from anotwin.compare.side_by_side import FLAT
+from anotwin.compare.side_by_side import FLAT, light
 from anotwin.errors import SettingsError
 from anotwin.methods import frames as frames_module
 from anotwin.methods.frames import (
@@ -32,7 +32,6 @@ from anotwin.methods.frames import (
     SMOOTH,
     Frames,
     Predictor,
-    light,
     mirrored,
 )
 from anotwin.methods.planted import set_rates
@@ -236,7 +235,7 @@ def test_a_prediction_follows_the_exposure() -> None:
 
 def test_light_is_the_mean_and_the_spread_of_the_frames() -> None:
     frames = torch.rand(3, 4, 3, 8, 8) * torch.tensor([1.0, 0.1, 0.0])[:, None, None, None, None]
-    mean, spread = light(frames)
+    mean, spread = light(frames.flatten(1, 2))
     for row in range(3):
         assert float(mean[row]) == pytest.approx(float(frames[row].mean()), abs=1e-6)
         assert float(spread[row]) == pytest.approx(max(float(frames[row].std(correction=0)), FLAT), rel=1e-4)

@@ -133,6 +133,7 @@ def _evaluate(
     by_name = frozenset(source.items[index].group for index in trained)
     shrink = shrunk if detector.domain.shrinks else lambda finding: finding
     collected = _Collected(detector.trained_on, by_name, Chooser(SHOWN, shrink))
+    whole = len(indices) == len(source.items)  # of a part of its images no clip or unit has what it is judged by
     clips = outputs if isinstance(outputs, FindsEvents) else None  # their frames are too many for pixel metrics
     pixel_level = PixelLevel() if clips and masks.any else None
 
@@ -158,7 +159,7 @@ def _evaluate(
         threshold=detector.threshold,
         false_alarm_rate_requested=detector.calibration.false_alarm_rate if detector.calibration else None,
     ).as_dict() | {"n_leaked": collected.leaked, "n_leaked_by_group": collected.leaked_by_group()}
-    if len(indices) == len(source.items):  # of a part of its images no unit has the score that it is judged by
+    if whole:
         units = detector.domain.units(source, collected.by_index)
         numbers |= {"by_unit": unit_numbers(units, source.items, collected.by_index, detector.calibration)}
     shift = collected.shift(detector.calibration)
@@ -175,7 +176,7 @@ def _evaluate(
     forget()
     _draw(detector, numbers, collected, out)
     outputs.finish(collected.chooser.chosen, None)
-    if clips:
+    if clips and whole:
         read = masks.read if masks.any else None
         numbers |= {"clips": clip_numbers(clips.clips(), source.items, collected.by_index, read, pixel_level)}
     return numbers

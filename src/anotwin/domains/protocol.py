@@ -343,6 +343,7 @@ class Domain:
     claims: Callable[[ImageSource, Sequence[int], Settings], bool] = lambda _source, _indices, _settings: False
     shrinks: bool = True  # pictures kept for a figure; False: it marks places in the pixels of the file
     units: Units = lambda _source, _scores: {}  # pooled alike for calibration, tables and evaluation; {}: images alone
+    looks_back: int = 0  # frames before each that its view hands to a method as context
     watching: Watching | None = None  # of `anotwin watch`; None: its images do not come by themselves
     # the source, scores of held-out normals by index: what raises an alarm; None: single images decide
     alarms: Callable[[ImageSource, Mapping[int, float], Settings], Alarms | None] = lambda _source, _scores, _: None

@@ -103,7 +103,7 @@ def _alarms(
         hours += float(np.count_nonzero(normal)) / clip.rate / 3600
         if not any(each.clip == clip.name for each in truth):
             regions += _runs_as_regions(clip.name, ~normal)
-    events = list(truth_events(regions, *shape).values()) if truth else list(truth_events(regions, 2, 2).values())
+    events = list(truth_events(regions, *(shape if truth else (2, 2))).values())
     predicted = [PredictedEvent(clip.name, start, end) for clip in clips for start, end in clip.events]
     found = evaluate_alarms(predicted, events, hours).as_dict()
     return found | {"frames_per_second": rate if math.isfinite(rate) else None}

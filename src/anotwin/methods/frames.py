@@ -2,7 +2,7 @@
 
 Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseline", 2018 (1712.09867).
 
-    frames before the query     (B, K, C, S, S), the last SHORT of them next to it, the first LONG a second or more back
+    frames before the query     (B, K, C, S, S), the last SHORT of them next to it, the others some seconds back
     query x                     (B, C, S, S)
     generator G                 U-Net of the last SHORT frames in spreads s of these: counterpart c = mean + s G(...)
     discriminator D             PatchGAN on frames, logits of patches
@@ -10,7 +10,7 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
     evidence e_k                error |x - c|; speed of the optical flow from the frame before; the same along each of
-                                four ways; what has stood there for two seconds. Smoothed
+                                four ways; what has stood there for some seconds. Smoothed
     usual u_k                   what training normals reach at each place (`compare.places`)
     score of a frame            heat = (sum_k (e_k / u_k)^2)^(1/2); A = log max heat; R = log max e_1 / u_1; D = log max
                                 of the other e_k / u_k
@@ -22,7 +22,6 @@ there, instead of the PSNR of the frame rescaled by the minimum and maximum of i
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,17 +33,17 @@ from anotwin.compare.heatmap import gaussian
 from anotwin.compare.motion import standing, velocity
 from anotwin.compare.places import CELL, highest_of_cells, in_usual, usual_of_cells
 from anotwin.compare.score import comparison
-from anotwin.compare.side_by_side import FLAT
+from anotwin.compare.side_by_side import light
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, optimise
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Critique
 from anotwin.methods.planted import set_rates
-from anotwin.methods.protocol import Method, device_of, freeze
+from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
+from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
 from anotwin.methods.unet import PatchDiscriminator, UNet
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
-from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, TrainingSet
 
@@ -95,12 +94,7 @@ class Frames:
         return FramesTrainer(self)
 
     def for_inference(self) -> Method:
-        fast, dtype = copy.copy(self), search_dtype(self.settings.search.precision, device_of(self.networks))
-        generator = copy.deepcopy(self.generator)
-        generator.unet = FoldedNetwork(generator.unet, dtype)
-        fast.networks = nn.ModuleDict({**self.networks, "generator": generator})
-        freeze(fast.networks)
-        return fast
+        return folded_unets(self)
 
     def counterpart(self, batch: Batch) -> Counterpart:
         """The predicted frames; `latents` are the evidence (B, K - 1, S / 2, S / 2) that needs no counterpart."""
@@ -171,25 +165,17 @@ class Predictor(nn.Module):
 
     def forward(self, before: torch.Tensor) -> torch.Tensor:
         last = before[:, -SHORT:]
-        mean, spread = light(last)
-        change = self.unet(((last - mean[:, None]) / spread[:, None]).flatten(1, 2)).maps.float()
+        stack = last.flatten(1, 2)  # (B, SHORT C, S, S)
+        mean, spread = light(stack)
+        change = self.unet((stack - mean) / spread).maps.float()
         predicted: torch.Tensor = last.mean(1) + spread * change
         return predicted.clamp(-1, 1)
-
-
-def light(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and spread (B, 1, 1, 1) of frames (B, K, C, S, S), as `compare.side_by_side.light`."""
-    mean = frames.mean((1, 2, 3, 4))[:, None, None, None]
-    return mean, (frames - mean[:, None]).square().mean((1, 2, 3, 4)).sqrt().clamp(min=FLAT)[:, None, None, None]
 
 
 def context_of(batch: Batch) -> torch.Tensor:
     """The frames before (B, K, C, S, S); raises SettingsError for images that have none."""
     if batch.context is None:
-        raise SettingsError(
-            "method frames predicts a frame from those before it, and these images have none; it takes clips "
-            "(--set data.view=frames), other methods single images"
-        )
+        raise SettingsError(NO_CONTEXT.format(method=Frames.name, view="of single images"))
     return batch.context
 
 
@@ -228,7 +214,7 @@ class FramesTrainer:
         set_rates(self.optimizers, self.rates, step, self.settings.steps)
         x, before = mirrored(batch.images, context_of(batch), rng)
         g, d = self.networks["generator"], self.networks["discriminator"]
-        spread = light(before[:, -SHORT:])[1]
+        spread = light(before[:, -SHORT:].flatten(1, 2))[1]
         c = g(before)
 
         # D: min max(0, 1 - D(x)) + max(0, 1 + D(c))

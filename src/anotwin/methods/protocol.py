@@ -22,6 +22,11 @@ from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
 from anotwin.training.protocol import Trainer, TrainingSet
 
+NO_CONTEXT = (
+    "method {method} predicts a frame from those before it, which view {view} does not hand to it; it takes clips "
+    "(--set data.view=frames), other methods single images"
+)
+
 
 class Method(Protocol):
     """A trained (or untrained) method, ready to find counterparts."""

@@ -15,8 +15,8 @@ from anotwin.data.grouping import NONE
 from anotwin.data.split import split_holdout, split_notes
 from anotwin.domains.open import LINES, notes_of, table_of
 from anotwin.domains.registry import domain_seeing
-from anotwin.errors import DataError, TrainingDiverged
-from anotwin.methods.protocol import Method, RemembersNormals, freeze
+from anotwin.errors import DataError, SettingsError, TrainingDiverged
+from anotwin.methods.protocol import NO_CONTEXT, LooksBack, Method, RemembersNormals, freeze
 from anotwin.methods.registry import create, own_settings
 from anotwin.records import ImageSource
 from anotwin.report.grid import save_grid
@@ -63,6 +63,8 @@ class TrainingSession:
         self.notes = [*(note for note in notes_of(source) if not isinstance(note, Passing)), *notes]
         self.fabric = fabric_for(device, settings.training.precision)
         self.method = create(method, spec, settings)
+        if isinstance(self.method, LooksBack) and self.method.looks_back > domain.looks_back:
+            raise SettingsError(NO_CONTEXT.format(method=method, view=spec.view))
 
     def run(self, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         """Train to the end; `keep` saves the method as soon as it is finished, also that of a diverged training.

@@ -39,8 +39,7 @@ def alarms_of(source: ImageSource, scores: Mapping[int, float], settings: Settin
     def events(course: Array, threshold: float) -> int:
         return alarm_count(course, EventSettings(threshold, leave_of(threshold, middle), least, bridge))
 
-    scored = sum(int(np.count_nonzero(~np.isnan(course))) for course in courses)
-    wish = settings.calibration.alarms_per_hour or 3600 * rate / max(scored, 1)  # no rarer than the footage can show
+    wish = settings.calibration.alarms_per_hour or 3600 * rate / sum(judged)  # no rarer than the footage can show
     found = alarm_rate(courses, rate, events, wish, gap=bridge)
     return Alarms(
         wish=found.wish,

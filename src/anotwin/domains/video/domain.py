@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from anotwin.domains.protocol import Domain, Job, Model, Notice, Outputs, ScoreOutputs, Unit, View
+from anotwin.domains.video.context import OFFSETS
 from anotwin.domains.video.layouts import LAYOUTS
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ VIDEO = Domain(
     evaluating=_evaluating,
     method="frames",
     units=_units,
+    looks_back=len(OFFSETS),
     alarms=_alarms,
     watching=_watching,
     pictured=False,  # of thousands of frames: annotated videos show them
@@ -78,4 +80,6 @@ VIDEO = Domain(
 )
 
 # the same clips, files and events; what moves is looked at by itself, by any method: for a user with little footage
-MOVING = replace(VIDEO, name="moving", layouts=(), view_name="moving", parts=True, view=_moving_view, method="twin")
+MOVING = replace(
+    VIDEO, name="moving", layouts=(), view_name="moving", parts=True, view=_moving_view, method="twin", looks_back=0
+)
