@@ -15,8 +15,8 @@ import numpy as np
 
 from anotwin import Detector, Finding
 from anotwin.domains.protocol import ClipFound, Job
-from anotwin.domains.regions import regions_of
 from anotwin.domains.video.clips import clip_at
+from anotwin.domains.video.marking import marked_boxes
 from anotwin.domains.video.outputs import FAINTEST, FoundInClips
 from anotwin.domains.video.source import FrameClips
 from anotwin.evaluate.alarms import AlarmEvaluation, track_coverage
@@ -65,8 +65,7 @@ def look(detector: Detector, source: FrameClips, watch: Watch) -> Seen:
             console.print(f"refused: {finding.error}", markup=False)
         for name in TERMS:
             terms[name][index] = getattr(finding, name)
-        if found.in_event(finding.score):
-            marked += marked_regions(finding, detector, clip.name, index - clip.first)
+        marked += marked_regions(finding, detector, clip.name, index - clip.first)
         pixel_level.add(clip.name, finding.heatmap, source.read_mask(index), finding.id)
         watch(Update("scoring", index + 1, count))
     found.finish()
@@ -76,14 +75,8 @@ def look(detector: Detector, source: FrameClips, watch: Watch) -> Seen:
 
 def marked_regions(finding: Finding, detector: Detector, clip: str, frame: int) -> Iterator[PredictedRegion]:
     """What `anotwin score` and `anotwin watch` mark in a frame of an event."""
-    calibration = detector.calibration
-    assert calibration is not None
-    if finding.heatmap is None or calibration.region_limit is None:
-        return
-    least = detector.settings.calibration.least_area
-    for each in regions_of(finding.heatmap, calibration.region_limit, least)[0]:
-        box = each.top, each.left, each.top + each.height, each.left + each.width
-        yield PredictedRegion(clip, frame, box, each.peak)
+    for box in marked_boxes(finding, detector):
+        yield PredictedRegion(clip, frame, (box.top, box.left, box.bottom, box.right), box.peak)
 
 
 def _in_events(marked: Sequence[PredictedRegion], clips: Sequence[ClipFound]) -> list[PredictedRegion]:

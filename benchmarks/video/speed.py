@@ -15,12 +15,14 @@ import torch
 
 from anotwin import DataError, Detector
 from anotwin.commands.scoring import score_folder
-from anotwin.domains.video.alarms import RATE, event_settings
+from anotwin.domains.video.alarms import event_settings
+from anotwin.domains.video.clips import ASSUMED_RATE as RATE
 from anotwin.domains.video.container import VideoFile
 from anotwin.domains.video.context import OFFSETS
 from anotwin.domains.video.events import EventFinder
 from anotwin.domains.video.live import LiveFrame
 from anotwin.domains.video.live_clip import LiveClip
+from anotwin.domains.video.marking import marked_boxes
 from anotwin.domains.video.pyav import av_library
 from anotwin.records import Array
 from anotwin.run.device import fabric_for
@@ -29,7 +31,7 @@ from benchmarks.common.rows import Cell, Floats, Row
 from benchmarks.speed.limit import in_turns, middle, probes
 from benchmarks.video import peak_memory
 from benchmarks.video.clips import WalkwaySet
-from benchmarks.video.measures import cell, marked_regions
+from benchmarks.video.measures import cell
 from benchmarks.video.study import DEFAULT, Study
 
 FEWER_STEPS = "training.steps=20"  # what is learnt changes no time
@@ -127,8 +129,7 @@ def latencies(detector: Detector, video: Path) -> Floats:
 
     clip, finder = LiveClip(video.name, coming()), EventFinder(video.name, event_settings(calibration.alarms))
     for number, finding in enumerate(one_by_one.findings(clip, clip.indices())):  # type: ignore[arg-type]
-        if finding.score > calibration.alarms.leave:
-            list(marked_regions(finding, one_by_one, clip.name, number))
+        marked_boxes(finding, one_by_one)
         finder.take(number, clip.time(number), finding.score)
         took.append(time.perf_counter() - came[number])
     file.close()

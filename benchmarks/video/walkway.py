@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from anotwin import Detector
-from anotwin.domains.video.alarms import RATE, event_settings
+from anotwin.domains.video.alarms import event_settings
+from anotwin.domains.video.clips import ASSUMED_RATE as RATE
 from anotwin.domains.video.events import EventFinder
 from anotwin.domains.video.live import LiveFrame
 from anotwin.domains.video.live_clip import LiveClip

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anotwin.domains.kept import KeptResults
+from anotwin.prepare.batches import join_batches
 from anotwin.records import Array, Batch, Comparison, Counterpart, ImageSpec, Pictures, Scores, Status
-from anotwin.run.batch import join_batches, score_batch
+from anotwin.run.batch import score_batch
 from anotwin.run.stream import Scored, scored_images
 from anotwin.settings import Settings
 

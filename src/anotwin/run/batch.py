@@ -41,15 +41,6 @@ def result_rows(result: Result, rows: slice) -> Result:
     )
 
 
-def join_batches(batches: Sequence[Batch]) -> Batch:
-    """One batch of several."""
-    contexts = [batch.context for batch in batches if batch.context is not None]
-    fingerprints = tuple(fingerprint for batch in batches for fingerprint in batch.fingerprints)
-    return Batch(
-        torch.cat([batch.images for batch in batches]), fingerprints, torch.cat(contexts) if contexts else None
-    )
-
-
 def _filled(batch: Batch) -> Batch:
     """The batch filled up to the next power of two by repeating its last row."""
     size = len(batch)

@@ -15,9 +15,10 @@ from anotwin.domains.protocol import Refers, ShowsRegions
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
+from anotwin.prepare.batches import join_batches
 from anotwin.prepare.stream import UNUSABLE, named
 from anotwin.records import Alarms, Batch, Calibration, Finding, ImageSource, Trace, UnitScores
-from anotwin.run.batch import join_batches, trace_batch
+from anotwin.run.batch import trace_batch
 from anotwin.run.stream import Scored, scored_images
 
 HEAT_QUANTILE = 0.995  # of the pixels of held-out normals: the heat that counts as 1 (chosen by eye, on normals)

@@ -16,8 +16,9 @@ import torch
 
 from anotwin.domains.protocol import Prepared, Results, Squares
 from anotwin.methods.protocol import Method
+from anotwin.prepare.batches import join_batches
 from anotwin.records import Array, Batch, Pictures, Scores, Status
-from anotwin.run.batch import join_batches, score_batch
+from anotwin.run.batch import score_batch
 
 TERMS = tuple(term.name for term in fields(Scores))
 

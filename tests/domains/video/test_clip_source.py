@@ -15,9 +15,9 @@ from made_clips import number_of, numbered, write_numbered, write_video
 from PIL import Image
 
 from anotwin.data.groups import with_groups
-from anotwin.domains.video.clips import Clip, ClipSource, clip_at
+from anotwin.domains.video.clips import ASSUMED_RATE, Clip, ClipSource, clip_at
 from anotwin.domains.video.recordings import open_recordings
-from anotwin.domains.video.source import ASSUMED_RATE, MOST_OPEN, FrameClips, clip_of_images, natural, source_of_clips
+from anotwin.domains.video.source import MOST_OPEN, FrameClips, clip_of_images, natural, source_of_clips
 from anotwin.errors import DataError
 from anotwin.records import ImageItem
 

@@ -18,7 +18,8 @@ from anotwin import Detector, Settings
 from anotwin.bundle import load_bundle, save_bundle
 from anotwin.calibrate.alarms import rate_bound
 from anotwin.calibrate.decision import calibrate, consistent, promise
-from anotwin.domains.video.alarms import BRIDGE_SECONDS, LEAST_SECONDS, RATE, alarms_of, event_settings, leave_of
+from anotwin.domains.video.alarms import BRIDGE_SECONDS, LEAST_SECONDS, alarms_of, event_settings, leave_of
+from anotwin.domains.video.clips import ASSUMED_RATE as RATE
 from anotwin.domains.video.events import EventFinder
 from anotwin.errors import DataError, SettingsError
 from anotwin.records import Alarms, Calibration

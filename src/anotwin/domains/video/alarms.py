@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from anotwin.calibrate.alarms import alarm_rate
+from anotwin.domains.video.clips import ASSUMED_RATE
 from anotwin.domains.video.context import clips_of
 from anotwin.domains.video.events import EventSettings, alarm_count
 from anotwin.records import Alarms, Array, ImageSource
 from anotwin.settings import Settings
 
-RATE = 10.0  # frames a second where nobody knows, as of UCSD's clips
 LEAST_SECONDS, BRIDGE_SECONDS = 0.2, 1.0  # of an event, and below its lower threshold until it ends
 LEAVE = 0.25  # of the way from the threshold down to what half of the normal frames score
 
@@ -32,7 +32,7 @@ def alarms_of(source: ImageSource, scores: Mapping[int, float], settings: Settin
         return None
     courses = [np.array([known.get(clip.first + n, np.nan) for n in range(clip.count)]) for clip in clips]
     judged = [int(np.count_nonzero(~np.isnan(course))) for course in courses]
-    rate = sum(judged) / sum(count / (clip.rate or RATE) for clip, count in zip(clips, judged, strict=True))
+    rate = sum(judged) / sum(count / (clip.rate or ASSUMED_RATE) for clip, count in zip(clips, judged, strict=True))
     middle = float(np.nanmedian(np.concatenate(courses)))
     least, bridge = (max(1, round(seconds * rate)) for seconds in (LEAST_SECONDS, BRIDGE_SECONDS))
 

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from anotwin.records import ImageSource
 
+ASSUMED_RATE = 10.0  # frames a second where nobody knows, as of UCSD's clips
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:

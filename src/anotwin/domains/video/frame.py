@@ -16,6 +16,7 @@ from anotwin.domains.video.camera import Scene
 from anotwin.domains.video.clips import Clip, clip_at
 from anotwin.domains.video.context import clips_of, frames_steadying
 from anotwin.domains.video.reader import FrameReader
+from anotwin.prepare.batches import join_batches
 from anotwin.prepare.patches import stitch
 from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native
 from anotwin.records import Array, Batch, Geometry, ImageSource, ImageSpec, Pictures, Scores
@@ -149,7 +150,7 @@ def seen_frames(
         yield FrameImage(
             index=index,
             fingerprint=seen.fingerprint,
-            squares=joined([each.squares for each in found.values()]),
+            squares=join_batches([each.squares for each in found.values()]),
             numbers=numbers,
             steadying=steadying,
             scores=scores,
@@ -159,12 +160,3 @@ def seen_frames(
             pixels=seen.pixels,
             spec=spec,
         )
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of several."""
-    if len(batches) == 1:
-        return batches[0]
-    contexts = [each.context for each in batches if each.context is not None]
-    names = tuple(name for each in batches for name in each.fingerprints)
-    return Batch(torch.cat([each.images for each in batches]), names, torch.cat(contexts) if contexts else None)

@@ -18,17 +18,18 @@ from scipy.ndimage import gaussian_filter
 from skimage.feature import peak_local_max
 
 from anotwin.domains.video.camera import restored, scene_of, stored
-from anotwin.domains.video.clips import Clip, clip_at
-from anotwin.domains.video.context import clips_of, frames_before
+from anotwin.domains.video.clips import Clip
+from anotwin.domains.video.context import clips_of
 from anotwin.domains.video.frame import FrameImage, Parts, seen_frames
 from anotwin.domains.video.reader import FrameReader
+from anotwin.domains.video.training_frames import TrainingFrames, rows_before
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.image_spec import infer_spec
 from anotwin.prepare.patches import cut
 from anotwin.records import Array, Batch, ImageSource, ImageSpec, Scores
 from anotwin.seeding import derive
 from anotwin.settings import Settings
-from anotwin.training.protocol import TrainingImages
+from anotwin.training.protocol import Rows, TrainingImages
 from anotwin.updates import Update, Watch
 
 SIDE = 256  # pixels that a frame is resized to; no patch is larger: `data.image_size` ends there
@@ -64,12 +65,17 @@ class MovingView:
             source, indices, _of_frames(spec), memory, out, workers,
             lambda done, total: watch(Update("preparing", done, total)),
         )  # fmt: skip
-        rows, clips = {int(index): row for row, index in enumerate(images.indices)}, clips_of(source)
-        corners = []
-        for row, index in enumerate(images.indices.tolist()):
-            before = [rows.get(each, row) for each in frames_before(clip_at(clips, index), index)]
-            corners.append(moving_places(images.array[row], images.array[before], spec.size))
-        return MovingImages(images, tuple(corners), spec.size)
+        before = rows_before(images.indices, clips_of(source))
+        corners = [
+            moving_places(frame, images.array[rows], spec.size)
+            for frame, rows in zip(images.array, before, strict=True)
+        ]
+
+        def part(rows: Rows) -> MovingSubset:
+            places = [(row, *corner) for row in rows.tolist() for corner in corners[row].tolist()]
+            return MovingSubset(images, np.array(places, np.int64).reshape(-1, 3), spec.size)
+
+        return TrainingFrames(images, part)
 
     def prepare(
         self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
@@ -123,47 +129,19 @@ def moving_places(frame: Array, before: Array, size: int) -> npt.NDArray[np.int6
 
 
 @dataclass(frozen=True, eq=False)
-class MovingImages:
-    """Training frames in patches; see `anotwin.training.protocol.TrainingImages`."""
-
-    images: PreparedImages
-    corners: tuple[npt.NDArray[np.int64], ...]  # (N,) of (p, 2)
-    size: int
-
-    @property
-    def fingerprints(self) -> npt.NDArray[np.int64]:
-        return self.images.fingerprints
-
-    @property
-    def indices(self) -> npt.NDArray[np.int64]:
-        return self.images.indices
-
-    @property
-    def failures(self) -> tuple[tuple[int, str], ...]:
-        return self.images.failures
-
-    def subset(self, rows: npt.NDArray[np.int64]) -> MovingSubset:
-        """The patches of the frames `rows` alone."""
-        places = [(row, *corner) for row in rows.tolist() for corner in self.corners[row].tolist()]
-        return MovingSubset(self, np.array(places, np.int64).reshape(-1, 3))
-
-    def close(self) -> None:
-        self.images.close()
-
-
-@dataclass(frozen=True, eq=False)
 class MovingSubset:
     """Some of the training patches, by number."""
 
-    frames: MovingImages
-    places: npt.NDArray[np.int64]  # (n, 3) row of the frame, row and column of the corner
+    images: PreparedImages
+    places: Rows  # (n, 3) row of the frame, row and column of the corner
+    size: int
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
+    def batch(self, numbers: Rows) -> Batch:
         """The patches of these numbers (B,): (B, C, S, S)."""
-        array, values, size = self.frames.images.array, self.frames.images.values, self.frames.size
+        array, values, size = self.images.array, self.images.values, self.size
         found = [array[row, :, top : top + size, left : left + size] for row, top, left in self.places[numbers]]
         return Batch(torch.from_numpy(values[np.stack(found)]))
 

@@ -17,11 +17,12 @@ import numpy as np
 
 from anotwin.domains.groups import scores_of, write_groups
 from anotwin.domains.protocol import ClipFound, Job, MarkedRegion, Written
-from anotwin.domains.regions import find_regions, regions_of
-from anotwin.domains.video.alarms import RATE, event_settings
-from anotwin.domains.video.clips import Clip, ClipSource, clip_at
+from anotwin.domains.regions import find_regions
+from anotwin.domains.video.alarms import event_settings
+from anotwin.domains.video.clips import ASSUMED_RATE, Clip, ClipSource, clip_at
 from anotwin.domains.video.context import clips_of
 from anotwin.domains.video.events import Event, EventFinder
+from anotwin.domains.video.marking import marked_boxes
 from anotwin.domains.video.report.annotated import AnnotatedVideo
 from anotwin.domains.video.report.peaks import MOST_SHOWN, PeakPictures, Snapshot
 from anotwin.domains.video.report.tables import clock, event_listing, write_event_json, write_event_table
@@ -85,7 +86,7 @@ class VideoOutputs:
         info = {"description": "events, by AnoTwin", "promise": alarms.promise, "alarms_per_hour": alarms.wish}
         write_event_json(events, alarms.threshold, job.out / "events.json", info)
         foremost = sorted(events, key=lambda each: -each.score)[:LISTED]
-        seconds = sum(clip.count / (clip.rate or RATE) for clip in self.clips)
+        seconds = sum(clip.count / (clip.rate or ASSUMED_RATE) for clip in self.clips)
         what = f"{len(events)} events in {clock(seconds)} of {len(self.clips)} clips"
         listing = event_listing(foremost, len(events)) if events else None
         found = [
@@ -177,7 +178,7 @@ class FoundInClips:
             self._end_clip()
             finder = None if self.alarms is None else EventFinder(clip.name, event_settings(self.alarms))
             self._open = _OpenClip(clip, finder)
-        boxes = self._marked(finding)
+        boxes = marked_boxes(finding, self.job.model)
         if self._faintest is not None:
             kept = self._regions.setdefault(clip.name, [])
             for found, shown in ((boxes, True), (self._faint(finding), False)):
@@ -185,12 +186,6 @@ class FoundInClips:
         self._open.take(index - clip.first, self._time(index, clip), finding, boxes)
         if self._annotated:
             self._annotate(index, clip, finding, boxes)
-
-    def _marked(self, finding: Finding) -> tuple[Box, ...]:
-        if finding.heatmap is None or self._limit is None or not self.in_event(finding.score):
-            return ()
-        regions, _ = regions_of(finding.heatmap, self._limit, self._least_area)
-        return tuple(map(box_of, regions))
 
     def _faint(self, finding: Finding) -> tuple[Box, ...]:
         """Regions of any frame, those below the limit as well."""
@@ -200,7 +195,7 @@ class FoundInClips:
 
     def _time(self, index: int, clip: Clip) -> float:
         source = self.job.source
-        return source.time(index) if isinstance(source, ClipSource) else (index - clip.first) / RATE
+        return source.time(index) if isinstance(source, ClipSource) else (index - clip.first) / ASSUMED_RATE
 
     def video_of(self, clip: Clip) -> Path:
         """Where its annotated video lies, where there are any."""
@@ -218,7 +213,7 @@ class FoundInClips:
             path, window = self.video_of(clip), (self.job.model.spec.black, self.job.model.spec.white)
             with disk_errors(path, "remove"):
                 path.unlink(missing_ok=True)  # of an earlier run: with all rows kept it would count as this run's
-            self._video = AnnotatedVideo(path, finding.query.shape[:2], clip.rate or RATE, True, window)
+            self._video = AnnotatedVideo(path, finding.query.shape[:2], clip.rate or ASSUMED_RATE, True, window)
             for each in self._unseen:
                 self._video.add(None, None, None, (), math.nan, threshold, each)
         self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
@@ -253,7 +248,7 @@ class FoundInClips:
                 clip.name,
                 clip.first,
                 clip.count,
-                clip.rate or RATE,
+                clip.rate or ASSUMED_RATE,
                 tuple((each.start_frame, each.end_frame) for each in self.events if each.clip == clip.name),
                 tuple(self._regions.get(clip.name, ())),
             )

@@ -15,14 +15,13 @@ import numpy.typing as npt
 from anotwin.data.folder import check_masks, read_masks
 from anotwin.data.pixels import image_shape, read_pixels
 from anotwin.data.taken import Taken, folders_taken
-from anotwin.domains.video.clips import Clip, clip_at
+from anotwin.domains.video.clips import ASSUMED_RATE, Clip, clip_at
 from anotwin.domains.video.container import VideoFile
 from anotwin.domains.video.ground_truth import clip_masks
 from anotwin.errors import DataError
 from anotwin.records import Array, ImageItem
 from anotwin.seeding import derive
 
-ASSUMED_RATE = 10.0  # frames a second of folders of which nobody knows it, as in UCSD: times are then only an order
 MOST_OPEN = 2  # video files at once
 _LOOKED_AT = 32  # frames of a folder of which the size is compared: cameras change it for good
 _MAT = ".mat"

@@ -7,68 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from anotwin.domains.video.camera import restored, scene_of, stored
 from anotwin.domains.video.clips import Clip, clip_at
-from anotwin.domains.video.context import OFFSETS, clips_of, frames_before
+from anotwin.domains.video.context import clips_of
 from anotwin.domains.video.frame import FrameImage, Parts, seen_frames
 from anotwin.domains.video.reader import FrameReader
-from anotwin.prepare.cache import PreparedImages, prepare_images
+from anotwin.domains.video.training_frames import ClipSubset, TrainingFrames, rows_before
+from anotwin.prepare.cache import prepare_images
 from anotwin.prepare.image_spec import infer_spec
-from anotwin.records import Array, Batch, ImageSource, ImageSpec, Scores
+from anotwin.records import Array, ImageSource, ImageSpec, Scores
 from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch
 
 SIDE = 256  # pixels: a walker of a surveillance camera has some thirty
-
-
-@dataclass(frozen=True, eq=False)
-class ClipImages:
-    """Training frames with their context; see `anotwin.training.protocol.TrainingImages`."""
-
-    images: PreparedImages
-    before: npt.NDArray[np.int64]  # (N, K) the rows of the frames before each
-
-    @property
-    def fingerprints(self) -> npt.NDArray[np.int64]:
-        return self.images.fingerprints
-
-    @property
-    def indices(self) -> npt.NDArray[np.int64]:
-        return self.images.indices
-
-    @property
-    def failures(self) -> tuple[tuple[int, str], ...]:
-        return self.images.failures
-
-    def subset(self, rows: npt.NDArray[np.int64]) -> ClipSubset:
-        """The frames `rows` alone; frames before them are of the same clip, and so of the same part of a split."""
-        return ClipSubset(self, rows)
-
-    def close(self) -> None:
-        self.images.close()
-
-
-@dataclass(frozen=True, eq=False)
-class ClipSubset:
-    """Some of the training frames, by number."""
-
-    clips: ClipImages
-    rows: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, numbers: npt.NDArray[np.int64]) -> Batch:
-        """The frames of these numbers (B,), (B, C, S, S), with those before them, (B, K, C, S, S)."""
-        rows = self.rows[numbers]
-        before = self.clips.before[rows]
-        frames, count = self.clips.images.subset(np.concatenate([rows, before.ravel()])), len(rows)
-        found = frames.batch(np.arange(len(frames))).images
-        return Batch(found[:count], context=found[count:].view(*before.shape, *found.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -98,7 +50,9 @@ class FramesView:
         images = prepare_images(
             source, indices, spec, memory, out, workers, lambda done, total: watch(Update("preparing", done, total))
         )
-        return ClipImages(images, _rows_before(images.indices, clips_of(source)))
+        before = rows_before(images.indices, clips_of(source))
+        # frames before one are of the same clip, and so of the same part of a split
+        return TrainingFrames(images, lambda rows: ClipSubset(images, before, rows))
 
     def prepare(
         self, source: ImageSource, indices: Sequence[int], spec: ImageSpec, settings: Settings, pixels: bool
@@ -124,13 +78,3 @@ class FramesView:
 def _whole(reader: FrameReader, clip: Clip, number: int) -> Parts:
     """A frame as one square, with those before it."""
     return Parts(reader.squares(clip, (number,)), None)
-
-
-def _rows_before(indices: npt.NDArray[np.int64], clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
-    """The rows of the frames before each of those at `indices` (N,): (N, K); a frame that is not there is itself."""
-    rows = {int(index): row for row, index in enumerate(indices)}
-    found = [
-        [rows.get(each, row) for each in frames_before(clip_at(clips, int(index)), int(index))]
-        for row, index in enumerate(indices)
-    ]
-    return np.array(found, np.int64).reshape(len(indices), len(OFFSETS))

@@ -10,16 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anotwin.domains.protocol import Model, Notice
-from anotwin.domains.regions import regions_of
-from anotwin.domains.video.alarms import RATE, event_settings
+from anotwin.domains.video.alarms import event_settings
+from anotwin.domains.video.clips import ASSUMED_RATE
 from anotwin.domains.video.context import OFFSETS
 from anotwin.domains.video.events import Event, EventFinder
 from anotwin.domains.video.live import LiveFrame, LiveFrames
 from anotwin.domains.video.live_clip import LiveClip
+from anotwin.domains.video.marking import marked_boxes
 from anotwin.domains.video.newest import Gap
 from anotwin.domains.video.report.annotated import AnnotatedVideo
 from anotwin.domains.video.report.tables import clock, event_json, event_line, write_event_json, write_event_table
-from anotwin.domains.video.tracks import Box, box_of
+from anotwin.domains.video.tracks import Box
 from anotwin.errors import SettingsError
 from anotwin.records import Alarms, Finding
 from anotwin.updates import Watch
@@ -119,7 +120,7 @@ class _Watcher:
         self.frames += 1
         self.judged += not finding.error
         yield from self._camera(at, finding)
-        boxes = self._boxes(finding)
+        boxes = marked_boxes(finding, self.model)
         for event in self._finder.take(number, at, finding.score, boxes):
             yield self._told(event)
         self._annotate(clip, at, finding, boxes)
@@ -134,18 +135,9 @@ class _Watcher:
             spec = self.model.spec
             size = finding.query.shape[0], finding.query.shape[1]
             path = self.out / "annotated.mp4"
-            self._video = AnnotatedVideo(path, size, clip.rate or RATE, True, (spec.black, spec.white))
+            self._video = AnnotatedVideo(path, size, clip.rate or ASSUMED_RATE, True, (spec.black, spec.white))
         text, threshold = f"{self.name}  {clock(at)}", self._alarms.threshold
         self._video.add(finding.query, finding.counterpart, finding.heatmap, boxes, finding.score, threshold, text)
-
-    def _boxes(self, finding: Finding) -> tuple[Box, ...]:
-        calibration = self.model.calibration
-        assert calibration is not None
-        limit = calibration.region_limit
-        if finding.heatmap is None or limit is None or not finding.score > self._alarms.leave:
-            return ()
-        regions, _ = regions_of(finding.heatmap, limit, self.model.settings.calibration.least_area)
-        return tuple(map(box_of, regions))
 
     def _camera(self, at: float, finding: Finding) -> Iterator[Notice]:
         """Said when it has been so for some frames, and when it is as before."""
