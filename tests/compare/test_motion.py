@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import fourier_shift, gaussian_filter
 
 from anotwin.compare import motion
-from anotwin.compare.motion import NARROW, standing, velocity
+from anotwin.compare.motion import NARROW, smoothed, standing, velocity
 from anotwin.errors import MissingExtra
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=25)
@@ -209,3 +209,14 @@ def test_standing_is_the_one_worked_out_pixel_by_pixel(channels: int, count: int
     assert (expected > 0).any()
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert torch.equal(standing(seen[1:], ground), found[1:])
+
+
+# -- smoothed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.7, 2.56])
+def test_smoothing_is_that_of_scipy_map_by_map(sigma: float) -> None:
+    maps = torch.rand(2, 3, 32, 40, generator=torch.manual_seed(0))
+    expected = gaussian_filter(maps.double().numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=4)
+    np.testing.assert_allclose(smoothed(maps, sigma), expected, atol=1e-6)
+    assert torch.equal(smoothed(maps[1:, 2:], sigma), smoothed(maps, sigma)[1:, 2:])

@@ -1,4 +1,4 @@
-"""What is usual at each place: closed forms, the same written out in numpy, and how rarely normal images exceed it."""
+"""What is usual at each place: closed forms, the same written out in numpy, and tails that are known."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, maximum_filter, zoom
 
 from anotwin.compare.places import (
+    AS_MANY,
     CELL,
     FLOOR,
     QUANTILE,
-    RARE,
+    SHARE,
+    SURE,
+    TAIL,
     TIMES,
     WIDE,
+    Usual,
     highest_of_cells,
-    in_usual,
+    rarity,
     usual_of_cells,
 )
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=30)
-KINDS = torch.tensor([0, 1, 1])
 
 
 def cells(count: int, seed: int = 0, grid: int = 6) -> torch.Tensor:
@@ -52,48 +55,65 @@ def test_the_highest_of_each_cell(grid: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 50])
 @pytest.mark.parametrize("value", [0.03, 4.0])
 def test_what_is_always_the_same_is_usual(count: int, value: float) -> None:
-    highest = torch.full((count, 3, 5, 5), value)
-    assert torch.allclose(usual_of_cells(highest, KINDS), torch.full((3, 5, 5), value), rtol=1e-5)
+    found = usual_of_cells(torch.full((count, 3, 5, 5), value))
+    assert torch.allclose(found.level, torch.full((3, 5, 5), value), rtol=1e-5)
+    assert torch.allclose(found.tail, torch.full((3,), TAIL))
 
 
 def test_where_there_is_nothing_the_usual_is_above_zero() -> None:
-    found = usual_of_cells(torch.zeros(20, 3, 4, 4), KINDS)
-    assert (found > 0).all()
-    assert found.isfinite().all()
+    for each in usual_of_cells(torch.zeros(20, 3, 4, 4)):
+        assert (each > 0).all()
+        assert each.isfinite().all()
 
 
-def slow_level(highest: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+def slow_level(highest: np.ndarray) -> np.ndarray:
     kept = max(1, round((1 - QUANTILE) * len(highest)))
     level = np.sort(highest, axis=0)[-kept]
     wide = np.stack([maximum_filter(each, 3, mode="constant", cval=-np.inf) for each in level])
     usual = np.stack([gaussian_filter(each, WIDE, mode="nearest", truncate=4.0) for each in wide])
-    floors = [FLOOR * max(usual[other].max() for other in range(len(kinds)) if kinds[other] == kind) for kind in kinds]
-    return np.maximum(usual, np.array(floors)[:, None, None])
+    return np.maximum(usual, FLOOR * usual.max((1, 2), keepdims=True))
 
 
-def slow_usual(highest: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+def slow_tail(logs: np.ndarray) -> tuple[float, float]:
+    """Where it begins and how long it is, of the logarithms of one kind."""
+    begin = np.quantile(logs, 1 - SHARE)
+    beyond = logs[logs > begin] - begin
+    return begin, (beyond.sum() + AS_MANY * TAIL) / (len(beyond) + AS_MANY)
+
+
+def slow_usual(highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Word for word as it is described."""
+    parts = [part for part in np.array_split(np.arange(len(highest)), TIMES) if len(part)]
     logs = []
-    for part in np.array_split(np.arange(len(highest)), TIMES):
-        if len(part):
-            others = np.delete(highest, part, axis=0)
-            logs.append(np.log((highest[part] / slow_level(others, kinds)).max((0, 2, 3))))
-    factor = np.exp(np.mean(logs, 0) + RARE * np.std(logs, 0, ddof=1))
-    return slow_level(highest, kinds) * factor[:, None, None]
+    for part in parts:
+        others = np.delete(highest, part, axis=0)
+        logs.append(np.log((highest[part] / slow_level(others)).max((2, 3))))
+    level, tails = slow_level(highest), []
+    for kind in range(highest.shape[1]):
+        every = np.array(slow_tail(np.concatenate(logs)[:, kind]))
+        less = [slow_tail(np.concatenate(logs[:n] + logs[n + 1 :])[:, kind]) for n in range(len(parts))]
+        error = np.sqrt((len(parts) - 1) / len(parts) * ((less - np.mean(less, 0)) ** 2).sum(0))  # jackknife
+        begin, tail = every + SURE * error
+        level[kind] *= np.exp(begin)
+        tails.append(tail)
+    return level, np.array(tails)
 
 
 @pytest.mark.parametrize("count", [3, 8, 11, 100, 700])
 def test_usual_is_that_of_the_description(count: int) -> None:
     highest = cells(count, count)
-    expected = slow_usual(highest.double().numpy(), KINDS.numpy())
-    np.testing.assert_allclose(usual_of_cells(highest, KINDS).numpy(), expected, rtol=1e-4)
+    level, tail = slow_usual(highest.double().numpy())
+    found = usual_of_cells(highest)
+    np.testing.assert_allclose(found.level.numpy(), level, rtol=1e-4)
+    np.testing.assert_allclose(found.tail.numpy(), tail, rtol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_of_so_few_images_that_none_can_be_left_out_it_is_their_level(count: int) -> None:
     highest = cells(count)
-    expected = slow_level(highest.double().numpy(), KINDS.numpy())
-    np.testing.assert_allclose(usual_of_cells(highest, KINDS).numpy(), expected, rtol=1e-5)
+    found = usual_of_cells(highest)
+    np.testing.assert_allclose(found.level.numpy(), slow_level(highest.double().numpy()), rtol=1e-5)
+    assert torch.equal(found.tail, torch.full((3,), TAIL))
 
 
 @QUICK
@@ -102,76 +122,102 @@ def test_evidence_in_another_unit_is_as_usual(unit: float, seed: int, count: int
     highest = cells(count, seed)
     other = highest.clone()
     other[:, 0] *= unit
-    ours, theirs = usual_of_cells(highest, KINDS), usual_of_cells(other, KINDS)
-    assert torch.allclose(theirs[0], unit * ours[0], rtol=1e-4)
-    assert torch.equal(theirs[1:], ours[1:])  # kinds do not touch each other
+    ours, theirs = usual_of_cells(highest), usual_of_cells(other)
+    assert torch.allclose(theirs.level[0], unit * ours.level[0], rtol=1e-3)
+    assert torch.allclose(theirs.tail, ours.tail, rtol=1e-3, atol=1e-5)
+    assert torch.equal(theirs.level[1:], ours.level[1:])  # kinds do not touch each other
 
 
-def test_the_floor_is_shared_by_evidence_of_one_kind() -> None:
-    """Where nobody walks the other way, the speed that is usual along his way is the measure."""
-    highest = torch.full((2, 3, 8, 8), 0.1)
-    highest[:, 1] = 6.0
-    level = usual_of_cells(highest, KINDS)
-    assert torch.allclose(level[0], torch.full((8, 8), 0.1), rtol=1e-5)
-    assert torch.allclose(level[2], torch.full((8, 8), FLOOR * 6), rtol=1e-5)
-    apart = usual_of_cells(highest, torch.tensor([0, 1, 2]))
-    assert torch.allclose(apart[2], torch.full((8, 8), 0.1), rtol=1e-5)
+def test_where_nobody_walks_the_measure_is_how_they_walk_elsewhere() -> None:
+    highest = torch.full((2, 1, 12, 12), 0.1)
+    highest[..., :6] = 6.0
+    (level,) = usual_of_cells(highest).level
+    assert torch.allclose(level[:, -1], torch.full((12,), FLOOR * 6), rtol=1e-4)
 
 
 def test_a_place_where_more_happens_is_allowed_more() -> None:
     highest = cells(200, 1, grid=20)
     highest[:, :, :, :8] *= 20
-    found = usual_of_cells(highest, torch.tensor([0, 1, 2]))
+    found = usual_of_cells(highest).level
     assert (found[:, :, :5].mean((1, 2)) > 1.4 * found[:, :, 14:].mean((1, 2))).all()
 
 
+@pytest.mark.parametrize("power", [2.0, 5.0, 12.0])
+def test_the_tail_of_a_power_is_found(power: float) -> None:
+    """Of a Pareto variable the logarithm of the ratio to any level has the mean 1 / power beyond it."""
+    random = np.random.default_rng(0)
+    made = torch.from_numpy(1 + random.pareto(power, (4000, 1, 1, 1))).float()
+    found = usual_of_cells(made)
+    assert 1 / power <= float(found.tail) <= 1.25 / power  # the upper end of an interval
+    exceeded = (1 + random.pareto(power, 10**6)) / float(found.level)
+    assert 0.07 < (exceeded > 1).mean() <= 0.1
+
+
 @pytest.mark.parametrize("tail", ["exponential", "heavy", "bounded"])
-def test_normal_images_of_another_time_hardly_exceed_what_is_usual(tail: str) -> None:
-    """Whatever the tail of the evidence is like: that is what the factor is for."""
+def test_normal_images_of_another_time_reach_a_rarity_no_more_often_than_it_says(tail: str) -> None:
     random = np.random.default_rng(0)
     draw = {
         "exponential": lambda size: random.exponential(size=size),
         "heavy": lambda size: random.pareto(4, size=size),
         "bounded": lambda size: random.random(size=size),
     }[tail]
-    exceeded = []
+    reached = []
     for _ in range(10):
-        made = torch.from_numpy(draw((600, 2, 6, 6))).float()
-        usual = usual_of_cells(made[:400], torch.tensor([0, 1]))
-        exceeded.append(float(((made[400:] / usual).amax((1, 2, 3)) > 1).float().mean()))
-    assert np.mean(exceeded) < 0.01
+        made = torch.from_numpy(draw((1200, 1, 6, 6))).float()
+        usual = usual_of_cells(made[:400])
+        reached.append(rarity(made[400:], usual).amax((1, 2, 3)))
+    share = torch.cat(reached).neg().exp()
+    for level in (0.1, 0.01):
+        assert float((share <= level).float().mean()) <= 1.5 * level
 
 
-def test_what_is_far_higher_than_usual_does_exceed_it() -> None:
+def test_what_one_part_alone_shows_is_not_certain() -> None:
+    """Somebody stood there once: of so little a tail cannot be known, and is taken to be long."""
+    random = np.random.default_rng(0)
+    often = torch.from_numpy(random.exponential(size=(400, 1, 4, 4))).float()
+    once = often.clone()
+    once[100:140] *= 10
+    ours, theirs = usual_of_cells(often), usual_of_cells(once)
+    assert float(theirs.tail) > 2 * float(ours.tail)
+
+
+def test_what_is_far_higher_than_usual_is_rare() -> None:
     made = cells(400)
-    usual = usual_of_cells(made, KINDS)
-    assert ((10 * made.amax(0, keepdim=True) / usual).amax((1, 2, 3)) > 1).all()
+    assert (rarity(100 * made[:, :, :4, :4], usual_of_cells(made[:, :, :1, :1])).amax((1, 2, 3)) > 5).all()
 
 
-# -- in units of it -------------------------------------------------------------------------------------------------
+# -- how rare it is -------------------------------------------------------------------------------------------------
 
 
 @QUICK
-@given(st.floats(0.1, 10), st.floats(0.1, 10), st.integers(1, 4))
-def test_maps_in_units_of_a_level_usual_are_divided_by_it(value: float, usual: float, grid: int) -> None:
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.floats(0.05, 1), st.integers(1, 4))
+def test_rarity_is_minus_the_logarithm_of_the_share(value: float, level: float, tail: float, grid: int) -> None:
     maps = torch.full((2, 3, CELL * grid, CELL * grid), value)
-    found = in_usual(maps, torch.full((3, grid, grid), usual))
+    found = rarity(maps, Usual(torch.full((3, grid, grid), level), torch.full((3,), tail)))
     assert found.shape == maps.shape
-    assert torch.allclose(found, torch.full_like(found, value / usual), rtol=1e-5)
+    odds = np.log(1 / SHARE - 1) + np.log(value / level) / tail
+    assert torch.allclose(found, torch.full_like(found, float(np.logaddexp(0, odds))), rtol=1e-3, atol=1e-4)
+
+
+def test_nothing_is_not_rare_and_more_is_never_less_rare() -> None:
+    usual = Usual(torch.ones(1, 1, 1), torch.tensor([0.1]))
+    found = rarity(torch.linspace(0, 5, CELL * CELL).view(1, 1, CELL, CELL), usual).flatten()
+    assert float(found[0]) == 0
+    assert (found.diff() >= 0).all()
+    assert found.isfinite().all()
 
 
 def test_between_cells_the_usual_goes_over_from_one_to_the_other() -> None:
-    usual = torch.rand(3, 5, 5) + 0.5
-    found = 1 / in_usual(torch.ones(1, 3, 5 * CELL, 5 * CELL), usual)[0]
-    expected = [zoom(each, CELL, order=1, mode="nearest", grid_mode=True) for each in usual.numpy()]
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
-    assert found.min() >= usual.min() * (1 - 1e-6)
-    assert found.max() <= usual.max() * (1 + 1e-6)
+    level, tail = torch.rand(3, 5, 5) + 0.5, torch.tensor([0.2, 0.3, 0.5])
+    found = rarity(torch.full((1, 3, 5 * CELL, 5 * CELL), 2.0), Usual(level, tail))[0].double().numpy()
+    wide = np.stack([zoom(each, CELL, order=1, mode="nearest", grid_mode=True) for each in level.double().numpy()])
+    odds = np.log(1 / SHARE - 1) + np.log(2 / wide) / tail.numpy()[:, None, None]
+    np.testing.assert_allclose(found, np.logaddexp(0, odds), rtol=1e-4)
 
 
 def test_no_image_depends_on_its_batch() -> None:
-    maps, usual = torch.rand(5, 3, 4 * CELL, 4 * CELL), torch.rand(3, 4, 4) + 0.1
-    together = in_usual(maps, usual)
+    maps, usual = torch.rand(5, 3, 4 * CELL, 4 * CELL), Usual(torch.rand(3, 4, 4) + 0.1, torch.full((3,), 0.2))
+    together = torch.cat([rarity(each[None], usual) for each in maps])
     for rows in ([2], [4, 0], [1, 1, 3]):
-        assert torch.equal(in_usual(maps[rows], usual), together[rows])
+        assert torch.allclose(rarity(maps[rows], usual), together[rows], rtol=1e-6)  # kernels round by the array's end
         assert torch.equal(highest_of_cells(maps[rows]), highest_of_cells(maps)[rows])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from anotwin.errors import MissingExtra
 
@@ -46,13 +46,30 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     return (least - varies).clamp(min=0).mean(1)
 
 
-def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
-    """The mean over a square of odd `side` around each place of (N, C, S, S), as far as it lies in the map.
+def smoothed(maps: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian smoothing of each map of (..., S, S) by `sigma` pixels, cut at 4 sigma, the border repeated.
 
-    Along columns, then rows: the mean over a rectangle is that of the means of its rows, in a fifteenth of the time.
+    As `compare.heatmap.gaussian`, by OpenCV on the CPU, in a fifth of the time: a camera waits for nobody.
     """
-    columns = F.avg_pool2d(maps, (side, 1), 1, (side // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(columns, (1, side), 1, (0, side // 2), count_include_pad=False)
+    cv2, side = _opencv(), 2 * int(4 * sigma + 0.5) + 1
+    return _each(maps, lambda each: cv2.GaussianBlur(each, (side, side), sigma, borderType=cv2.BORDER_REPLICATE))
+
+
+def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """The mean over a square of odd `side` around each place of maps (..., S, S), as far as it lies in the map."""
+    cv2 = _opencv()
+
+    def total(each: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return cv2.boxFilter(each, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)  # type: ignore[no-any-return]
+
+    inside = total(np.ones(maps.shape[-2:], np.float32))
+    return _each(maps, lambda each: total(each) / inside)
+
+
+def _each(maps: torch.Tensor, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> torch.Tensor:
+    """Every map of (..., S, S) by itself, so that none depends on the others."""
+    found = [change(each) for each in maps.float().cpu().flatten(0, -3).numpy()]
+    return torch.from_numpy(np.stack(found)).view(maps.shape).to(maps.device)
 
 
 def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:
@@ -62,8 +79,13 @@ def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:
 
 @cache  # it keeps its memory from pair to pair
 def _finder() -> Any:
+    cv2 = _opencv()
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def _opencv() -> Any:
     try:
         import cv2
     except ImportError:
         raise MissingExtra(EXTRA) from None
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return cv2

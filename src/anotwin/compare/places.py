@@ -1,6 +1,15 @@
-"""Evidence at each place in units of what is usual there: cameras look at the same place all the time."""
+"""How rare evidence is at its place: cameras look at the same place all the time.
+
+Of each kind of evidence the highest place of a frame counts, in units of the level that is usual there. Of normal
+frames such ratios have a tail that falls as a power (Hill 1975, "A simple general approach to inference about the tail
+of a distribution"), at another rate for each kind: the speed of walkers hardly varies, what stands there does. So a
+ratio is told as the share of normal frames that reach it, and kinds can be compared.
+"""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +21,18 @@ QUANTILE = 0.995  # of normal images, which a cell exceeds in no more
 FLOOR = 0.5  # of the highest of all cells: where nobody walks nothing is usual, and noise would be an anomaly
 WIDE = 1.5  # cells: neighbours are usual alike
 TIMES = 8  # parts of the training images, each measured by the others
-RARE = 4.8  # standard deviations of eight parts, which a ninth exceeds as rarely as three known ones (Student's t)
+SHARE = 0.1  # of normal images: their highest ratios tell the tail
+TAIL, AS_MANY = 0.1, 5  # where there are few: a tail that speed and error have, as if so many images had shown it
+SURE = (
+    1.4  # standard errors, by leaving out each of eight parts, beyond which the truth lies in one of ten (Student's t)
+)
+
+
+class Usual(NamedTuple):
+    """What is usual of K kinds of evidence."""
+
+    level: torch.Tensor  # (K, G, G) > 0, which `SHARE` of normal images exceed anywhere, or fewer
+    tail: torch.Tensor  # (K,) > 0, the mean of the logarithm of the ratio to it, of those that do, or more
 
 
 def highest_of_cells(maps: torch.Tensor) -> torch.Tensor:
@@ -20,42 +40,54 @@ def highest_of_cells(maps: torch.Tensor) -> torch.Tensor:
     return F.max_pool2d(maps, CELL)
 
 
-def usual_of_cells(highest: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-    """What normal images of an unseen time hardly reach, (K, G, G) > 0, from the highest of cells (N, K, G, G).
+def usual_of_cells(highest: torch.Tensor) -> Usual:
+    """What normal images of an unseen time show, from the highest of cells (N, K, G, G).
 
-    A level at each place, times a factor for each kind of evidence. The level: a high quantile over the images,
-    smoothed over neighbouring cells, at least `FLOOR` of the highest of all cells of evidence of the same kind
-    (`kinds` (K,) numbers them). The factor: images are in the order of time and are cut into `TIMES` parts; the highest
-    ratio that a part reaches to the level of the others varies, of evidence with a heavy tail a lot: the mean of its
-    logarithm and `RARE` standard deviations. So all kinds of evidence are 1 equally rarely.
+    The level at each place: a high quantile over the images, smoothed over neighbouring cells, at least `FLOOR` of the
+    highest of all cells. Images are in the order of time and are cut into `TIMES` parts, since an image is usual by
+    those next to it: the ratios of each part to the level of the others tell the rest. Where parts differ, as where
+    somebody stood there in one of them alone, little is known, and the upper ends of intervals are taken.
     """
-    level = _level(highest, kinds)
+    level = _level(highest)
     parts = [part for part in torch.arange(len(highest)).tensor_split(TIMES) if len(part)]
     if len(parts) < 3:
-        return level
-    logs = []
+        return Usual(level, torch.full(highest.shape[1:2], TAIL))
+    ratios = []
     for part in parts:
         others = torch.ones(len(highest), dtype=torch.bool)
         others[part] = False
-        ratios = highest[part] / _level(highest[others], kinds)
-        logs.append(ratios.flatten(2).amax((0, 2)).clamp(min=1e-6).log())
-    found = torch.stack(logs)  # (parts, K)
-    return level * (found.mean(0) + RARE * found.std(0)).exp()[:, None, None]
+        found = (highest[part] / _level(highest[others])).flatten(2).amax(2)
+        ratios.append(found.clamp(min=1e-6).log())  # (n, K)
+    less_one = torch.stack([_beginning(ratios[:number] + ratios[number + 1 :]) for number in range(len(parts))])
+    error = ((len(parts) - 1) * less_one.var(0, correction=0)).sqrt()  # of the jackknife
+    begin, tail = _beginning(ratios) + SURE * error
+    return Usual(level * begin.exp()[:, None, None], tail)
 
 
-def _level(highest: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+def _beginning(ratios: list[torch.Tensor]) -> torch.Tensor:
+    """Logarithms of ratios (n, K) of several parts -> where the tail begins, and how long it is, (2, K)."""
+    logs = torch.cat(ratios)
+    begin = logs.quantile(1 - SHARE, dim=0)
+    beyond = (logs - begin).clamp(min=0)
+    return torch.stack([begin, (beyond.sum(0) + AS_MANY * TAIL) / ((beyond > 0).sum(0) + AS_MANY)])
+
+
+def _level(highest: torch.Tensor) -> torch.Tensor:
     kept = max(1, round((1 - QUANTILE) * len(highest)))  # of the highest; a sort of all takes minutes
     level = highest.flatten(1).topk(kept, dim=0).values[-1].view(highest.shape[1:])
     usual = gaussian(F.max_pool2d(level, 3, 1, 1), WIDE)
-    tops = torch.stack([usual[kinds == kind].max() for kind in kinds.tolist()])
-    return torch.maximum(usual, FLOOR * tops[:, None, None]).clamp(min=1e-6)
+    return torch.maximum(usual, FLOOR * usual.amax((1, 2), keepdim=True)).clamp(min=1e-6)
 
 
-def in_usual(maps: torch.Tensor, usual: torch.Tensor) -> torch.Tensor:
-    """Maps (B, K, S, S) in units of what is usual (K, G, G) at each place; 1 is hardly reached by normal ones.
+def rarity(maps: torch.Tensor, usual: Usual) -> torch.Tensor:
+    """Maps (B, K, S, S) >= 0 -> -log of the share of normal images that show as much anywhere, (B, K, S, S) >= 0.
 
-    >>> float(in_usual(torch.full((1, 1, 16, 16), 3.0), torch.full((1, 2, 2), 2.0)).max())
-    1.5
+    The share is 1 / (1 + (1 / SHARE - 1) ratio^(1 / tail)): `SHARE` at the level, and a power beyond it.
+
+    >>> found = rarity(torch.full((1, 1, 16, 16), 2.0), Usual(torch.full((1, 4, 4), 2.0), torch.tensor([0.1])))
+    >>> round(float(found.max()), 4), round(math.log(10), 4)
+    (2.3026, 2.3026)
     """
-    wide = F.interpolate(usual[None], size=maps.shape[-2:], mode="bilinear", align_corners=False)
-    return maps / wide
+    wide = F.interpolate(usual.level[None], size=maps.shape[-2:], mode="bilinear", align_corners=False)
+    logs = (maps / wide).clamp(min=1e-6).log() / usual.tail[:, None, None]
+    return F.softplus(logs + math.log(1 / SHARE - 1))

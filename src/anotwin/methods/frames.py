@@ -2,22 +2,25 @@
 
 Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseline", 2018 (1712.09867).
 
-    frames before the query     (B, K, C, S, S), the last SHORT of them next to it, the others some seconds back
+    frames before the query     (B, K, C, S, S): some seconds back, then SHORT next to it, then the one just before it
     query x                     (B, C, S, S)
-    generator G                 U-Net of the last SHORT frames in spreads s of these: counterpart c = mean + s G(...)
+    generator G                 U-Net of the SHORT frames in spreads s of these: counterpart c = mean + s G(...)
     discriminator D             PatchGAN on frames, logits of patches
+    flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
+    motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
-    evidence e_k                error |x - c|; speed of the optical flow from the frame before; the same along each of
-                                four ways; what has stood there for some seconds. Smoothed
-    usual u_k                   what training normals reach at each place (`compare.places`)
-    score of a frame            heat = (sum_k (e_k / u_k)^2)^(1/2); A = log max heat; R = log max e_1 / u_1; D = log max
-                                of the other e_k / u_k
+                                min_M  v |m - f|,  v = 1 + 4 where |f| > MOVES
+    evidence e_k                error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds. Smoothed
+    score of a frame            heat = max_k -log(share of training frames that show as much as e_k) (`compare.places`)
+                                A = max heat; R = that of the error; D = that of the others
 
-Deviations: no flow network: a library's flow is evidence of its own instead of a loss. w, as masked autoencoders weigh
-by motion (Ristea et al. 2023, 2306.12041). Hinge loss. The score is the highest place, each in units of what is usual
-there, instead of the PSNR of the frame rescaled by the minimum and maximum of its test clip.
+Deviations: no flow network in G's loss. w, as masked autoencoders weigh by motion (Ristea et al. 2023, 2306.12041).
+Hinge loss. M is the appearance-motion correspondence of Nguyen, Meunier 2019 (1908.06351) as a network of its own, half
+the size: who walks the wrong way is predicted as well as everybody else, but walks where nobody of that look does. The
+score is the highest place, by what is usual there, instead of the PSNR of the frame rescaled by the minimum and maximum
+of its test clip.
 """
 
 from __future__ import annotations
@@ -29,9 +32,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.compare.heatmap import gaussian
-from anotwin.compare.motion import standing, velocity
-from anotwin.compare.places import CELL, highest_of_cells, in_usual, usual_of_cells
+from anotwin.compare.motion import smoothed, standing, velocity
+from anotwin.compare.places import CELL, Usual, highest_of_cells, rarity, usual_of_cells
 from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import light
 from anotwin.errors import SettingsError
@@ -50,31 +52,35 @@ from anotwin.training.protocol import Backward, TrainingSet
 SHORT = 4  # frames next to the query that it is predicted from, as in the paper
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
+MOVES = 0.3  # pixels a frame
+SHIFT = 0.1  # of the side: M learns from frames moved by up to so much, or it would know training frames by heart
 LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
-KINDS = (0, 1, 2, 2, 2, 2, 3)  # of evidence: error, speed, speed along four ways, standing
-REMEMBERED = 1024  # training frames that tell what is usual
+EVIDENCE = ("error", "speed", "motion", "standing")
+REMEMBERED = 2048  # training frames that tell what is usual
 
 
 class Norms(nn.Module):
     """What training normals show at each place."""
 
-    usual: torch.Tensor  # (K, S / 8, S / 8) > 0
+    level: torch.Tensor  # (K, S / 8, S / 8) > 0, `Usual.level`
+    tail: torch.Tensor  # (K,) > 0, `Usual.tail`
     background: torch.Tensor  # (C, S / 2, S / 2) in [-1, 1]
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
-        cells = spec.size // (COARSE * CELL)
-        self.register_buffer("usual", torch.ones(len(KINDS), cells, cells))
-        self.register_buffer("background", torch.zeros(spec.channels, spec.size // COARSE, spec.size // COARSE))
+        cells, side = spec.size // (COARSE * CELL), spec.size // COARSE
+        self.register_buffer("level", torch.ones(len(EVIDENCE), cells, cells))
+        self.register_buffer("tail", torch.ones(len(EVIDENCE)))
+        self.register_buffer("background", torch.zeros(spec.channels, side, side))
 
 
 class Frames:
-    """See the module. `networks` holds "generator", "discriminator" and "norms"."""
+    """See the module. `networks` holds "generator" (G), "motion" (M), "discriminator" (D) and "norms"."""
 
     name: ClassVar[str] = "frames"
-    looks_back: ClassVar[int] = SHORT + 1
+    looks_back: ClassVar[int] = SHORT + 2
 
     def __init__(self, spec: ImageSpec, settings: Settings) -> None:
         self.spec = spec
@@ -84,6 +90,7 @@ class Frames:
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
+                "motion": Motion(channels, base // 2),
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
             }
@@ -106,26 +113,28 @@ class Frames:
 
     def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S / 2, S / 2) >= 0."""
-        flow = velocity(before[:, -1], image).to(image.device)
-        ways = torch.cat([flow[:, :1], -flow[:, :1], flow[:, 1:], -flow[:, 1:]], 1).clamp(min=0)
-        long = F.avg_pool2d(torch.cat([before[0, :-SHORT], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
+        flow = flow_of(image, before)
+        unusual = flow - self.networks["motion"](image)
+        long = F.avg_pool2d(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
         still = standing(long, self.norms.background)
-        moving = F.avg_pool2d(torch.cat([flow.square().sum(1, keepdim=True).sqrt(), ways], 1), COARSE)
-        return _smooth(torch.cat([moving, still[:, None]], 1))
+        lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
+        return _smooth(torch.cat([*lengths, still[:, None]], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
         assert seen is not None
-        maps = in_usual(torch.cat([_error(queries, counterpart.images), seen], 1), self.norms.usual)
-        heat = maps.square().sum(1).sqrt()
-        highest = torch.cat([maps.flatten(2).amax(2), heat.flatten(1).amax(1)[:, None]], 1)  # (B, K + 1)
-        logs = _log(highest)
+        evidence = torch.cat([_error(queries, counterpart.images), seen], 1)
+        usual = Usual(self.norms.level, self.norms.tail)
+        rare = torch.cat(
+            [rarity(each[None], usual) for each in evidence]
+        )  # by itself: kernels round by the array's end
+        heat, highest = rare.amax(1), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
         return comparison(
             queries,
             counterpart.images,
-            residual=logs[:, 0],
-            discrimination=logs[:, 1:-1].amax(1),
-            total=logs[:, -1],
+            residual=highest[:, 0],
+            discrimination=highest[:, 1:].amax(1),
+            total=highest.amax(1),
             query_logits=self.critique(queries).logits,
             settings=self.settings.compare,
             heat=F.interpolate(heat[:, None], queries.shape[-2:], mode="bilinear", align_corners=False)[:, 0],
@@ -146,14 +155,15 @@ class Frames:
         numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
         some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
         self.norms.background.copy_(F.avg_pool2d(some.median(0).values, COARSE).to(device))
-        self.norms.usual.fill_(1)
         cells = []
         for part in np.array_split(numbers, -(-len(numbers) // 8)):
             batch = normals.batch(part).to(device)
             found = self.counterpart(batch)
             assert found.latents is not None
             cells.append(highest_of_cells(torch.cat([_error(batch.images, found.images), found.latents], 1)))
-        self.norms.usual.copy_(usual_of_cells(torch.cat(cells), torch.tensor(KINDS)))
+        usual = usual_of_cells(torch.cat(cells).cpu())
+        self.norms.level.copy_(usual.level)
+        self.norms.tail.copy_(usual.tail)
 
 
 class Predictor(nn.Module):
@@ -164,12 +174,36 @@ class Predictor(nn.Module):
         self.unet: nn.Module = UNet(SHORT * channels, channels, base)
 
     def forward(self, before: torch.Tensor) -> torch.Tensor:
-        last = before[:, -SHORT:]
+        last = next_to(before)
         stack = last.flatten(1, 2)  # (B, SHORT C, S, S)
         mean, spread = light(stack)
         change = self.unet((stack - mean) / spread).maps.float()
         predicted: torch.Tensor = last.mean(1) + spread * change
         return predicted.clamp(-1, 1)
+
+
+class Motion(nn.Module):
+    """M: frames (B, C, S, S) -> the flow (B, 2, S / 2, S / 2) that normal ones have, pixels a frame."""
+
+    def __init__(self, channels: int, base: int) -> None:
+        super().__init__()
+        self.unet: nn.Module = UNet(channels, 2, max(1, base))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        small = F.avg_pool2d(images, COARSE)
+        mean, spread = light(small)
+        flow: torch.Tensor = self.unet((small - mean) / spread).maps.float()
+        return flow
+
+
+def next_to(before: torch.Tensor) -> torch.Tensor:
+    """The frames (B, SHORT, C, S, S) that a query is predicted from, of those before it (B, K, C, S, S)."""
+    return before[:, -SHORT - 1 : -1]
+
+
+def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """f: of images (B, C, S, S) from the frames just before them: (B, 2, S / 2, S / 2), pixels a frame."""
+    return F.avg_pool2d(velocity(before[:, -1], images), COARSE).to(images.device)
 
 
 def context_of(batch: Batch) -> torch.Tensor:
@@ -185,28 +219,41 @@ def mirrored(images: torch.Tensor, before: torch.Tensor, rng: torch.Generator) -
     return torch.where(swap, images.flip(-1), images), torch.where(swap[:, None], before.flip(-1), before)
 
 
+def shifted(images: torch.Tensor, flow: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames (B, C, S, S) and their flow (B, 2, S / 2, S / 2), each moved by chance, the border repeated."""
+    most = round(SHIFT * flow.shape[-1])
+    by = torch.randint(-most, most + 1, (len(flow), 2), generator=rng)
+    return _moved(images, COARSE * by), _moved(flow, by)
+
+
+def _moved(maps: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    places = torch.arange(maps.shape[-1])
+    found = []
+    for each, (down, right) in zip(maps, by, strict=True):
+        rows, columns = ((places - way).clamp(0, len(places) - 1).to(maps.device) for way in (down, right))
+        found.append(each[:, rows][:, :, columns])
+    return torch.stack(found)
+
+
 def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
     """|x - c| of (B, C, S, S) twice, pixels in [0, 1]: (B, 1, S / 2, S / 2), smoothed."""
     return _smooth(F.avg_pool2d((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE))
 
 
-def _log(values: torch.Tensor) -> torch.Tensor:
-    """Logarithms of (B, n) >= 0, row by row: vectorised kernels round otherwise at the end of an array."""
-    return torch.stack([row.clamp(min=1e-3).double().log().float() for row in values])
-
-
 def _smooth(maps: torch.Tensor) -> torch.Tensor:
-    return gaussian(maps.flatten(0, 1), SMOOTH * maps.shape[-1]).view(maps.shape)
+    return smoothed(maps, SMOOTH * maps.shape[-1])
 
 
 class FramesTrainer:
-    """D, then G."""
+    """D, then G and M."""
 
     def __init__(self, method: Frames) -> None:
         self.settings = settings = method.settings.training
-        self.networks = nn.ModuleDict({name: method.networks[name] for name in ("generator", "discriminator")})
+        self.networks = nn.ModuleDict(
+            {name: method.networks[name] for name in ("generator", "motion", "discriminator")}
+        )
         self.networks.train().requires_grad_(True)
-        self.rates = {"generator": settings.learning_rate or LEARNING_RATE}
+        self.rates = dict.fromkeys(("generator", "motion"), settings.learning_rate or LEARNING_RATE)
         self.rates["discriminator"] = 0.1 * self.rates["generator"]
         self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
 
@@ -214,7 +261,7 @@ class FramesTrainer:
         set_rates(self.optimizers, self.rates, step, self.settings.steps)
         x, before = mirrored(batch.images, context_of(batch), rng)
         g, d = self.networks["generator"], self.networks["discriminator"]
-        spread = light(before[:, -SHORT:].flatten(1, 2))[1]
+        spread = light(next_to(before).flatten(1, 2))[1]
         c = g(before)
 
         # D: min max(0, 1 - D(x)) + max(0, 1 + D(c))
@@ -230,8 +277,14 @@ class FramesTrainer:
         d.requires_grad_(True)
         loss = INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g
         optimise(self.optimizers["generator"], loss, backward)
+
+        # M: min v |m - f|, frames not mirrored: the way that people go is to be learnt
+        moved, f = shifted(batch.images, flow_of(batch.images, context_of(batch)), rng)
+        v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
+        loss_m = (v * (self.networks["motion"](moved) - f).abs()).mean()
+        optimise(self.optimizers["motion"], loss_m, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
-        return {name: value.detach() for name, value in losses.items()}
+        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m}).items()}
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Frames of one half of the batch and, below, what was predicted in their place."""

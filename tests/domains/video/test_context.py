@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anotwin.data.arrays import from_arrays
 from anotwin.domains.video.clips import Clip, clip_at
-from anotwin.domains.video.context import OFFSETS, STEADY, clips_of, frames_before, frames_steadying
+from anotwin.domains.video.context import BACK, NEXT, OFFSETS, STEADY, clips_of, frames_before, frames_steadying
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
 firsts, counts = st.integers(0, 500), st.integers(1, 80)
@@ -23,18 +23,24 @@ firsts, counts = st.integers(0, 500), st.integers(1, 80)
 def test_the_frames_before_lie_so_far_from_it_or_mirrored(first: int, count: int, data: st.DataObject) -> None:
     clip, index = Clip("a", first, count), first + data.draw(st.integers(0, count - 1))
     own = range(first, first + count)
+    farthest = min(own, key=lambda each: (-abs(each - index), -each))
     expected = []
-    for offset in OFFSETS:  # back; else as far ahead; else the farthest that there is
-        candidates = [index - offset, index + offset, *sorted(own, key=lambda each: (-abs(each - index), -each))]
+    for offset in BACK:  # back; else as far ahead; else the farthest that there is
+        candidates = [index - offset, index + offset, farthest]
         expected.append(next(each for each in candidates if each in own))
-    assert frames_before(clip, index) == tuple(expected)
+    for way in (-1, 1, -1):  # back together; else ahead together; else back as far as the clip reaches
+        near = [index + way * offset for offset in NEXT]
+        if set(near) <= set(own):
+            break
+    expected += [each if each in own else farthest for each in near]
+    assert frames_before(clip, index) == (*expected, max(first, index - 1))
 
 
 def test_no_frame_of_a_short_clip_is_its_own_past() -> None:
     """Else nothing would have moved at its end."""
     for count in range(2, 2 * max(OFFSETS)):
         clip = Clip("a", 5, count)
-        assert all(index not in frames_before(clip, index) for index in range(5, 5 + count))
+        assert all(index not in frames_before(clip, index)[:-1] for index in range(5, 5 + count))
 
 
 def test_where_a_clip_has_begun_nothing_after_the_frame_counts() -> None:
@@ -53,6 +59,13 @@ def test_the_nearest_frames_come_last_in_the_order_of_time() -> None:
     assert OFFSETS[-1] == 1
     before = frames_before(Clip("a", 0, 100), 50)
     assert list(before) == sorted(before)
+
+
+def test_the_way_of_a_walker_is_never_mirrored() -> None:
+    """Backwards it would be the wrong one."""
+    clip = Clip("a", 20, 60)
+    for index in range(20, 80):
+        assert frames_before(clip, index)[-1] == max(20, index - 1)
 
 
 @QUICK

@@ -361,6 +361,7 @@ def test_what_was_seen_is_kept_when_a_watch_is_stopped(
     outcome = run("watch", ready, film, "--out", tmp_path / "out")
     assert outcome.code == 130
     assert "event 1 began" in outcome.out
+    assert f" in {TEST - 10} frames" in outcome.out  # the summary, as at the end of a film
     (event, *_) = table(tmp_path / "out" / "events.csv")
     assert int(event["end_frame"]) < TEST - 10
     assert len(played(tmp_path / "out" / "annotated.mp4")) == TEST - 10

@@ -172,6 +172,16 @@ def test_the_timeline_is_drawn(tmp_path: Path) -> None:
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
 
+def test_a_clip_has_no_decision_beside_its_events(tmp_path: Path) -> None:
+    """Of three held-out clips a rate of clips would promise nothing that anybody wants."""
+    (groups,) = [each for each in scored(job(tmp_path, show=False)) if each.path.name == "groups.csv"]
+    assert groups.caption == "a row per group"
+    with groups.path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["group"] for row in rows] == ["clip0", "clip1", "clip2"]
+    assert all(row["p_value"] == row["anomalous"] == "" for row in rows)
+
+
 def test_a_video_of_each_clip_with_all_its_frames(tmp_path: Path) -> None:
     """Also those that could not be judged: it keeps time, and shows a bar that turns red where the score is high."""
     written = scored(job(tmp_path))

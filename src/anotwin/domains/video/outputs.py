@@ -75,7 +75,8 @@ class VideoOutputs:
         kept = [clip for clip in self.clips if clip.name not in self._scored]
         self.found.again(kept, scores)
         self.found.finish()
-        written = write_groups(table, job.source, job.out, job.model.calibration)
+        # a clip has no decision beside those on its events
+        written = write_groups(table, job.source, job.out, job.model.calibration if alarms is None else None)
         if job.show and any(self.found.video_of(clip).is_file() for clip in self.clips):
             what = "a video of each clip, with heat, regions and score"
             written = [Written(job.out / ANNOTATED, what), *written]

@@ -53,8 +53,12 @@ def watch(
     live = LiveFrames(address, give_up_after=give_up_after, waiting=WAITING, watch=told)
     watcher = _Watcher(model, live.name, out)
     try:
-        with live, _stopped_after(live, seconds):
-            yield from watcher.notices(iter(live))
+        try:
+            with live, _stopped_after(live, seconds):
+                yield from watcher.notices(iter(live))
+        except KeyboardInterrupt:  # how a watch without `seconds` ends
+            yield from watcher.end(live)
+            raise
         yield from watcher.end(live)
     finally:
         watcher.close()
