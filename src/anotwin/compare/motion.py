@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from anotwin.errors import MissingExtra
 
 NARROW = 31  # pixels: three bodies at the resolution of evidence
+LOOSE = 1  # pixels, at the resolution of evidence
 EXTRA = "optical flow needs OpenCV: install the extra, pip install 'anotwin[video]'"
 
 
@@ -32,18 +34,21 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
 
     The least difference over the frames, less by how much it varies, at least 0; pixels in [0, 1]. A walker is gone
     after a second and a crowd changes, what was left there does neither. Of the difference only what is narrower than
-    `NARROW` pixels counts: a cloud or its shadow is not an object.
+    `NARROW` pixels counts: a cloud or its shadow is not an object. And it is that from the nearest value of the
+    background within `LOOSE` pixels: a camera that trembles, or frames scaled by another program, are no objects.
 
     >>> frames = torch.zeros(1, 3, 1, 32, 32)
     >>> frames[:, :, :, 12:16, 13:17] = 1.0
     >>> bool(standing(frames, torch.zeros(1, 32, 32))[0, 14, 15] > 0.4)
     True
     """
-    apart = (frames - background).flatten(0, 1)  # (B K, C, S, S)
-    side = min(NARROW, 2 * (apart.shape[-1] // 2) - 1)
-    narrow = (apart - _mean_around(apart, side)).view(frames.shape) / 2
-    least, varies = narrow.abs().amin(1), narrow.amax(1) - narrow.amin(1)  # (B, C, S, S)
-    return (least - varies).clamp(min=0).mean(1)
+    side = min(NARROW, 2 * (frames.shape[-1] // 2) - 1)
+    narrow, usual = (each - _mean_around(each, side) for each in (frames, background))
+    around = 2 * LOOSE + 1
+    most, least = (sign * F.max_pool2d(sign * usual[None], around, 1, LOOSE)[:, None] for sign in (1, -1))
+    apart = ((narrow - most).clamp(min=0) - (least - narrow).clamp(min=0)) / 2  # (B, K, C, S, S)
+    stays, varies = apart.abs().amin(1), apart.amax(1) - apart.amin(1)  # (B, C, S, S)
+    return (stays - varies).clamp(min=0).mean(1)
 
 
 def smoothed(maps: torch.Tensor, sigma: float) -> torch.Tensor:
