@@ -53,7 +53,9 @@ SHORT = 4  # frames next to the query that it is predicted from, as in the paper
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
 MOVES = 0.3  # pixels a frame
-SHIFT = 0.1  # of the side: M learns from frames moved by up to so much, or it would know training frames by heart
+# M would know people of a few clips by heart: it learns from frames moved by a share of the side, of another light (in
+# spreads) and with noise. By held-out clips: research.md, 11
+SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
@@ -86,11 +88,11 @@ class Frames:
         self.spec = spec
         self.settings = settings
         base, channels = settings.networks.base_channels or 16, spec.channels
-        self.norms, self.generator = Norms(spec), Predictor(channels, base)
+        self.norms, self.generator, self.motion = Norms(spec), Predictor(channels, base), Motion(channels, base // 2)
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
-                "motion": Motion(channels, base // 2),
+                "motion": self.motion,
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
             }
@@ -190,10 +192,19 @@ class Motion(nn.Module):
         self.unet: nn.Module = UNet(channels, 2, max(1, base))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        small = F.avg_pool2d(images, COARSE)
-        mean, spread = light(small)
-        flow: torch.Tensor = self.unet((small - mean) / spread).maps.float()
+        return self.of_small(in_own_light(images))
+
+    def of_small(self, small: torch.Tensor) -> torch.Tensor:
+        """Of frames `in_own_light`."""
+        flow: torch.Tensor = self.unet(small).maps.float()
         return flow
+
+
+def in_own_light(images: torch.Tensor) -> torch.Tensor:
+    """Frames (B, C, S, S) at half the size, without their mean and in units of their spread: (B, C, S / 2, S / 2)."""
+    small = F.avg_pool2d(images, COARSE)
+    mean, spread = light(small)
+    return (small - mean) / spread
 
 
 def next_to(before: torch.Tensor) -> torch.Tensor:
@@ -226,6 +237,13 @@ def shifted(images: torch.Tensor, flow: torch.Tensor, rng: torch.Generator) -> t
     return _moved(images, COARSE * by), _moved(flow, by)
 
 
+def varied(small: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Frames in their own light, each by chance a little darker or of less contrast, and noisier."""
+    amounts = torch.randn((3, len(small), 1, 1, 1), generator=rng).to(small.device)
+    noise = torch.randn(small.shape, generator=rng).to(small.device)
+    return small * (LIGHT * amounts[0]).exp() + LIGHT * amounts[1] + NOISE * amounts[2].abs().clamp(max=1) * noise
+
+
 def _moved(maps: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     places = torch.arange(maps.shape[-1])
     found = []
@@ -249,6 +267,7 @@ class FramesTrainer:
 
     def __init__(self, method: Frames) -> None:
         self.settings = settings = method.settings.training
+        self.motion = method.motion
         self.networks = nn.ModuleDict(
             {name: method.networks[name] for name in ("generator", "motion", "discriminator")}
         )
@@ -278,10 +297,11 @@ class FramesTrainer:
         loss = INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g
         optimise(self.optimizers["generator"], loss, backward)
 
-        # M: min v |m - f|, frames not mirrored: the way that people go is to be learnt
-        moved, f = shifted(batch.images, flow_of(batch.images, context_of(batch)), rng)
+        # M: min v |m - f|
+        moved, f = shifted(x, flow_of(x, before), rng)
+        m = self.motion.of_small(varied(in_own_light(moved), rng))
         v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
-        loss_m = (v * (self.networks["motion"](moved) - f).abs()).mean()
+        loss_m = (v * (m - f).abs()).mean()
         optimise(self.optimizers["motion"], loss_m, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
         return {name: value.detach() for name, value in (losses | {"loss_m": loss_m}).items()}
