@@ -464,7 +464,7 @@ def test_a_few_frames_are_enough_to_score(count: int) -> None:
 # -- the score ------------------------------------------------------------------------------------------------------
 
 
-def test_the_score_is_the_rarest_evidence_at_the_highest_place() -> None:
+def test_the_score_is_how_rare_all_evidence_is_at_the_highest_place() -> None:
     method, given = untrained(side=32), moving(30, 9)
     method.remember_normals(given)
     batch = Batch(given.images[:4], (1, 2, 3, 4), given.context[:4])
@@ -474,7 +474,7 @@ def test_the_score_is_the_rarest_evidence_at_the_highest_place() -> None:
         error = F.avg_pool2d((batch.images[row] - counterpart.images[row]).abs()[None] / 2, COARSE)[:, 0]
         maps = torch.cat([gaussian(error, SMOOTH * 16), counterpart.latents[row]])
         rare = rarity(maps[None], Usual(method.norms.level, method.norms.tail))[0].double().numpy()
-        heat = rare.max(0)
+        heat = np.sqrt((rare**2).sum(0))
         assert float(found.scores.anomaly[row]) == pytest.approx(heat.max(), rel=1e-3)
         assert float(found.scores.residual[row]) == pytest.approx(rare[0].max(), rel=1e-3)
         assert float(found.scores.discrimination[row]) == pytest.approx(rare[1:].max(), rel=1e-3)

@@ -82,12 +82,13 @@ def _level(highest: torch.Tensor) -> torch.Tensor:
 def rarity(maps: torch.Tensor, usual: Usual) -> torch.Tensor:
     """Maps (B, K, S, S) >= 0 -> -log of the share of normal images that show as much anywhere, (B, K, S, S) >= 0.
 
-    The share is 1 / (1 + (1 / SHARE - 1) ratio^(1 / tail)): `SHARE` at the level, and a power beyond it.
+    From the level on, which a share of `SHARE` exceeds, the share is that times ratio^(-1 / tail). Below it less is
+    less: in proportion.
 
-    >>> found = rarity(torch.full((1, 1, 16, 16), 2.0), Usual(torch.full((1, 4, 4), 2.0), torch.tensor([0.1])))
-    >>> round(float(found.max()), 4), round(math.log(10), 4)
-    (2.3026, 2.3026)
+    >>> usual = Usual(torch.full((1, 4, 4), 2.0), torch.tensor([0.1]))
+    >>> [round(float(rarity(torch.full((1, 1, 16, 16), value), usual).max()), 3) for value in (0.0, 1.0, 2.0, 2.2)]
+    [0.0, 1.151, 2.303, 3.256]
     """
     wide = F.interpolate(usual.level[None], size=maps.shape[-2:], mode="bilinear", align_corners=False)
-    logs = (maps / wide).clamp(min=1e-6).log() / usual.tail[:, None, None]
-    return F.softplus(logs + math.log(1 / SHARE - 1))
+    ratio, least = maps / wide, -math.log(SHARE)
+    return least * ratio.clamp(max=1) + ratio.clamp(min=1).log() / usual.tail[:, None, None]

@@ -13,8 +13,8 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
                                 min_M  v |m - f|,  v = 1 + 4 where |f| > MOVES
     evidence e_k                error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds. Smoothed
-    score of a frame            heat = max_k -log(share of training frames that show as much as e_k) (`compare.places`)
-                                A = max heat; R = that of the error; D = that of the others
+    score of a frame            r_k = -log(share of training frames that show as much as e_k) (`compare.places`)
+                                heat = (sum_k r_k^2)^(1/2); A = max heat; R = max r_1; D = max of the others
 
 Deviations: no flow network in G's loss. w, as masked autoencoders weigh by motion (Ristea et al. 2023, 2306.12041).
 Hinge loss. M is the appearance-motion correspondence of Nguyen, Meunier 2019 (1908.06351) as a network of its own, half
@@ -58,6 +58,7 @@ MOVES = 0.3  # pixels a frame
 SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
+LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 EVIDENCE = ("error", "speed", "motion", "standing")
 REMEMBERED = 2048  # training frames that tell what is usual
@@ -130,13 +131,13 @@ class Frames:
         rare = torch.cat(
             [rarity(each[None], usual) for each in evidence]
         )  # by itself: kernels round by the array's end
-        heat, highest = rare.amax(1), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
+        heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
         return comparison(
             queries,
             counterpart.images,
             residual=highest[:, 0],
             discrimination=highest[:, 1:].amax(1),
-            total=highest.amax(1),
+            total=heat.flatten(1).amax(1),
             query_logits=self.critique(queries).logits,
             settings=self.settings.compare,
             heat=F.interpolate(heat[:, None], queries.shape[-2:], mode="bilinear", align_corners=False)[:, 0],
@@ -195,9 +196,11 @@ class Motion(nn.Module):
         return self.of_small(in_own_light(images))
 
     def of_small(self, small: torch.Tensor) -> torch.Tensor:
-        """Of frames `in_own_light`."""
-        flow: torch.Tensor = self.unet(small).maps.float()
-        return flow
+        """Of frames `in_own_light`; those smaller than the network takes are enlarged for it."""
+        times = max(1, LEAST // small.shape[-1])
+        wide = F.interpolate(small, scale_factor=times) if times > 1 else small
+        flow: torch.Tensor = self.unet(wide).maps.float()
+        return F.avg_pool2d(flow, times) if times > 1 else flow
 
 
 def in_own_light(images: torch.Tensor) -> torch.Tensor:
