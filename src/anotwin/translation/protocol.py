@@ -7,6 +7,11 @@
 A `TranslationMethod` translates: its networks are frozen and in evaluation mode, and they are all that a bundle stores.
 Its trainer (training/protocol.py) learns from `Examples`; what training alone needs (discriminators, image pool) is in
 the trainer's networks or buffers, so that a snapshot holds the whole state.
+
+A trainer draws no previews: the session does, by `translate` on held-out examples, the same for every method.
+Where the grey values of B are classes (``translation.target = "labels"``) `spec.b.classes` lists those that occur in
+the training images, ascending; an example's b holds them as 2 v / 255 - 1, as any 8-bit value, and so does a
+translation.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from torch import nn
 
 from anotwin.records import ImageSpec
 from anotwin.settings import Settings
-from anotwin.training.protocol import Backward, Rows
+from anotwin.training.protocol import Backward, Numbered
 
 Direction = Literal["AtoB", "BtoA"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -58,14 +63,8 @@ class Examples:
         return Examples(self.a.to(device), self.b.to(device))
 
 
-class ExampleSet(Protocol):
+class ExampleSet(Numbered[Examples], Protocol):
     """Examples by number; one is a pure function of its number, so that a resumed training sees the same."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, numbers: Rows) -> Examples:
-        """The examples of these numbers (B,) in 0 .. len - 1."""
-        ...
 
 
 class TranslationTrainer(Protocol):
@@ -76,10 +75,6 @@ class TranslationTrainer(Protocol):
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         """One optimisation step; detached scalars to log and to watch for divergence."""
-        ...
-
-    def preview(self, batch: Examples) -> torch.Tensor:
-        """Images for the sample grid (n, C, s, s), all of one number of channels: what went in, what came out ..."""
         ...
 
 

@@ -1,0 +1,40 @@
+"""Every translation method by its name. A new method is one file, an entry here, and its layout in kinds.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from anotwin.errors import SettingsError, did_you_mean
+from anotwin.seeding import derive
+from anotwin.settings import Settings
+from anotwin.translation.protocol import TranslationMethod, TranslationSpec
+
+METHODS: dict[str, type[TranslationMethod]] = {}
+# where the user has set nothing else: sections of the settings, with what a method needs that others do not
+OWN: dict[str, dict[str, dict[str, Any]]] = {}
+
+
+def create(name: str, spec: TranslationSpec, settings: Settings) -> TranslationMethod:
+    """An untrained method, its weights drawn from the seed of training; raises SettingsError for an unknown name."""
+    if name not in METHODS:
+        known = ", ".join(sorted(METHODS))
+        raise SettingsError(f"no translation method {name!r}, there are {known}{did_you_mean(name, METHODS)}")
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
+        torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
+        return METHODS[name](spec, settings)
+
+
+def own_settings(name: str) -> dict[str, dict[str, Any]]:
+    """What a method sets where the user has not, by section."""
+    return OWN.get(name, {})
+
+
+def expected_tensors(
+    method: str, spec: TranslationSpec, settings: Settings
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Names, shapes and types of the tensors that a method has for a spec and settings; allocates nothing."""
+    with torch.device("meta"):
+        state = create(method, spec, settings).networks.state_dict()
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
