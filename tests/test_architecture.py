@@ -30,6 +30,7 @@ PUBLIC = [
     "SettingsError",
     "Status",
     "TrainingDiverged",
+    "Translator",
 ]
 LONGEST = 400  # lines of a file
 
@@ -193,6 +194,7 @@ def test_evaluate_and_detector_are_used_from_above_only() -> None:
     assert "commands/evaluating.py" in named
     assert named <= below("commands")
     assert importers("anotwin.detector") - below("commands", "serve") == {"__init__.py", "cli.py"}
+    assert importers("anotwin.translator") - below("commands", "serve") == {"__init__.py", "cli.py"}
     assert importers("anotwin.cli") == set()
     assert importers("anotwin.commands") - below("commands") == {"cli.py"}
 

@@ -9,9 +9,12 @@ import torch
 from anotwin.errors import SettingsError, did_you_mean
 from anotwin.seeding import derive
 from anotwin.settings import Settings
+from anotwin.translation.cyclegan import CycleGAN
+from anotwin.translation.pix2pix import Pix2Pix
 from anotwin.translation.protocol import TranslationMethod, TranslationSpec
+from anotwin.translation.srgan import SRGAN
 
-METHODS: dict[str, type[TranslationMethod]] = {}
+METHODS: dict[str, type[TranslationMethod]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix, "srgan": SRGAN}
 # where the user has set nothing else: sections of the settings, with what a method needs that others do not
 OWN: dict[str, dict[str, dict[str, Any]]] = {}
 
