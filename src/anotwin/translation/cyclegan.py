@@ -69,7 +69,7 @@ class CycleGANTrainer:
         self.settings = settings = method.settings
         spec, base, own = method.spec, settings.networks.width_for(method.spec.a.parts), settings.translation
         domains = {"A": spec.a, "B": spec.b}
-        discriminators = {name: PatchGAN(each.channels, base, own.patch) for name, each in domains.items()}
+        discriminators = {name: PatchGAN(each.channels, base, own.patch, each.size) for name, each in domains.items()}
         pools = {name: ImagePool(own.pool, each.channels, each.size) for name, each in domains.items()}
         self.generators, self.averages = copy.deepcopy(method.networks), method.networks
         self.discriminators, self.pools = nn.ModuleDict(discriminators), pools

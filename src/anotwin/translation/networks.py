@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from anotwin.errors import SettingsError
 from anotwin.methods.protocol import freeze
 from anotwin.methods.restoring import in_eights
 from anotwin.methods.unet import convolution, residual_block
@@ -61,11 +62,16 @@ class Judgement(NamedTuple):
 
 
 class PatchGAN(nn.Module):
-    """Images (B, inputs, S, S) -> `Judgement` of patches of 16, 34 or 70 pixels."""
+    """Images (B, inputs, S, S), S = `size` -> `Judgement` of patches of 16, 34 or 70 pixels.
 
-    def __init__(self, inputs: int, base: int, patch: int) -> None:
+    Raises SettingsError where nothing would be left of a square that small.
+    """
+
+    def __init__(self, inputs: int, base: int, patch: int, size: int) -> None:
         super().__init__()
         halvings = PATCHES[patch]
+        if size >> halvings <= 2:
+            raise SettingsError(f"translation.patch={patch}: too large for squares of {size} pixels; take 16 or 34")
         widths = [inputs, *(base * min(2**level, 8) for level in range(halvings + 1))]
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, width, 4, 2 if level < halvings else 1, 1), nn.LeakyReLU(0.2))

@@ -99,7 +99,7 @@ class Pix2PixTrainer:
         if self.settings.translation.adversarial:
             inputs = method.spec.a.channels + method.outputs
             base = self.settings.networks.width_for(method.spec.a.parts)
-            self.networks["discriminator"] = PatchGAN(inputs, base, self.settings.translation.patch)
+            self.networks["discriminator"] = PatchGAN(inputs, base, self.settings.translation.patch, method.spec.b.size)
             self.rates["discriminator"] = 0.2 * self.rates["generator"]
         self.networks.train().requires_grad_(True)
         training = self.settings.training

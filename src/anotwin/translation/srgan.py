@@ -91,7 +91,8 @@ class SRGANTrainer:
         self.networks = nn.ModuleDict({"generator": copy.deepcopy(method.networks["AtoB"])})
         self.rates = {"generator": self.settings.training.learning_rate or LEARNING_RATE}
         if self.settings.translation.adversarial:
-            self.networks["discriminator"] = PatchGAN(method.spec.b.channels, base, self.settings.translation.patch)
+            b, patch = method.spec.b, self.settings.translation.patch
+            self.networks["discriminator"] = PatchGAN(b.channels, base, patch, b.size)
             self.rates["discriminator"] = 0.2 * self.rates["generator"]
         self.networks.train().requires_grad_(True)
         training = self.settings.training
