@@ -115,12 +115,11 @@ def test_an_untrained_network_makes_no_checkerboard(kind: type[TranslationMethod
         assert phases(found.translate(flat, "AtoB")[..., middle, middle], 2) > 1e-3
 
 
-@pytest.mark.parametrize("side", [32, 160])
-def test_an_image_depends_on_no_other(side: int) -> None:
+def test_an_image_depends_on_no_other() -> None:
     torch.manual_seed(0)
-    network, images = ResNet(1, 3, 4).eval(), noise(5, 1, side, side)
+    network, images = ResNet(1, 3, 4).eval(), noise(5, 1, 32, 48)
     together = apart(network, images)
-    assert together.shape == (5, 3, side, side)
+    assert together.shape == (5, 3, 32, 48)
     for row in range(5):
         assert torch.equal(together[row], apart(network, images[row : row + 1])[0])
     assert torch.equal(together.flip(0), apart(network, images.flip(0)))

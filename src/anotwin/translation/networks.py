@@ -23,7 +23,6 @@ from torch import nn
 
 from anotwin.errors import SettingsError
 from anotwin.methods.protocol import freeze
-from anotwin.methods.restoring import in_eights
 from anotwin.methods.unet import convolution, residual_block
 from anotwin.search.inference import for_search
 from anotwin.translation.protocol import TranslationMethod
@@ -31,7 +30,6 @@ from anotwin.translation.protocol import TranslationMethod
 M = TypeVar("M", bound=TranslationMethod)
 
 BLOCKS = 6  # the paper has 6 at 128 x 128
-ALONE = 128 * 128  # pixels: larger images go through a network one by one
 PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a PatchGAN -> its layers that halve the side
 
 
@@ -95,12 +93,10 @@ def shuffle_as_nearest(layer: nn.Conv2d) -> None:
 
 
 def apart(network: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
-    """What a network makes of images (B, C, h, w), none of which depends on the others or on how many there are.
+    """What a network makes of images (B, C, h, w), one by one: none depends on the others or on how many there are.
 
-    A CPU's kernels add in another order for other numbers of images, and the number here follows from the size alone.
+    A CPU's kernels add in another order for other numbers of images.
     """
-    if images.shape[-2] * images.shape[-1] <= ALONE:
-        return in_eights(network, images)  # type: ignore[no-any-return]
     with torch.no_grad():
         return torch.cat([network(image) for image in torch.split(images, 1)])
 
