@@ -120,17 +120,20 @@ class Translator:
         seed matters where a method draws noise (pix2pix). Raises DataError for pixels that are not finite or whose unit
         is unknown, SettingsError for a direction that the method has not learnt.
         """
-        if direction not in self.method.directions:
-            able = " and ".join(self.method.directions)
-            name = self.method.name
-            raise SettingsError(
-                f"direction {direction!r}: {name} has learnt {able}; --set translation.swap=true of train "
-                "exchanges A and B"
-            )
+        self.check_direction(direction)
         if self._fast is None:
             self._fast = self.method.for_inference()
         pixels = native(image if hasattr(image, "dtype") else torch.as_tensor(image).numpy(), "image")
         return translate_native(self._fast, pixels, direction, seed)
+
+    def check_direction(self, direction: str) -> Direction:
+        """The direction of this name; raises SettingsError for one that the method has not learnt."""
+        found = next((each for each in self.method.directions if each == direction), None)
+        if found is None:
+            able = f"{self.method.name} has learnt {' and '.join(self.method.directions)}"
+            swap = "; train with --set translation.swap=true to exchange A and B" if self.spec.factor == 1 else ""
+            raise SettingsError(f"direction {direction!r}: {able}{swap}")
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Write the bundle: bundle.json and weights.safetensors, atomically."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from anotwin.data.split import split_holdout, split_notes
+from anotwin.data.split import groups_of, split_holdout
 from anotwin.errors import DataError, SettingsError
 from anotwin.prepare.image_spec import longer_side, sample_images, spec_of
 from anotwin.prepare.stream import UNUSABLE, named
@@ -196,7 +196,7 @@ def _split(
     if domains.aligned:
         items = [replace(one, group=one.group or other.group) for one, other in zip(a, b, strict=True)]
         train, heldout = _held_out(items, prints[0][use[0]], data.holdout, data.holdout_most, seed, domains.root)
-        notes += split_notes(items, train, heldout)
+        notes += _group_note("", items, train, heldout)
         return (use[0][train], use[1][train]), (use[0][heldout], use[1][heldout])
     if any(item.group for item in a) and any(item.group for item in b):
         both = np.concatenate([prints[0][use[0]], prints[1][use[1]]])
@@ -206,14 +206,22 @@ def _split(
         first = [rows[rows < len(a)] for rows in (train, heldout)]
         second = [rows[rows >= len(a)] - len(a) for rows in (train, heldout)]
         if all(len(rows) for rows in (*first, *second)):
-            notes += split_notes([*a, *b], train, heldout)
+            notes += _group_note("A and B: ", [*a, *b], train, heldout)
             return (use[0][first[0]], use[1][second[0]]), (use[0][first[1]], use[1][second[1]])
     sides = []
-    for items, rows, own in zip((a, b), use, prints, strict=True):
+    for name, items, rows, own in zip("AB", (a, b), use, prints, strict=True):
         train, heldout = _held_out(items, own[rows], data.holdout, data.holdout_most, seed, domains.root)
-        notes += split_notes(items, train, heldout)
+        notes += _group_note(f"{name}: ", items, train, heldout)
         sides.append((rows[train], rows[heldout]))
     return (sides[0][0], sides[1][0]), (sides[0][1], sides[1][1])
+
+
+def _group_note(side: str, items: Sequence[ImageItem], train: Rows, heldout: Rows) -> list[str]:
+    """How many groups there are, where images have any."""
+    if all(item.group is None for item in items):
+        return []
+    trained, held = (len(groups_of([items[row] for row in rows], None)) for rows in (train, heldout))
+    return [f"{side}{trained + held} groups: {trained} to train on, {held} held out"]
 
 
 def _as_side(items: Sequence[ImageItem], side: str) -> list[ImageItem]:

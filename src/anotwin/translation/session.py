@@ -36,7 +36,7 @@ from anotwin.updates import Passing, Update, Watch, tell
 
 JUDGED_PIXELS = 2**21  # of B, in all held-out examples that a snapshot is judged by
 FEWEST, MOST = 8, 64  # examples
-SHOWN = ("psnr", "ssim", "dice", "cycle", "statistics", "error")  # in the progress line
+SHOWN = ("psnr", "ssim", "dice", "cycle", "statistics")  # in the progress line
 
 
 @dataclass(eq=False)
@@ -113,7 +113,7 @@ class TranslationSession:
         def show(progress: Progress) -> None:
             losses = [f"{key[5:]} {value:.2f}" for key, value in progress.losses.items() if key.startswith("loss_")]
             detail = f"{progress.images_per_second:,.0f} images/s  loss {' '.join(losses)}"
-            self.watch(Update("training", progress.step, progress.steps, f"{detail}  {best.words}".rstrip()))
+            self.watch(Update("training", progress.step, progress.steps, f"{best.words}  {detail}".lstrip()))
 
         training = self._examples(self.gathered.train, "train")
         settings = self.settings.training
