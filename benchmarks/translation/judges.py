@@ -1,10 +1,11 @@
 """Networks that judge: trained here on training images alone, with nothing of the product in them.
 
 A judge is a small classifier. Trained on digits or textures it says which class an image shows; trained to tell which
-training image a patch is cut from ("origin network") it needs no label, and what it has learnt to look at are structure
-and texture. Its features are the means over positions of its last maps, for Frechet distances; its distance between
-two images of one size is that of Zhang et al., "The unreasonable effectiveness of deep features", 2018 (1801.03924),
-without weights: squared differences of maps of unit length at each position, averaged over positions and layers.
+training image (or whose) a patch is cut from ("origin network") it needs no label, and what it has learnt to look at
+are structure and texture. Its features are the means over positions of its last maps, for Frechet distances; its
+distance between two images of one size is that of Zhang et al., "The unreasonable effectiveness of deep features", 2018
+(1801.03924), without weights: squared differences of maps of unit length at each position, averaged over positions and
+layers.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from benchmarks.common.rows import Floats
 Pixels = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 Labelled = tuple[torch.Tensor, torch.Tensor]  # images (B, C, S, S) in [-1, 1], classes (B,)
 Sample = Callable[[np.random.Generator, int], Labelled]
-WIDTHS = (32, 48, 64, 64)  # channels of the maps; each but the first has half the side of the one before
+WIDTHS, KERNELS = (32, 48, 64, 64), (5, 3, 3, 3)  # of the maps; each has half the side of the one before
 BATCH, LEARNING_RATE = 64, 2e-3
+NOISE = 0.08  # its most, standard deviation in [-1, 1]: 10 levels of 256
 AT_ONCE = 128  # images in memory
 
 
@@ -44,8 +46,8 @@ class Maps(nn.Module):
         super().__init__()
         sizes = (channels, *WIDTHS)
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(inner, outer, 3, 1 if not n else 2, 1), nn.BatchNorm2d(outer), nn.ReLU())
-            for n, (inner, outer) in enumerate(pairwise(sizes))
+            nn.Sequential(nn.Conv2d(inner, outer, kernel, 2, kernel // 2), nn.BatchNorm2d(outer), nn.ReLU())
+            for kernel, (inner, outer) in zip(KERNELS, pairwise(sizes), strict=True)
         )
         self.head = nn.Linear(WIDTHS[-1], classes)
 
@@ -126,7 +128,7 @@ def kept_judge(
     if path and path.is_file():
         network = Maps(channels, classes)
         network.load_state_dict(safetensors.torch.load_file(path))
-        freeze(network)
+        network.eval().requires_grad_(False)
         return Judge(name, network)
     judge = make()
     if path:
@@ -147,17 +149,19 @@ def of_images(images: Sequence[Pixels], labels: Sequence[int]) -> Sample:
     return sample
 
 
-def of_crops(images: Sequence[Pixels], side: int, shade: float) -> Sample:
-    """Squares of `side` from anywhere in an image, mirrored or not; the class is the image's number.
+def of_crops(images: Sequence[Pixels], labels: Sequence[int], side: int, shade: float) -> Sample:
+    """Squares of `side` from anywhere in an image, mirrored or not; the class is that of the image.
 
-    Contrast and brightness change at random by up to `shade` (of 1, of the range), so that neither tells the class.
+    Contrast and brightness change at random by up to `shade` (of 1, of the range), so that neither tells the class, and
+    a little noise is added, so that features are of more than the noise of single pixels.
     """
-    pictures = [to_model([image])[0] for image in images]
+    pictures, classes = [to_model([image])[0] for image in images], torch.tensor(labels)
 
     def sample(rng: np.random.Generator, count: int) -> Labelled:
         chosen = rng.integers(len(pictures), size=count)
         cut = torch.stack([_crop(pictures[number], side, shade, rng) for number in chosen])
-        return cut, torch.from_numpy(chosen)
+        noise = NOISE * torch.from_numpy(rng.random((count, 1, 1, 1)) * rng.standard_normal(cut.shape)).float()
+        return cut + noise, classes[chosen]
 
     return sample
 

@@ -4,12 +4,12 @@
     map to scan     Frechet distance and sharpness; beside the same U-Net with L1 alone
 
 The Frechet distance is on features of an origin network (judges.py): it has learnt from training scans alone to tell
-which of them a patch is cut from. Subjects are what intervals resample: of three subjects they say little.
+which subject a patch is of. Subjects are what intervals resample: of three subjects they say little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,7 @@ GET_LAYERS = (
     "translation/duke_layers where ANOTWIN_DATA points: A the scans, B maps of grey values 0, 10 ... 70, equal names"
 )
 CLASSES = tuple(range(10, 80, 10))  # grey values of the layers, from the inner one; 0 is what lies outside
-PATCH, HOP = 48, 32  # pixels of what the origin network sees
-SHADE = 0.2
+PATCH, HOP = 64, 32  # pixels of what the origin network sees
 JUDGE_STEPS = 800
 TRANSLATE = ("data.image_size=256", "translation.mirror=true")
 TO_MAP = {  # rows -> settings
@@ -62,7 +61,12 @@ class Layers:
     @property
     def subjects(self) -> list[str]:
         """(N,) of the test, in the order of names."""
-        return [name.partition("_")[0] for name in self.scans]
+        return subjects(self.scans)
+
+
+def subjects(names: Iterable[str]) -> list[str]:
+    """s10 of s10_03."""
+    return [name.partition("_")[0] for name in names]
 
 
 def find_layers(study: Study) -> Layers | None:
@@ -133,8 +137,8 @@ def nearest_class(image: npt.NDArray[np.uint8]) -> Pixels:
 def map_to_scan_rows(study: Study, layers: Layers) -> Iterator[Row]:
     """How like generated scans as a whole are to real ones; how sharp; how near each is to the true one."""
     scans, maps = list(layers.scans.values()), list(layers.maps.values())
-    learnt, patches = list(read_images(layers.folder / "A").values()), (PATCH, HOP)
-    judge = study.origin_network("origin of scans", learnt, PATCH, SHADE, JUDGE_STEPS)
+    learnt, patches = read_images(layers.folder / "A"), (PATCH, HOP)
+    judge = study.origin_network("subject of scans", list(learnt.values()), subjects(learnt), PATCH, JUDGE_STEPS)
     real, generated, outputs = patch_features(judge, scans, layers.subjects, *patches), {}, {}
     by_scan = patch_features(judge, scans, list(layers.scans), *patches)
     for row, changed in TO_SCAN.items():

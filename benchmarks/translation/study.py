@@ -13,16 +13,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from anotwin.translator import Translator
 
 from anotwin import Settings
 from anotwin.bundle import DOCUMENT
 from anotwin.data.pixels import read_pixels
+from anotwin.evaluate.metrics import number_groups
 from anotwin.evaluate.paired import Estimate
 from anotwin.report.overlay import save_png
 from anotwin.seeding import derive, fingerprint
 from anotwin.translation.kinds import LAYOUT_OF
 from anotwin.translation.protocol import Direction
+from anotwin.translator import Translator
 from anotwin.updates import Update, Watch
 from benchmarks.common.rows import Cell, Interval, Row, console
 from benchmarks.common.script import asked
@@ -32,6 +33,7 @@ from benchmarks.translation.sheets import save_sheet
 WHOLE_SECONDS = "whole_seconds"  # in a model's history: of training, reading of files included
 SMALL = ("training.steps=4", "training.batch_size=4", "networks.base_channels=4")  # of --quick
 QUICK_JUDGE = 6  # steps
+SHADE = 0.3  # by how much the brightness and contrast of patches vary
 
 cell = partial(Cell, "translation")  # case, method
 
@@ -77,10 +79,13 @@ class Study:
         make = partial(train_judge, name, channels, classes, sample, steps, self.watch, self.seed)
         return kept_judge(self.arguments.models, [name, learnt, steps, self.seed], channels, classes, make)
 
-    def origin_network(self, name: str, images: Sequence[Pixels], side: int, shade: float, steps: int) -> Judge:
-        """A judge that tells which of these training images a patch is cut from."""
-        known, channels = digest(images), 1 if images[0].ndim == 2 else 3
-        return self.judge(name, of_crops(images, side, shade), known, channels, len(images), steps)
+    def origin_network(
+        self, name: str, images: Sequence[Pixels], origins: Sequence[str], side: int, steps: int
+    ) -> Judge:
+        """A judge that tells which of the origins (N,) of these training images a patch of this side is of."""
+        known, channels, numbers = digest(images), 1 if images[0].ndim == 2 else 3, number_groups(origins)
+        sample = of_crops(images, numbers.tolist(), side, SHADE)
+        return self.judge(name, sample, known, channels, int(numbers.max()) + 1, steps)
 
     def settings(self, changed: Sequence[str]) -> Settings:
         """What a row names, then the options."""

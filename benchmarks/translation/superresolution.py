@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from anotwin.translator import Translator
 from PIL import Image
 from skimage import data as pictures
 
@@ -21,6 +20,7 @@ from anotwin import DataError
 from anotwin.evaluate.counterparts import sharpness
 from anotwin.evaluate.frechet import Features, frechet, frechet_lead, frechet_of_halves
 from anotwin.evaluate.similarity import enlarged_quality, mean_of
+from anotwin.translator import Translator
 from benchmarks.common.rows import Cell, Floats, Row
 from benchmarks.translation.judges import Judge, Pixels, grid_of_patches, patch_features
 from benchmarks.translation.study import (
@@ -40,7 +40,6 @@ GET_SETS = (
 PUBLISHED = {("Set5", 4): 28.42, ("Set14", 4): 26.00, ("Set5", 2): 33.66, ("Set14", 2): 30.24}  # dB of bicubic
 LONGEST = 1800  # seconds of training, on two cores
 PATCH, HOP = 48, 24
-SHADE = 0.2
 JUDGE_STEPS = 1200
 ROWS = {"SRResNet (L2)": ("translation.adversarial=false",), "SRGAN": ()}
 BICUBIC, L2, GAN = "bicubic", *ROWS
@@ -75,7 +74,9 @@ def superresolution_rows(study: Study) -> Iterator[Row]:
         return
     training, sets = found
     learnt = [coloured(each) for each in read_images(training).values()]
-    judge = study.origin_network("origin of photographs", learnt, PATCH, SHADE, JUDGE_STEPS)
+    judge = study.origin_network(
+        "origin of photographs", learnt, list(map(str, range(len(learnt)))), PATCH, JUDGE_STEPS
+    )
     for each in sets:
         each.outputs[BICUBIC] = [bicubic(image, factor) for image in each.low.values()]
     for row, changed in ROWS.items():

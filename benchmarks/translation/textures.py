@@ -1,8 +1,8 @@
 """Part `textures`: brick to gravel and back with CycleGAN, judged by a classifier of textures.
 
 Each is one picture of scikit-image; its upper rows are learnt from, by CycleGAN and by the classifier, its lower rows
-are the test. The classifier sees squares whose brightness and contrast vary at random, so that structure has to decide;
-that it does is shown by a control: brick with the grey levels of gravel.
+are the test. The classifier has also seen each texture with the grey levels of the other, so that structure has to
+decide; that it does is shown by a control: test squares of brick with the grey levels of gravel.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from skimage.exposure import match_histograms
 
 from anotwin.translation.protocol import Direction
 from benchmarks.common.rows import Row
-from benchmarks.translation.judges import Pixels, grid_of_patches
+from benchmarks.translation.judges import Judge, Pixels, grid_of_patches
 from benchmarks.translation.study import Study, training_row, write_images
 
 NAMES = {"A": "brick", "B": "gravel"}
 ROWS = 320  # of 512, learnt from
 TILE, HOP = 128, 64  # pixels of the files that are learnt from
 SIDE = 64  # of what is translated and judged; squares of the test do not overlap
-SHADE = 0.3  # by how much the brightness and contrast that the classifier sees vary
 JUDGE_STEPS = 600
 TRANSLATE = ("data.image_size=64",)
 SHOWN = 6
@@ -41,7 +40,7 @@ def texture_rows(study: Study) -> Iterator[Row]:
     data = study.scratch / "textures"
     for end, picture in learnt.items():
         write_images(data / end, grid_of_patches(picture, TILE, HOP), NAMES[end])
-    judge = study.origin_network("textures", list(learnt.values()), SIDE, SHADE, JUDGE_STEPS)
+    judge = classifier(study, learnt["A"], learnt["B"])
     translator = study.translator("textures cyclegan", "cyclegan", data, TRANSLATE)
     outputs = {}
     ways: tuple[Direction, ...] = ("AtoB", "BtoA")
@@ -57,6 +56,12 @@ def texture_rows(study: Study) -> Iterator[Row]:
     yield from training_row(study.cell("textures", "cyclegan"), translator)
     shown = zip(test["A"], outputs["AtoB"], test["B"], outputs["BtoA"], strict=True)
     study.sheet("textures", ("brick", "as gravel", "gravel", "as brick"), list(shown)[:SHOWN], side=128)
+
+
+def classifier(study: Study, one: Pixels, other: Pixels) -> Judge:
+    """Of the two textures, each also with the grey levels of the other, so that levels cannot decide."""
+    examples = [one, *with_levels([one], other), other, *with_levels([other], one)]
+    return study.origin_network("textures", examples, ["A", "A", "B", "B"], SIDE, JUDGE_STEPS)
 
 
 def with_levels(images: Sequence[Pixels], reference: Pixels) -> list[Pixels]:
