@@ -9,8 +9,8 @@ Paper: Zhu et al., "Unpaired image-to-image translation using cycle-consistent a
                                        + l_cyc l_id (|F(a) - a| + |G(b) - b|)     where A and B have as many channels
                            min_{D_A, D_B}  ((D_B(b) - 1)^2 + D_B(p(G(a)))^2) / 2 + the same for A
 
-Deviations: batch norm in G and F instead of instance norm, and none in D (networks.py says why); what translates is the
-moving average of G and F; the rate rises, then falls along a cosine, instead of staying and falling linearly.
+Deviations: batch norm in G and F and group norm in D instead of instance norm (networks.py says why); what translates
+is the moving average of G and F; the rate rises, then falls along a cosine, instead of staying and falling linearly.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from anotwin.translation.pool import ImagePool
 from anotwin.translation.protocol import DIRECTIONS, Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 8e-4
-SLOWER = 0.5  # the discriminators' rate, times the generators'
 
 
 class CycleGAN:
@@ -77,8 +76,8 @@ class CycleGANTrainer:
         self.networks = nn.ModuleDict({**learning, "pools": nn.ModuleDict(pools)}).train().requires_grad_(True)
         self.networks["averages"] = self.averages
         rate = settings.training.learning_rate or LEARNING_RATE
-        self.rates = {"generators": rate, "discriminators": SLOWER * rate}
-        self.optimizers = {name: adam(each, settings.training, self.rates[name]) for name, each in learning.items()}
+        self.rates = dict.fromkeys(learning, rate)
+        self.optimizers = {name: adam(each, settings.training, rate) for name, each in learning.items()}
         self.identity = own.identity_weight if spec.a.channels == spec.b.channels else 0.0
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:

@@ -7,7 +7,8 @@ All are convolutions and norms that are constant at inference: what is made of a
 within `reach` alone, so that a large image can be translated in tiles. That excludes instance norm, which both papers
 use: its mean and spread are those of the whole image. Changed for two CPU cores: no layer at full size (the first
 halves the side, the last is a pixel shuffle). Nothing here makes checkerboards: enlarging is nearest-neighbour and a
-convolution, or a pixel shuffle that begins as nearest-neighbour (ICNR).
+convolution, or a pixel shuffle that begins as nearest-neighbour (ICNR). PatchGAN, which only training needs, has group
+norm (Wu, He 2018, 1803.08494): its last maps have too few places for instance norm.
 """
 
 from __future__ import annotations
@@ -71,10 +72,11 @@ class PatchGAN(nn.Module):
         if size >> halvings <= 2:
             raise SettingsError(f"translation.patch={patch}: too large for squares of {size} pixels; take 16 or 34")
         widths = [inputs, *(base * min(2**level, 8) for level in range(halvings + 1))]
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(before, width, 4, 2 if level < halvings else 1, 1), nn.LeakyReLU(0.2))
-            for level, (before, width) in enumerate(pairwise(widths))
-        )
+        self.blocks = nn.ModuleList()
+        for level, (before, width) in enumerate(pairwise(widths)):
+            norm = [nn.GroupNorm(2**level, width)] if level else []  # never at the image, as in the papers
+            layer = nn.Conv2d(before, width, 4, 2 if level < halvings else 1, 1)
+            self.blocks.append(nn.Sequential(layer, *norm, nn.LeakyReLU(0.2)))
         self.head = nn.Conv2d(widths[-1], 1, 4, 1, 1)
 
     def forward(self, images: torch.Tensor) -> Judgement:

@@ -11,7 +11,7 @@ Paper: Isola et al., "Image-to-image translation with conditional adversarial ne
                            probabilities, and b as one of K; what is made is the most probable value
 
 Deviations: dropout of whole channels, equal at all places, so that tiles of one image agree; skips are added, and no
-layer is at full size (methods/unet.py); no norm in D; what translates is the moving average of G.
+layer is at full size (methods/unet.py); group norm in D; what translates is the moving average of G.
 """
 
 from __future__ import annotations
