@@ -16,7 +16,20 @@ from anotwin.translation.srgan import SRGAN
 
 METHODS: dict[str, type[TranslationMethod]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix, "srgan": SRGAN}
 # where the user has set nothing else: sections of the settings, with what a method needs that others do not
-OWN: dict[str, dict[str, dict[str, Any]]] = {}
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "cyclegan": {
+        "training": {"steps": 6000, "batch_size": 4, "ema": 0.99},
+        "networks": {"base_channels": 24},
+    },
+    "pix2pix": {
+        "training": {"steps": 2000, "batch_size": 4, "ema": 0.99},
+        "networks": {"base_channels": 24},
+    },
+    "srgan": {
+        "training": {"steps": 4000, "batch_size": 8, "ema": 0.99},
+        "networks": {"base_channels": 32},
+    },
+}
 
 
 def create(name: str, spec: TranslationSpec, settings: Settings) -> TranslationMethod:
