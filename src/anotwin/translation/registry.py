@@ -26,6 +26,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         "networks": {"base_channels": 24},
     },
     "srgan": {
+        "data": {"image_size": 128},  # a reduced square of 16 pixels would be nothing but border
         "training": {"steps": 4000, "batch_size": 8, "ema": 0.99},
         "networks": {"base_channels": 32},
     },
