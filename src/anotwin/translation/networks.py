@@ -23,12 +23,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from anotwin.errors import SettingsError
+from anotwin.methods.adversary import adam
 from anotwin.methods.protocol import freeze
 from anotwin.methods.unet import convolution, residual_block
 from anotwin.search.inference import for_search
 from anotwin.translation.protocol import TranslationMethod
 
 M = TypeVar("M", bound=TranslationMethod)
+D_RATE = 0.2  # the discriminator's rate where a reconstruction term leads the generator, times the generator's
 
 BLOCKS = 6  # the paper has 6 at 128 x 128
 PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a PatchGAN -> its layers that halve the side
@@ -84,6 +86,29 @@ class PatchGAN(nn.Module):
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return Judgement(self.head(maps[-1]).float(), tuple(maps[1:]))
+
+
+class Learners(NamedTuple):
+    """What a trainer of one direction trains, and how fast."""
+
+    networks: nn.ModuleDict  # "generator", "discriminator" unless training is without one, "averages": the method's own
+    optimizers: dict[str, torch.optim.Optimizer]
+    rates: dict[str, float]
+
+
+def learners(method: TranslationMethod, inputs: int, learning_rate: float) -> Learners:
+    """The generator "AtoB" of a method, and a PatchGAN of `inputs` channels where ``translation.adversarial`` asks."""
+    settings, size = method.settings, method.spec.b.size
+    networks = nn.ModuleDict({"generator": copy.deepcopy(method.networks["AtoB"])})
+    rates = {"generator": settings.training.learning_rate or learning_rate}
+    if settings.translation.adversarial:
+        base, patch = settings.networks.width_for(method.spec.a.parts), settings.translation.patch
+        networks["discriminator"] = PatchGAN(inputs, base, patch, size)
+        rates["discriminator"] = D_RATE * rates["generator"]
+    networks.train().requires_grad_(True)
+    optimizers = {name: adam(networks[name], settings.training, rate) for name, rate in rates.items()}
+    networks["averages"] = method.networks
+    return Learners(networks, optimizers, rates)
 
 
 @torch.no_grad()

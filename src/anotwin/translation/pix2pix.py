@@ -16,14 +16,13 @@ layer is at full size (methods/unet.py); group norm in D; what translates is the
 
 from __future__ import annotations
 
-import copy
 from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import optimise
 from anotwin.methods.losses import discriminator_loss, generator_loss
 from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import device_of, freeze
@@ -32,7 +31,7 @@ from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
-from anotwin.translation.networks import PatchGAN, apart, folded_copy, shuffle_as_nearest
+from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 1e-3
@@ -94,17 +93,8 @@ class Pix2PixTrainer:
 
     def __init__(self, method: Pix2Pix) -> None:
         self.method, self.settings = method, method.settings
-        self.networks = nn.ModuleDict({"generator": copy.deepcopy(method.networks["AtoB"])})
-        self.rates = {"generator": self.settings.training.learning_rate or LEARNING_RATE}
-        if self.settings.translation.adversarial:
-            inputs = method.spec.a.channels + method.outputs
-            base = self.settings.networks.width_for(method.spec.a.parts)
-            self.networks["discriminator"] = PatchGAN(inputs, base, self.settings.translation.patch, method.spec.b.size)
-            self.rates["discriminator"] = 0.2 * self.rates["generator"]
-        self.networks.train().requires_grad_(True)
-        training = self.settings.training
-        self.optimizers = {name: adam(self.networks[name], training, rate) for name, rate in self.rates.items()}
-        self.networks["averages"] = method.networks
+        found = learners(method, method.spec.a.channels + method.outputs, LEARNING_RATE)
+        self.networks, self.optimizers, self.rates = found
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)

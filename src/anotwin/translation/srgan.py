@@ -17,14 +17,13 @@ Deviations: G adds to the bicubic enlargement instead of drawing all of it; no b
 
 from __future__ import annotations
 
-import copy
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import optimise
 from anotwin.methods.losses import discriminator_loss, feature_loss, generator_loss
 from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import device_of, freeze
@@ -32,7 +31,7 @@ from anotwin.methods.srgan import BLOCKS, SRResNet
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
-from anotwin.translation.networks import PatchGAN, apart, folded_copy, shuffle_as_nearest
+from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
 WARM = 0.6  # of the steps, without D
@@ -87,17 +86,7 @@ class SRGANTrainer:
 
     def __init__(self, method: SRGAN) -> None:
         self.method, self.settings = method, method.settings
-        base = self.settings.networks.width_for(method.spec.a.parts)
-        self.networks = nn.ModuleDict({"generator": copy.deepcopy(method.networks["AtoB"])})
-        self.rates = {"generator": self.settings.training.learning_rate or LEARNING_RATE}
-        if self.settings.translation.adversarial:
-            b, patch = method.spec.b, self.settings.translation.patch
-            self.networks["discriminator"] = PatchGAN(b.channels, base, patch, b.size)
-            self.rates["discriminator"] = 0.2 * self.rates["generator"]
-        self.networks.train().requires_grad_(True)
-        training = self.settings.training
-        self.optimizers = {name: adam(self.networks[name], training, rate) for name, rate in self.rates.items()}
-        self.networks["averages"] = method.networks
+        self.networks, self.optimizers, self.rates = learners(method, method.spec.b.channels, LEARNING_RATE)
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:  # noqa: ARG002
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)
