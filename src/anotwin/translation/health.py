@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,8 @@ def examine(examples: Examples, judged: Judged, aligned: bool) -> TranslationHea
     if len(examples) < FEWEST:
         return TranslationHealth("unknown", None, None, f"{len(examples)} held-out examples are too few to judge by")
     distance, found = judged.values["spread"], correlation(examples.a, judged.translated)
+    if not math.isfinite(distance + found):
+        return TranslationHealth("unknown", None, None, "translations are not finite; lower training.learning_rate")
     true = correlation(examples.a, examples.b) if aligned else None
     truth = "" if true is None else f", that of the real pairs {true:.2f}"
     inverted = found < INVERTED and (true is None or true > 0) and "dice" not in judged.values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from anotwin.seeding import derive
 from anotwin.settings import Settings
 from anotwin.translation.cyclegan import CycleGAN
 from anotwin.translation.pix2pix import Pix2Pix
-from anotwin.translation.protocol import TranslationMethod, TranslationSpec
+from anotwin.translation.protocol import TranslationMethod, TranslationSpec, TranslationTrainer
 from anotwin.translation.srgan import SRGAN
 
 METHODS: dict[str, type[TranslationMethod]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix, "srgan": SRGAN}
@@ -38,9 +40,22 @@ def create(name: str, spec: TranslationSpec, settings: Settings) -> TranslationM
     if name not in METHODS:
         known = ", ".join(sorted(METHODS))
         raise SettingsError(f"no translation method {name!r}, there are {known}{did_you_mean(name, METHODS)}")
-    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
-        torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
+    with _drawing(settings.training.seed, "weights"):
         return METHODS[name](spec, settings)
+
+
+def begin_training(method: TranslationMethod) -> TranslationTrainer:
+    """The method's trainer; what it has besides the method, discriminators, is drawn from the seed of training too."""
+    with _drawing(method.settings.training.seed, "weights of training"):
+        return method.trainer()
+
+
+@contextmanager
+def _drawing(seed: int, purpose: str) -> Iterator[None]:
+    """Layers draw their weights from the global generator, which is seeded for a while, and then as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, purpose))
+        yield
 
 
 def own_settings(name: str) -> dict[str, dict[str, Any]]:

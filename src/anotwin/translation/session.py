@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,11 +32,11 @@ from anotwin.translation.health import examine
 from anotwin.translation.layouts import open_domains
 from anotwin.translation.protocol import Examples, TranslationMethod
 from anotwin.translation.quality import Judged, judge
-from anotwin.translation.registry import create, own_settings
+from anotwin.translation.registry import begin_training, create, own_settings
 from anotwin.updates import Passing, Update, Watch, tell
 
 JUDGED_PIXELS = 2**21  # of B, in all held-out examples that a snapshot is judged by
-FEWEST, MOST = 8, 64  # examples
+FEWEST, MOST = 8, 32  # examples
 SHOWN = ("psnr", "ssim", "dice", "cycle", "statistics")  # in the progress line
 
 
@@ -187,9 +188,10 @@ class Best:
         """Write what `preview` has found after this step."""
         assert self.judged is not None
         save_grid(pictures.numpy(), self.run.path / f"samples-{step:06d}.png", self.judged.columns)
-        lowest = min((row["error"] for row in self.rows), default=float("inf"))
-        row = {"step": step} | {name: round(value, 6) for name, value in self.judged.values.items()}
-        if row["error"] < lowest:
+        row: dict[str, Any] = {"step": step} | {
+            name: round(value, 6) for name, value in self.judged.values.items() if math.isfinite(value)
+        }
+        if error_of(row) < min(map(error_of, self.rows), default=math.inf):
             self.kept.save_snapshot(step, {"networks": self.method.networks.state_dict()})
         self.rows.append(row)
         self._write()
@@ -197,7 +199,7 @@ class Best:
     def restore(self, steps: int) -> dict[str, Any]:
         """Load the best weights of the first `steps` into the method; its row, {} if the last weights stay."""
         rows = [row for row in self.rows if row["step"] <= steps]
-        best = min(rows, key=lambda row: (row["error"], row["step"]), default=None)
+        best = min(rows, key=lambda row: (error_of(row), row["step"]), default=None)
         found = self.kept.load_snapshot()
         if best is None or found is None or found[0] != best["step"]:
             return {}
@@ -220,11 +222,16 @@ class Best:
         write_text_atomic(self.file, "".join(json.dumps(row) + "\n" for row in self.rows))
 
 
+def error_of(row: dict[str, Any]) -> float:
+    """What a row of quality.jsonl is chosen by; a translation that was not finite is never chosen."""
+    return float(row.get("error", math.inf))
+
+
 class _Judging:
     """A method's trainer, whose preview is what held-out examples become."""
 
     def __init__(self, method: TranslationMethod, best: Best) -> None:
-        self.trainer, self.best = method.trainer(), best
+        self.trainer, self.best = begin_training(method), best
         self.networks, self.optimizers = self.trainer.networks, self.trainer.optimizers
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
