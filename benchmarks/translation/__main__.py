@@ -30,6 +30,7 @@ from benchmarks.common.rows import Report
 from benchmarks.common.script import asked, options, print_head, run
 from benchmarks.translation.digits import digit_rows, edge_rows
 from benchmarks.translation.layers import layer_rows
+from benchmarks.translation.retina import retina_rows
 from benchmarks.translation.study import SMALL, Part, Study
 from benchmarks.translation.superresolution import superresolution_rows
 from benchmarks.translation.textures import texture_rows
@@ -40,7 +41,9 @@ PARTS: dict[str, Part] = {
     "layers": layer_rows,
     "textures": texture_rows,
     "edges": edge_rows,
+    "retina": retina_rows,
 }
+BY_NAME = ("retina",)  # parts that run where they are named, and with --quick
 
 
 def benchmark(arguments: argparse.Namespace) -> None:
@@ -63,11 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; the exit code."""
     parser = options(str(__doc__), data="MNIST, superresolution, translation", small="small made-up images")
     add = parser.add_argument
-    add("--part", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure; all")
+    add("--part", nargs="+", choices=PARTS, help=f"what to measure; all but {', '.join(BY_NAME)}, all with --quick")
     add("--models", type=Path, metavar="DIR", help="keeps all models, or uses them again")
     add("--seed", type=int, default=0, help="of training; 0")
     add("--factor", type=int, choices=(2, 4), default=4, help="of superresolution; 4")
-    return run(benchmark, parser.parse_args(arguments))
+    given = parser.parse_args(arguments)
+    given.part = given.part or [name for name in PARTS if given.quick or name not in BY_NAME]
+    return run(benchmark, given)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ TRAINED, TESTED, JUDGED = 8000, 1000, 20000  # digits a domain, test digits, tra
 QUICK_TRAINED, QUICK_TESTED = 40, 12
 JUDGE_STEPS = 1500
 SHOWN = 8  # rows of a sheet
-TRANSLATE = ("data.image_size=32", "translation.patch=16")
+TRANSLATE = ("data.image_size=32", "translation.patch=34", "training.batch_size=8")
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,11 +40,8 @@ GET_SETS = (
 PUBLISHED = {("Set5", 4): 28.42, ("Set14", 4): 26.00, ("Set5", 2): 33.66, ("Set14", 2): 30.24}  # dB of bicubic
 LONGEST = 3600  # seconds of processor time in training: half an hour on two cores
 PATCH, HOP = 48, 24
-JUDGE_STEPS = 1200
-TRANSLATE = (
-    "data.image_size=128", "training.batch_size=8", "training.steps=2000", "training.sample_every=250",
-    "translation.mirror=true",
-)  # fmt: skip
+JUDGE_STEPS = 800
+TRANSLATE = ("translation.mirror=true", "training.sample_every=250")
 ROWS = {"SRResNet (L2)": ("translation.adversarial=false",), "SRGAN": ()}
 BICUBIC, L2, GAN = "bicubic", *ROWS
 
