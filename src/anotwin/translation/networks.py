@@ -30,7 +30,7 @@ from anotwin.search.inference import for_search
 from anotwin.translation.protocol import TranslationMethod
 
 M = TypeVar("M", bound=TranslationMethod)
-D_RATE = 0.2  # the discriminator's rate where a reconstruction term leads the generator, times the generator's
+D_RATE = 0.5  # the discriminator's rate where a reconstruction term leads the generator, times the generator's
 
 BLOCKS = 6  # the paper has 6 at 128 x 128
 PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a PatchGAN -> its layers that halve the side

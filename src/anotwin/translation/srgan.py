@@ -34,8 +34,8 @@ from anotwin.training.protocol import Backward
 from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
-WARM = 0.6  # of the steps, without D
-L1, FEATURES, ADVERSARIAL = 1.0, 1.0, 0.02
+WARM = 0.5  # of the steps, without D
+L1, FEATURES, ADVERSARIAL = 1.0, 1.0, 0.1
 LEARNING_RATE = 1e-3
 
 
