@@ -151,3 +151,12 @@ def test_what_cannot_be_trained_on() -> None:
         Translator.train((pair()[1], pair()[1]), method="cyclegan", settings=settings(), device="cpu")
     with pytest.raises(SettingsError, match="no --method"):
         Translator.train(pair(), settings=settings())
+
+
+def test_images_come_in_many_forms(tmp_path: Path) -> None:
+    found = Translator.train(pair(), method="pix2pix", settings=settings("training.steps=1"), device="cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = found.translate(pixels)
+    for form in (torch.from_numpy(pixels)[None], Image.fromarray(pixels), tmp_path / "a.png", pixels.astype(np.int64)):
+        assert np.array_equal(found.translate(form), expected)

@@ -20,7 +20,7 @@ from typing import Any, Self
 import torch
 
 from anotwin.bundle import Bundle, describe, load_translation, save_bundle, sweep_weights
-from anotwin.data.pixels import native
+from anotwin.data.arrays import from_arrays
 from anotwin.errors import SettingsError
 from anotwin.files import check_apart, check_writable
 from anotwin.lock import one_writer
@@ -116,14 +116,15 @@ class Translator:
     def translate(self, image: Any, direction: Direction = "AtoB", seed: int = 0) -> Array:
         """A native image (H, W) or (H, W, 3) of any size as one of the other domain, `spec.factor` times as large.
 
-        uint8, uint16 or float32; type and colours of the result: see `anotwin.translation.tiles.translate_native`. The
-        seed matters where a method draws noise (pix2pix). Raises DataError for pixels that are not finite or whose unit
-        is unknown, SettingsError for a direction that the method has not learnt.
+        uint8, uint16 or float32, as an array, tensor (C, H, W), Pillow image or path; type and colours of the result:
+        see `anotwin.translation.tiles.translate_native`. The seed matters where a method draws noise (pix2pix). Raises
+        DataError for pixels that are not finite or whose unit is unknown, SettingsError for a direction that the method
+        has not learnt.
         """
         self.check_direction(direction)
         if self._fast is None:
             self._fast = self.method.for_inference()
-        pixels = native(image if hasattr(image, "dtype") else torch.as_tensor(image).numpy(), "image")
+        pixels = from_arrays([image]).of_model(self.spec.a.pixel_type).read(0)
         return translate_native(self._fast, pixels, direction, seed)
 
     def check_direction(self, direction: str) -> Direction:

@@ -37,7 +37,7 @@ from anotwin.updates import Passing, Update, Watch, tell
 
 JUDGED_PIXELS = 2**21  # of B, in all held-out examples that a snapshot is judged by
 FEWEST, MOST = 8, 32  # examples
-SHOWN = ("psnr", "ssim", "dice", "cycle", "statistics")  # in the progress line
+SHOWN = ("psnr", "ssim", "dice", "cycle", "statistics", "spread")  # in the progress line
 
 
 @dataclass(eq=False)
