@@ -20,6 +20,12 @@ from anotwin.updates import Update
 SMALL = ("networks.base_channels=4", "training.steps=8", "training.batch_size=2", "training.sample_every=2")
 
 
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots judged by a few examples: quick."""
+    monkeypatch.setattr(session, "MOST", 8)
+
+
 def settings(*more: str) -> Settings:
     return Settings().with_overrides([*SMALL, *more])
 
