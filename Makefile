@@ -47,6 +47,7 @@ bench-quick: setup
 	$(BIN)/python benchmarks/samebits --quick --json build/samebits-quick.json
 	$(BIN)/python benchmarks/reliability --quick --json build/reliability-quick.json
 	$(BIN)/python benchmarks/video --quick --json build/video-quick.json
+	$(BIN)/python benchmarks/translation --quick --json build/translation-quick.json
 
 # Other libraries' detectors for benchmarks/oneclass and benchmarks/surfaces, in an environment of their own: about
 # 7 GB, never needed else.

@@ -30,6 +30,7 @@ PUBLIC = [
     "SettingsError",
     "Status",
     "TrainingDiverged",
+    "Translator",
 ]
 LONGEST = 400  # lines of a file
 
@@ -160,6 +161,7 @@ def test_calibrate_and_tables_never_import_torch() -> None:
         "anotwin.cli",
         "anotwin.settings",
         "anotwin.domains.registry",
+        "anotwin.translation.kinds",
         "anotwin.calibrate.threshold",
         "anotwin.report.table",
     ],
@@ -193,8 +195,16 @@ def test_evaluate_and_detector_are_used_from_above_only() -> None:
     assert "commands/evaluating.py" in named
     assert named <= below("commands")
     assert importers("anotwin.detector") - below("commands", "serve") == {"__init__.py", "cli.py"}
+    assert importers("anotwin.translator") - below("commands", "serve") == {"__init__.py", "cli.py"}
     assert importers("anotwin.cli") == set()
     assert importers("anotwin.commands") - below("commands") == {"cli.py"}
+
+
+def test_translation_is_used_from_above_only() -> None:
+    above = below("translation", "commands") | {"translator.py", "cli.py"}
+    assert importers("anotwin.translation") <= above
+    for target in ("domains.open", "detector", "evaluate", "commands", "calibrate", "compare.score"):
+        assert not below("translation") & importers(f"anotwin.{target}"), target
 
 
 def test_nothing_unpickles_or_evaluates() -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from anotwin.errors import AnoTwinError, BundleError, DataError, MissingExtra, SettingsError, TrainingDiverged
     from anotwin.records import Calibration, Finding, ImageSpec, Status
     from anotwin.settings import Settings
+    from anotwin.translator import Translator
 
 __version__ = "0.1.0"
 
@@ -26,12 +27,13 @@ __all__ = [
     "SettingsError",
     "Status",
     "TrainingDiverged",
+    "Translator",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above and so know which names do not exist
     from importlib import import_module
 
-    _MODULES = ("errors", "settings", "records", "detector")  # cheapest first; the last one loads torch
+    _MODULES = ("errors", "settings", "records", "detector", "translator")  # cheapest first; the last ones load torch
 
     def __getattr__(name):
         if name in __all__:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from anotwin.bundle_json import MAX_BYTES, Document, parse, seal
+from anotwin.bundle_json import MAX_BYTES, Document, SpecOfJson, parse, seal
 from anotwin.domains.registry import DOMAINS
 from anotwin.errors import RESTORE, BundleError, SettingsError
 from anotwin.files import move, parse_json, write_bytes_atomic, write_json_atomic
@@ -31,6 +31,7 @@ from anotwin.weights import TensorType, check_expected, encode, read_header, rea
 
 DOCUMENT, WEIGHTS, NEXT = "bundle.json", "weights.safetensors", "weights.next.safetensors"
 Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
+ExpectedOfPair = Callable[[str, ImageSpec, ImageSpec, Settings], Mapping[str, TensorType]]
 
 _FINGERPRINTS = "fingerprints."
 _FINGERPRINT_NAMES = tuple(_FINGERPRINTS + name for name in ("train", "holdout", "groups"))
@@ -41,7 +42,7 @@ _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin
 
 @dataclass(frozen=True, eq=False)  # eq: dicts of tensors have no truth value when compared
 class Bundle:
-    """Everything that scoring needs to know of a trained model."""
+    """Everything that scoring, or translating, needs to know of a trained model."""
 
     method: str
     spec: ImageSpec
@@ -53,6 +54,7 @@ class Bundle:
     )  # "train", "holdout", "groups": (n,) int64
     layout: dict[str, str | None] = field(default_factory=dict)  # "name", "normal" label of training
     history: dict[str, Any] = field(default_factory=dict)  # plain JSON: steps, seconds, versions, health, notes
+    target: ImageSpec | None = None  # of a translation: what images of `spec` become; None: a detector
 
 
 def save_bundle(bundle: Bundle, folder: str | Path) -> None:
@@ -77,6 +79,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
         {
             "method": bundle.method,
             "spec": bundle.spec.stored(),
+            **({} if bundle.target is None else {"target": bundle.target.stored()}),
             "layout": bundle.layout,
             "settings": bundle.settings.model_dump(mode="json"),
             "calibration": bundle.calibration.stored() if bundle.calibration else None,
@@ -130,7 +133,7 @@ def _save_calibration(
     if settings.networks != before.networks:
         raise BundleError(f"{folder}: cannot calibrate for other networks than it holds; leave settings.networks")
     new = {"settings": settings.model_dump(mode="json"), "calibration": calibration.stored()}
-    write_json_atomic(folder / DOCUMENT, seal(document.model_dump(exclude={"checksum"}) | new))
+    write_json_atomic(folder / DOCUMENT, seal(document.model_dump(exclude={"checksum"}, exclude_unset=True) | new))
 
 
 def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
@@ -141,15 +144,54 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
         expected: method, spec and settings -> the tensors (name: shape, type) that the method has; None: not compared.
 
     Raises:
-        BundleError: on one line, which file is missing, truncated, altered, newer or foreign, and what to do.
+        BundleError: on one line, which file is missing, truncated, altered, newer or foreign, and what to do; with
+            `expected`, also a model that translates.
     """
-    folder = Path(folder)
+
+    def wanted(document: Document, spec: ImageSpec, target: ImageSpec | None, settings: Settings) -> _Wanted:
+        if expected is None:
+            return None
+        if target is not None:
+            told = f"a translation ({document.method}), which has no scores: use anotwin translate MODEL DATA --out DIR"
+            raise BundleError(f"{folder}: {told}")
+        return expected(document.method, spec, settings)
+
+    return _load(Path(folder), wanted)
+
+
+def load_translation(folder: str | Path, expected: ExpectedOfPair) -> Bundle:
+    """`load_bundle` of a model that translates; `expected` takes the specs of both domains. Raises BundleError."""
+
+    def wanted(document: Document, spec: ImageSpec, target: ImageSpec | None, settings: Settings) -> _Wanted:
+        if target is None:
+            told = f"a detector ({document.method}), which translates nothing: use anotwin score MODEL DATA --out DIR"
+            raise BundleError(f"{folder}: {told}, or train a translation (anotwin train --help, under --layout)")
+        return expected(document.method, spec, target, settings)
+
+    return _load(Path(folder), wanted)
+
+
+def is_translation(folder: str | Path) -> bool:
+    """Whether a model folder holds a translation; raises BundleError for what is no model."""
+    _check_folder(Path(folder))
+    return _read_document(Path(folder))[0].target is not None
+
+
+_Wanted = Mapping[str, TensorType] | None
+
+
+def _load(folder: Path, expected: Callable[[Document, ImageSpec, ImageSpec | None, Settings], _Wanted]) -> Bundle:
     _check_folder(folder)
     failed = False
     for _ in range(_ATTEMPTS):
         document, settings = _read_document(folder)
-        spec = _spec(document, str(folder / DOCUMENT))
-        wanted = _wanted(expected, document.method, spec, settings, str(folder / DOCUMENT))
+        where = str(folder / DOCUMENT)
+        spec = _spec(document.spec, where)
+        target = None if document.target is None else _spec(document.target, where)
+        try:
+            wanted = expected(document, spec, target, settings)
+        except SettingsError as error:  # an unknown method, or settings that it cannot be built with
+            raise BundleError(f"{where}: {error}; upgrade AnoTwin or {RESTORE}") from None
         try:
             tensors = _read_weights(folder, document, wanted)
             break
@@ -164,17 +206,16 @@ def load_bundle(folder: str | Path, expected: Expected | None = None) -> Bundle:
         name.removeprefix(_FINGERPRINTS): tensors.pop(name) for name in _FINGERPRINT_NAMES if name in tensors
     }
     calibration = document.calibration.record() if document.calibration else None
-    return Bundle(
-        document.method, spec, settings, tensors, calibration, fingerprints, document.layout, document.history
-    )
+    found = document.method, spec, settings, tensors, calibration, fingerprints, document.layout, document.history
+    return Bundle(*found, target)
 
 
-def _spec(document: Document, where: str) -> ImageSpec:
-    parts, view = {domain.view_name: domain.parts for domain in DOMAINS}, document.spec.view
+def _spec(stored: SpecOfJson, where: str) -> ImageSpec:
+    parts, view = {domain.view_name: domain.parts for domain in DOMAINS}, stored.view
     if view not in parts:
         told = f"spec.view {reprlib.repr(view)}, but this AnoTwin has the views {', '.join(parts)}"
         raise BundleError(f"{where}: {told}; upgrade AnoTwin or {RESTORE}")
-    return ImageSpec(**document.spec.model_dump(), parts=parts[view])
+    return ImageSpec(**stored.model_dump(), parts=parts[view])
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -192,6 +233,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     return {
         "method": bundle.method,
         "spec": bundle.spec.stored(),
+        **({} if bundle.target is None else {"target": bundle.target.stored()}),
         "layout": dict(bundle.layout),
         "parameters": parameters,
         "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),
@@ -280,15 +322,6 @@ def _read_weights(folder: Path, document: Document, wanted: Mapping[str, TensorT
         if wanted is not None:
             check_expected({name: kind for name, kind in types.items() if name not in fingerprints}, wanted, where)
         return read_tensors(stream, where)
-
-
-def _wanted(
-    expected: Expected | None, method: str, spec: ImageSpec, settings: Settings, where: str
-) -> Mapping[str, TensorType] | None:
-    try:
-        return expected(method, spec, settings) if expected else None
-    except SettingsError as error:  # an unknown method, or settings that it cannot be built with
-        raise BundleError(f"{where}: {error}; upgrade AnoTwin or {RESTORE}") from None
 
 
 def _is_committed(folder: Path, name: str, document: Document) -> bool:

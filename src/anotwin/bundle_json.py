@@ -32,7 +32,20 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class _Spec(_Part):
+def _grey_values(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value <= 255 for value in values):
+        raise ValueError("expected whole numbers from 0 to 255 alone")
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError("expected ascending numbers")
+    return tuple(values)
+
+
+_Classes = Annotated[tuple[int, ...], PlainValidator(_grey_values)]
+
+
+class SpecOfJson(_Part):
+    """`anotwin.records.ImageSpec`, with bounds."""
+
     channels: int
     size: int
     pixel_type: PixelType
@@ -40,9 +53,10 @@ class _Spec(_Part):
     white: float
     fit: Fit
     view: str = "whole"  # older models have no other; which views there are is checked in bundle.py
+    classes: _Classes = ()  # of label maps
 
     @model_validator(mode="after")
-    def _possible(self) -> _Spec:
+    def _possible(self) -> SpecOfJson:
         if self.channels not in (1, 3):
             raise ValueError("channels must be 1 or 3")
         if self.size not in SIZES:
@@ -149,7 +163,8 @@ class Document(_Part):
     """bundle.json without format and schema."""
 
     method: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
-    spec: _Spec
+    spec: SpecOfJson
+    target: SpecOfJson | None = None  # of a translation: what images of `spec` become; no detector has it
     layout: dict[str, str | None] = Field(max_length=16)
     settings: dict[str, Any]
     calibration: _Calibration | None

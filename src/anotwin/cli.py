@@ -23,6 +23,7 @@ from anotwin.commands import entries
 from anotwin.commands.arguments import (
     LAYOUTS,
     OPTIONS,
+    TRANSLATED,
     VIEWS,
     Abnormal,
     Budget,
@@ -116,10 +117,12 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="twin (default), pix2pix (default for tiles), srgan, anogan, fanogan or acae.", show_default=False
+            help="twin (default), pix2pix (default for tiles), srgan, anogan, fanogan or acae; to translate: cyclegan, "
+            "pix2pix with --layout pairs, srgan with --layout folder.",
+            show_default=False,
         ),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}.")] = None,
+    layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}; to translate: {TRANSLATED}.")] = None,
     view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by layout and size.")] = None,
     normal: Normal = None,
     abnormal: Abnormal = None,
@@ -132,8 +135,12 @@ def train(
     overrides: Set = None,
     device: Device = "auto",
 ) -> None:
-    """Train on the normal images in DATA, calibrate on some that are held out, write the model."""
-    from anotwin.commands import showing
+    """Train on the normal images in DATA, calibrate on some that are held out, write the model.
+
+    Or train a model for anotwin translate: on two domains (--layout unpaired or pairs; always with cyclegan), or to
+    enlarge images (--method srgan --layout folder, given by name).
+    """
+    from anotwin.commands import showing, translating
     from anotwin.detector import Detector
     from anotwin.settings import Settings
 
@@ -150,6 +157,11 @@ def train(
     }
     options = [f"{key}={value}" for key, value in given.items() if value is not None]
     settings = base.with_overrides([*(overrides or []), *options])
+    if translating.is_asked(method, settings, out, resume):
+        with showing.bars() as watch:
+            translator = translating.train_translation(data, out, method, settings, resume, device, watch)
+        showing.trained_translation(translator.method.name, translator.history, out)
+        return
     with showing.bars() as watch:
         detector = Detector.train(
             data, out, method=method, settings=settings, resume=resume, device=device, watch=watch
@@ -249,10 +261,19 @@ def evaluate(
     group: Group = None,
     device: Device = "auto",
 ) -> None:
-    """Score labelled images and measure AUROC and more, with 95 % intervals."""
-    from anotwin.commands import budget, evaluating, showing
+    """Score labelled images and measure AUROC and more, with 95 % intervals; of a translation: compare with the truth.
+
+    A translation is compared with the true images of pairs: l1, PSNR and SSIM; of label maps accuracy and Dice.
+    """
+    from anotwin.bundle import is_translation
+    from anotwin.commands import budget, evaluating, showing, translation_truth
     from anotwin.detector import Detector
 
+    if is_translation(model):
+        with showing.bars() as watch:
+            numbers = translation_truth.evaluate_model(model, data, json_file, layout, limit, group, device, watch)
+        showing.compared(numbers, json_file)
+        return
     detector = Detector.load(model, device)
     with showing.bars() as watch:
         detector = budget.within_budget(detector, budget_ms, watch)
@@ -263,6 +284,7 @@ def evaluate(
     (showing.evaluated if planted is None else showing.planted)(numbers, json_file)
 
 
+app.command()(entries.translate)
 app.command()(entries.detectability)
 app.command()(entries.watch)
 
@@ -288,10 +310,13 @@ def sample(
 @app.command()
 def info(model: Model, as_json: Json = False) -> None:
     """Show method, settings, size, health and calibration of a model."""
+    from anotwin.bundle import is_translation
     from anotwin.commands import showing
     from anotwin.detector import Detector
+    from anotwin.translator import Translator
 
-    showing.described(Detector.load(model, "cpu").describe(), as_json)
+    kind = Translator if is_translation(model) else Detector
+    showing.described(kind.load(model, "cpu").describe(), as_json)
 
 
 @app.command()

@@ -40,10 +40,12 @@ class ImageSpec:
     fit: Fit = "stretch"
     view: str = "whole"  # name of the view (see `anotwin.domains`): which squares are made of an image
     parts: bool = False  # follows from the view: an image has many squares (patches, tiles)
+    classes: tuple[int, ...] = ()  # grey values that are classes and no brightness, ascending; of translation alone
 
     def stored(self) -> dict[str, Any]:
         """As JSON values for bundle.json and run.json, without `parts`, which follows from the view."""
-        return {key: value for key, value in vars(self).items() if key != "parts"}
+        kept = {key: value for key, value in vars(self).items() if key not in ("parts", "classes")}
+        return kept | ({"classes": list(self.classes)} if self.classes else {})
 
 
 @dataclass(frozen=True, slots=True)  # slots: a source may have a million of them

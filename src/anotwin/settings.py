@@ -184,6 +184,23 @@ class CalibrationSettings(_Stage):
     least_area: int = Field(4, ge=1, le=10**9)  # native pixels of a region: fewer are as often noise as a defect
 
 
+class TranslationSettings(_Stage):
+    """Image-to-image translation (cyclegan, pix2pix and srgan with `anotwin translate`); the papers' values."""
+
+    factor: Literal[2, 4] = 4  # srgan: how much larger images become
+    swap: bool = False  # folder B is what is translated, and A what it becomes: pix2pix learns one direction alone
+    side_by_side: bool = False  # pairs in one folder, A left and B right: also where not twice as wide as high
+    mirror: bool = False  # half of the examples mirrored left-right: more to learn from where left is like right
+    cycle_weight: float = Field(10.0, ge=0)  # lambda of Zhu et al. 2017
+    identity_weight: float = Field(0.5, ge=0)  # times the cycle's; 0 lets colours drift, and needs no equal channels
+    pool: int = Field(50, ge=0, le=1000)  # earlier translations that D is shown too; 0: the newest alone
+    l1_weight: float = Field(100.0, ge=0)  # pix2pix: lambda of Isola et al. 2017
+    patch: Literal[16, 34, 70] = 70  # pixels that a logit of D sees (PatchGAN); 70 is the papers'
+    dropout: float = Field(0.5, ge=0, lt=1)  # pix2pix: its noise, also in translating
+    adversarial: bool = True  # False: the reconstruction term alone, to compare with (pix2pix: L1, srgan: SRResNet)
+    target: Literal["image", "labels"] = "image"  # pix2pix: labels: the grey values of B are classes
+
+
 class Settings(_Stage):
     """All stages. Immutable; `with_overrides` gives a changed copy."""
 
@@ -193,6 +210,7 @@ class Settings(_Stage):
     search: SearchSettings = SearchSettings()
     compare: CompareSettings = CompareSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    translation: TranslationSettings = TranslationSettings()
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: str = "settings") -> Self:

@@ -42,6 +42,9 @@ Data = Annotated[
     ),
 ]
 LAYOUTS = ", ".join(["auto", *layouts()])
+TRANSLATED = (
+    "unpaired (folders A and B), pairs (equal names, or A|B side by side), folder (srgan, reduces images itself)"
+)
 VIEWS = ", ".join(["auto", *(domain.view_name for domain in DOMAINS)])
 OPTIONS = "; ".join(f"{name} ({domain.name}): {what}" for domain in DOMAINS for name, what in domain.options.items())
 Layout = Annotated[str, typer.Option(help=f"How DATA is laid out: {LAYOUTS}.")]

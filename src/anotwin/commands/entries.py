@@ -56,6 +56,29 @@ def check(
     showing.checked(found.as_dict(), found.written, as_json)
 
 
+def translate(
+    model: Model,
+    data: Data,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the translations, translated.csv and sheet.png.", parser=path_of)
+    ],
+    direction: Annotated[str, typer.Option(help="AtoB or BtoA; only cyclegan has learnt both.")] = "AtoB",
+    seed: Annotated[int, typer.Option(help="Of the noise that pix2pix draws.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Translate the images in DATA, each under its name, in its format, depth and size (enlarged by srgan).
+
+    Called again after it was stopped, it keeps what was finished.
+    """
+    from anotwin.commands import showing, translating
+    from anotwin.translator import Translator
+
+    translator = Translator.load(model, device)
+    with showing.bars() as watch:
+        summary = translating.translate_folder(translator, data, out, direction, seed, watch)
+    showing.translated(summary.images, summary.failed, summary.noted, out)
+
+
 def detectability(
     model: Model,
     normals: Data,

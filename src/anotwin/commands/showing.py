@@ -85,6 +85,36 @@ def trained(detector: Detector, out: Path) -> None:
         calibrated(detector, as_json=False)
 
 
+def trained_translation(method: str, history: dict[str, Any], out: Path) -> None:
+    """The last lines of train, of a translation."""
+    say(f"trained {method}: {history['steps']} steps in {history['seconds']:.0f} s -> {out}")
+    chosen = {name: value for name, value in history["chosen"].items() if name != "step"}
+    if chosen:
+        found = ", ".join(f"{name} {value:.4g}" for name, value in chosen.items())
+        say(f"step {history['chosen']['step']}, the best on {history['judged_on']} held-out examples: {found}")
+    say(f"samples and statistics: {out / 'runs' / history['run']}")
+
+
+def translated(images: int, failed: int, noted: int, out: Path) -> None:
+    """The last line of translate."""
+    parts = [f"{images} images"]
+    parts += [f"{failed} with an error"] if failed else []
+    parts += [f"{noted} in a format that is not lossless, or in another one: see the column note"] if noted else []
+    say(f"{', '.join(parts)} -> {out / 'translated.csv'}; sheet.png shows the first")
+
+
+def compared(numbers: dict[str, Any], json_file: Path) -> None:
+    """The table of evaluate, of a translation."""
+    rows = [
+        (name, _short(each["mean"]), f"{_short(each['low'])} .. {_short(each['high'])}")
+        for name, each in numbers["means"].items()
+    ]
+    columns = ("measure", "mean", "95 % interval")
+    print_listing(Listing(columns, tuple(rows), len(rows), frozenset({"measure"})), console)
+    groups = f" of {numbers['n_groups']} groups" if numbers["n_groups"] < numbers["n"] else ""
+    say(f"{numbers['n']} pairs{groups}, {numbers['n_failed']} failed -> {json_file}")
+
+
 def calibrated(detector: Detector, as_json: bool) -> None:
     """The last lines of calibrate."""
     found = detector.calibration

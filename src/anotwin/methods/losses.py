@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -27,6 +29,30 @@ def hinge_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Te
 def generator_loss(fake_logits: torch.Tensor) -> torch.Tensor:
     """-log D(G(z)), the non-saturating form (Goodfellow et al. 2014, section 3); logits (B,)."""
     return F.softplus(-fake_logits).mean()
+
+
+def least_squares_loss(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """(D(x) - 1)^2 + D(G(z))^2, halved (Mao et al. 2017, 1611.04076, eq. 9), of logits of any shape.
+
+    >>> float(least_squares_loss(torch.tensor([3.0]), torch.tensor([1.0])))
+    2.5
+    """
+    return ((real_logits - 1).square().mean() + fake_logits.square().mean()) / 2
+
+
+def least_squares_generator_loss(fake_logits: torch.Tensor) -> torch.Tensor:
+    """(D(G(z)) - 1)^2, G's part of the same, of logits of any shape."""
+    return (fake_logits - 1).square().mean()
+
+
+def feature_loss(fake_maps: Sequence[torch.Tensor], real_maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """mean_l |phi_l(G(z)) - phi_l(x)|, the maps of a discriminator's blocks in place of VGG's; none through the real.
+
+    >>> float(feature_loss([torch.zeros(2, 4), torch.zeros(1)], [torch.ones(2, 4), torch.zeros(1)]))
+    0.5
+    """
+    gaps = [(ours - theirs.detach()).abs().mean() for ours, theirs in zip(fake_maps, real_maps, strict=True)]
+    return torch.stack(gaps).mean()
 
 
 def gradient_penalty(scores: torch.Tensor, images: torch.Tensor) -> torch.Tensor:

@@ -28,13 +28,13 @@ from torch import nn
 
 from anotwin.methods.adversary import adam, optimise
 from anotwin.methods.comparer import Comparer, comparer_loss
-from anotwin.methods.losses import hinge_loss
+from anotwin.methods.losses import feature_loss, hinge_loss
 from anotwin.methods.networks import Critique
 from anotwin.methods.planted import planted_squares, restoring_loss, set_rates
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.restoring import compared, folded_unets, in_eights, patch_critique
 from anotwin.methods.scoring import one_pass
-from anotwin.methods.unet import PatchDiscriminator
+from anotwin.methods.unet import PatchDiscriminator, residual_block
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward
@@ -46,29 +46,29 @@ LEARNING_RATE = 2e-3
 
 
 class SRResNet(nn.Module):
-    """Reduced images (B, C, S / 4, S / 4) -> images (B, C, S, S)."""
+    """Reduced images (B, C, s, s) -> images (B, C, f s, f s), f = `factor`, 2 or 4."""
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(
+        self, channels: int, width: int, factor: int = FACTOR, blocks: int = BLOCKS, norm: bool = True
+    ) -> None:
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU())
-        self.blocks = nn.ModuleList(_block(width) for _ in range(BLOCKS))
-        self.twice = nn.Sequential(nn.Conv2d(width, 2 * width, 3, 1, 1), nn.PixelShuffle(2), nn.ReLU())
-        self.out = nn.Conv2d(width // 2, 4 * channels, 3, 1, 1)
+        self.blocks = nn.ModuleList(residual_block(width, norm) for _ in range(blocks))
+        twice = [nn.Conv2d(width, 2 * width, 3, 1, 1), nn.PixelShuffle(2), nn.ReLU()]
+        self.twice = nn.Sequential(*(twice if factor == 4 else []))
+        self.out = nn.Conv2d(width // 2 if factor == 4 else width, 4 * channels, 3, 1, 1)
+        self.factor = factor
 
-    def forward(self, reduced: torch.Tensor) -> torch.Tensor:
+    def added(self, reduced: torch.Tensor) -> torch.Tensor:
+        """What the network adds to enlarged images, (B, C, f s, f s)."""
         hidden = first = self.first(reduced)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        added = F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
-        enlarged = F.interpolate(reduced, scale_factor=FACTOR, mode="bilinear", align_corners=False)
-        return (enlarged + added).clamp(-1, 1)
+        return F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
 
-
-def _block(width: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for _ in range(2):
-        layers += [nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    def forward(self, reduced: torch.Tensor) -> torch.Tensor:
+        enlarged = F.interpolate(reduced, scale_factor=self.factor, mode="bilinear", align_corners=False)
+        return (enlarged + self.added(reduced)).clamp(-1, 1)
 
 
 def reduced(images: torch.Tensor) -> torch.Tensor:
@@ -136,8 +136,8 @@ class SRGANTrainer:
         d.requires_grad_(False)
         fake, real = d(c), d(x)
         d.requires_grad_(True)
-        gaps = [(ours - theirs.detach()).abs().mean() for ours, theirs in zip(fake.maps, real.maps, strict=True)]
-        loss_rec, loss_phi, loss_g = restoring_loss(c, squares), torch.stack(gaps).mean(), -fake.logits.mean()
+        loss_rec, loss_g = restoring_loss(c, squares), -fake.logits.mean()
+        loss_phi = feature_loss(fake.maps, real.maps)
         optimise(self.optimizers["generator"], L1 * loss_rec + FEATURES * loss_phi + ADVERSARIAL * loss_g, backward)
 
         # K: min S(k, m) + CE(a, max m)

@@ -10,6 +10,7 @@ convolutions: on a CPU these add in another order with another number of threads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -35,16 +36,18 @@ class UNet(nn.Module):
     def __init__(self, inputs: int, outputs: int, base: int) -> None:
         super().__init__()
         widths = [round(base * factor) for factor in WIDTHS]
-        downs = [nn.Sequential(*_conv(inputs, widths[0], 5, 2))]
+        downs = [nn.Sequential(*convolution(inputs, widths[0], 5, 2))]
         for before, width in pairwise(widths):
-            downs.append(nn.Sequential(*_conv(before, width, 3, 2), *_conv(width, width)))
+            downs.append(nn.Sequential(*convolution(before, width, 3, 2), *convolution(width, width)))
         self.downs = nn.ModuleList(downs)
-        self.narrow = nn.ModuleList(nn.Sequential(*_conv(b, a)) for a, b in pairwise(widths))
-        self.ups = nn.ModuleList(nn.Sequential(*_conv(width, width)) for width in widths[:-1])
+        self.narrow = nn.ModuleList(nn.Sequential(*convolution(b, a)) for a, b in pairwise(widths))
+        self.ups = nn.ModuleList(nn.Sequential(*convolution(width, width)) for width in widths[:-1])
         self.out = nn.Conv2d(widths[0], 4 * outputs, 3, 1, 1)
         self.deepest_width = widths[-1]
+        self.decoder_widths = widths[-2::-1]  # of its layers, from the smallest on
 
-    def forward(self, images: torch.Tensor) -> UNetMaps:
+    def forward(self, images: torch.Tensor, kept: Sequence[torch.Tensor] = ()) -> UNetMaps:
+        """`kept`: factors (B or 1, W, 1, 1) of the first layers of the decoder, from the smallest on: dropout."""
         skips = [images]
         for down in self.downs:
             skips.append(down(skips[-1]))  # halves the side
@@ -52,6 +55,8 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.ups))):
             wide = F.interpolate(self.narrow[level](hidden), scale_factor=2, mode="nearest")
             hidden = self.ups[level](skips.pop() + wide)
+            if len(self.ups) - level <= len(kept):
+                hidden = hidden * kept[len(self.ups) - 1 - level]
         return UNetMaps(F.pixel_shuffle(self.out(hidden), 2), deepest)
 
 
@@ -83,6 +88,14 @@ class PatchDiscriminator(nn.Module):
         return PatchCritique(self.head(maps[-1]), maps[1 + self.feature_block], tuple(maps[1:]))
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    """The layers that networks here consist of: convolution, batch norm, ReLU; sides are divided by `stride`."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def residual_block(width: int, norm: bool = True) -> nn.Sequential:
+    """What a layer (B, W, s, s) adds to itself; without `norm` as in EDSR (Lim et al. 2017, 1707.02921)."""
+    if norm:
+        return nn.Sequential(*[*convolution(width, width), *convolution(width, width)][:-1])
+    return nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1))

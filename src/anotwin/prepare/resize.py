@@ -48,8 +48,7 @@ def to_models(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
     if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[3] != 3) or 0 in pixels.shape:
         raise DataError(f"pixels of shape {pixels.shape[1:]}, expected (height, width) or (height, width, 3)")
     height, width = pixels.shape[1:3]
-    values = torch.from_numpy(_values(pixels, spec))
-    images = _channels(values[:, None] if pixels.ndim == 3 else values.permute(0, 3, 1, 2), spec.channels)
+    images = model_values(pixels, spec)
     geometry = Geometry(height, width, spec.size, spec.fit)
     top, left, inner_height, inner_width = _inner(geometry)
     images = _resample(images, inner_height, inner_width)
@@ -57,6 +56,12 @@ def to_models(pixels: Array, spec: ImageSpec) -> tuple[torch.Tensor, Geometry]:
         bottom, right = spec.size - inner_height - top, spec.size - inner_width - left
         images = F.pad(images, (left, right, top, bottom), mode="replicate")
     return images.contiguous(), geometry  # (N, C, S, S)
+
+
+def model_values(pixels: Array, spec: ImageSpec) -> torch.Tensor:
+    """Images (N, H, W) or (N, H, W, 3) of one size as the model's values (N, C, H, W), not resized; as `to_model`."""
+    values = torch.from_numpy(_values(pixels, spec))
+    return _channels(values[:, None] if pixels.ndim == 3 else values.permute(0, 3, 1, 2), spec.channels)
 
 
 def map_to_native(heat: torch.Tensor, geometry: Geometry) -> npt.NDArray[np.float32]:
@@ -84,8 +89,15 @@ def image_to_native(image: torch.Tensor, geometry: Geometry, spec: ImageSpec, li
     The inverse of `to_model` with the type and colours of `like`, exact for images no larger than the model's square;
     integers are rounded and clipped to their range.
     """
-    values = _invert(image.detach().to("cpu", torch.float32), geometry)
-    values = _channels(values, 1 if like.ndim == 2 else 3)
+    return native_values(_invert(image.detach().to("cpu", torch.float32), geometry), spec, like)
+
+
+def native_values(image: torch.Tensor, spec: ImageSpec, like: Array) -> Array:
+    """An image (C, H, W) of the model's values in native ones, with the shape, type and colours of `like`; not resized.
+
+    Integers are rounded and clipped to their range.
+    """
+    values = _channels(image, 1 if like.ndim == 2 else 3)
     black, white = _range(like, spec)
     found = np.empty_like(like, order="C")
     for rows in blocks(like.shape):

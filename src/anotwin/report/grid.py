@@ -28,10 +28,10 @@ def model_to_uint8(images: Array) -> npt.NDArray[np.uint8]:
     return pixels[..., 0, :, :] if pixels.shape[-3] == 1 else np.moveaxis(pixels, -3, -1)
 
 
-def image_grid(images: Array) -> npt.NDArray[np.uint8]:
+def image_grid(images: Array, columns: int | None = None) -> npt.NDArray[np.uint8]:
     """Images (N, C, S, S) in [-1, 1] row by row in one uint8 picture, (H, W) or (H, W, 3), white between them.
 
-    There are as many columns as rows, or one more.
+    `columns` not given: there are as many as rows, or one more.
 
     >>> image_grid(np.zeros((5, 1, 8, 8))).shape
     (18, 28)
@@ -39,7 +39,7 @@ def image_grid(images: Array) -> npt.NDArray[np.uint8]:
     if images.ndim != 4 or not len(images):
         raise DataError(f"images of shape {images.shape}: expected (N, C, S, S) with at least one image")
     count, _, height, width = images.shape
-    columns = math.ceil(math.sqrt(count))
+    columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     pixels = model_to_uint8(images)
     shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, *pixels.shape[3:])
@@ -50,6 +50,6 @@ def image_grid(images: Array) -> npt.NDArray[np.uint8]:
     return picture
 
 
-def save_grid(images: Array, path: str | Path) -> None:
-    """Save `image_grid(images)` as a PNG, one to one, atomically."""
-    save_png(image_grid(images), path)
+def save_grid(images: Array, path: str | Path, columns: int | None = None) -> None:
+    """Save `image_grid` as a PNG, one to one, atomically."""
+    save_png(image_grid(images, columns), path)

@@ -31,11 +31,11 @@ def thumbnail(pixels: Array) -> UInt8:
     return np.asarray(shown.resize(size, how))
 
 
-def save_thumbnails(pictures: Sequence[tuple[UInt8, Sequence[str]]], path: str | Path) -> Path:
-    """Save pictures with the lines below each, in rows of five; raises DataError where the disk refuses."""
+def save_thumbnails(pictures: Sequence[tuple[UInt8, Sequence[str]]], path: str | Path, columns: int = ACROSS) -> Path:
+    """Save pictures with the lines below each, row by row; raises DataError where the disk refuses."""
     lines = max(len(words) for _, words in pictures)
     wide, high = SIDE + _GAP, SIDE + _GAP + lines * _LINE
-    across = min(ACROSS, len(pictures))
+    across = min(columns, len(pictures))
     page = Image.new("RGB", (across * wide + _GAP, -(-len(pictures) // across) * high + _GAP), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.truetype(findfont(FONT), _SIZE)
     for place, (picture, words) in enumerate(pictures):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,12 @@ from anotwin.errors import SettingsError, TrainingDiverged
 from anotwin.seeding import derive, generator
 from anotwin.settings import TrainingSettings
 from anotwin.stopping import finish_first
-from anotwin.training.protocol import Trainer, TrainingSet
+from anotwin.training.protocol import Learner, Numbered, OnDevice
 from anotwin.training.run_folder import RunFolder
 
 LOG_EVERY = 20  # steps: a line in stats.jsonl, and the only moments at which the loop waits for a GPU
 PREVIEW = 64  # images in a sample grid
+B = TypeVar("B", bound=OnDevice)
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Progress:
 
 
 def train(
-    trainer: Trainer,
-    images: TrainingSet,
+    trainer: Learner[B],
+    images: Numbered[B],
     settings: TrainingSettings,
     run: RunFolder,
     fabric: Fabric,
@@ -108,13 +109,13 @@ def _epoch_order(count: int, epoch: int, seed: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(derive(seed, "epoch", epoch)).permutation(count)
 
 
-def state_of(trainer: Trainer) -> dict[str, Any]:
+def state_of(trainer: Learner[B]) -> dict[str, Any]:
     """Everything that training changes."""
     optimizers = {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()}
     return {"networks": trainer.networks.state_dict(), "optimizers": optimizers}
 
 
-def restore(trainer: Trainer, run: RunFolder) -> int:
+def restore(trainer: Learner[B], run: RunFolder) -> int:
     """Load the run's newest snapshot into the trainer; the step it was taken after (0: there is none)."""
     snapshot = run.load_snapshot()
     if snapshot is None:
@@ -131,7 +132,7 @@ def restore(trainer: Trainer, run: RunFolder) -> int:
 
 
 def stop_if_diverged(
-    values: dict[str, float], step: int, trainer: Trainer, run: RunFolder, weights: bool = False
+    values: dict[str, float], step: int, trainer: Learner[B], run: RunFolder, weights: bool = False
 ) -> None:
     """Raise TrainingDiverged, with the last good snapshot restored, if a logged value is not finite.
 

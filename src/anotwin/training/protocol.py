@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,26 +16,48 @@ Backward = Callable[[torch.Tensor], None]
 Rows = npt.NDArray[np.int64]
 
 
-class Trainer(Protocol):
-    """A method in training. `networks` and `optimizers` together are the whole state of a training."""
+class OnDevice(Protocol):
+    """Whatever a step learns from."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on `device`."""
+
+
+Made = TypeVar("Made", covariant=True)
+Learnt = TypeVar("Learnt", contravariant=True)
+
+
+class Learner(Protocol[Learnt]):
+    """Something in training. `networks` and `optimizers` together are the whole state of a training."""
 
     networks: nn.ModuleDict
     optimizers: dict[str, torch.optim.Optimizer]
 
-    def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
-        """One optimisation step on squares (B, C, S, S); detached scalars to log and to watch for divergence."""
+    def step(self, batch: Learnt, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
+        """One optimisation step; detached scalars to log and to watch for divergence."""
 
-    def preview(self, batch: Batch) -> torch.Tensor:
-        """Images for the sample grid, (B, C, S, S): drawn from fixed latents, or the reconstructions of `batch`."""
+    def preview(self, batch: Learnt) -> torch.Tensor:
+        """Images for the sample grid, (n, C, s, s)."""
 
 
-class TrainingSet(Protocol):
-    """Squares to learn from, or held out, by number."""
+class Numbered(Protocol[Made]):
+    """What can be learnt from, by number."""
 
     def __len__(self) -> int: ...
 
-    def batch(self, numbers: Rows) -> Batch:
-        """The squares of these numbers (B,) in 0 .. len - 1: (B, C, S, S) float32 in [-1, 1]."""
+    def batch(self, numbers: Rows) -> Made:
+        """Those of these numbers (B,) in 0 .. len - 1."""
+
+
+class Trainer(Learner[Batch], Protocol):
+    """A method in training, on squares (B, C, S, S).
+
+    Its preview is drawn from fixed latents, or the reconstructions of a batch.
+    """
+
+
+class TrainingSet(Numbered[Batch], Protocol):
+    """Squares to learn from, or held out, by number: (B, C, S, S) float32 in [-1, 1]."""
 
 
 class TrainingImages(Protocol):

@@ -43,8 +43,8 @@ def open_run(
     settings_before = Settings.parse(before.get("settings", {}), where=str(run.path / "run.json"))  # new keys: defaults
     if before.get("images") != description["images"]:
         raise SettingsError(f"{run.path}: trained on other images than DATA holds; start a new run without --resume")
-    for section in ("data", "networks", "training"):
-        for key, value in description["settings"][section].items():
+    for section in ("data", "networks", "training", "translation"):
+        for key, value in description["settings"].get(section, {}).items():
             old = getattr(getattr(settings_before, section), key)
             if old != value and (section, key) not in RESUMABLE:
                 raise SettingsError(
