@@ -33,7 +33,7 @@ from anotwin.report.files import disk_errors, picture_names
 
 ANNOTATED = "annotated"  # a folder
 LISTED = 10  # events in the terminal
-FAINTEST = 0.25  # of the limit of regions: those of which detection curves are made
+FAINTEST = 0.75  # of the limit of regions: those of which detection curves are made
 DRAWN = 24  # clips in timeline.png, those with the highest scores
 
 
