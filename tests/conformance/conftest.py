@@ -17,6 +17,7 @@ TRAINED = (  # enough to see a blob
     "training.batch_size=32",
     "training.learning_rate=0.001",
     "training.ema=0.98",
+    "translation.patch=16",  # the largest that fits
     "search.steps=60",
     "search.learning_rate=0.05",
     "data.holdout=0.1",
@@ -36,8 +37,18 @@ def name(request: pytest.FixtureRequest) -> str:
 def detectors() -> dict[str, Detector]:
     """Every method, trained for seconds on grey discs of 16 pixels."""
     normals, _ = textured_discs(400, size=SIDE, seed=0)
+    abnormal = plant_blob(textured_discs(400, size=SIDE, seed=3)[0], seed=4)[0]
     settings = Settings().with_overrides(TRAINED)
-    return {name: Detector.train(normals, method=name, settings=settings, device="cpu") for name in SINGLE}
+    return {
+        name: Detector.train(
+            normals,
+            method=name,
+            settings=settings,
+            abnormal_images=abnormal if hasattr(METHODS[name], "fewest_abnormal") else None,
+            device="cpu",
+        )
+        for name in SINGLE
+    }
 
 
 @pytest.fixture
