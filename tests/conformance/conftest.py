@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -33,27 +35,23 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def detectors() -> dict[str, Detector]:
-    """Every method, trained for seconds on grey discs of 16 pixels."""
+@cache
+def trained(name: str) -> Detector:
+    """A method trained for seconds on grey discs of 16 pixels; once, however many tests ask for it."""
     normals, _ = textured_discs(400, size=SIDE, seed=0)
-    abnormal = plant_blob(textured_discs(400, size=SIDE, seed=3)[0], seed=4)[0]
-    settings = Settings().with_overrides(TRAINED)
-    return {
-        name: Detector.train(
-            normals,
-            method=name,
-            settings=settings,
-            abnormal_images=abnormal if hasattr(METHODS[name], "fewest_abnormal") else None,
-            device="cpu",
-        )
-        for name in SINGLE
-    }
+    abnormal, _ = plant_blob(textured_discs(400, size=SIDE, seed=3)[0], seed=4)
+    return Detector.train(
+        normals,
+        method=name,
+        settings=Settings().with_overrides(TRAINED),
+        abnormal_images=abnormal if hasattr(METHODS[name], "fewest_abnormal") else None,
+        device="cpu",
+    )
 
 
 @pytest.fixture
-def detector(detectors: dict[str, Detector], name: str) -> Detector:
-    return detectors[name]
+def detector(name: str) -> Detector:
+    return trained(name)
 
 
 @pytest.fixture(scope="session")
