@@ -6,6 +6,7 @@
     textures          cyclegan, unpaired: brick <-> gravel
     edges             pix2pix: edges -> digits; beside L1 alone
     retina            cyclegan as the repair of CNV: thickness of the retina before and after; beside twin
+    detector          cyclegan as a detector, abnormal images learnt from by group; beside twin and pix2pix
 
     python benchmarks/translation --json translation.json --models models          # hours on two cores
     python benchmarks/translation --part superresolution --factor 2
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `benchmarks` is 
 from anotwin.commands import showing
 from benchmarks.common.rows import Report
 from benchmarks.common.script import asked, options, print_head, run
+from benchmarks.translation.detector import detector_rows
 from benchmarks.translation.digits import digit_rows, edge_rows
 from benchmarks.translation.layers import layer_rows
 from benchmarks.translation.retina import retina_rows
@@ -42,8 +44,9 @@ PARTS: dict[str, Part] = {
     "textures": texture_rows,
     "edges": edge_rows,
     "retina": retina_rows,
+    "detector": detector_rows,
 }
-BY_NAME = ("retina",)  # parts that run where they are named, and with --quick
+BY_NAME = ("retina", "detector")  # parts that run where they are named, and with --quick
 
 
 def benchmark(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ class Study:
         """
         settings, given = self.settings(changed), self.arguments
         text = json.dumps([settings.model_dump(mode="json"), given.device, method], sort_keys=True)
-        name = f"{row.replace(' ', '-').replace(',', '')}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+        name = re.sub(r"\W+", "-", f"{row} {hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}")
         if name in self.translators:
             return self.translators[name]
         out = given.models and given.models / name

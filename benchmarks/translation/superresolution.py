@@ -18,7 +18,7 @@ from skimage import data as pictures
 
 from anotwin import DataError
 from anotwin.evaluate.counterparts import sharpness
-from anotwin.evaluate.frechet import Features, frechet, frechet_lead, frechet_of_halves
+from anotwin.evaluate.frechet import Features, frechet, frechet_lead
 from anotwin.evaluate.similarity import enlarged_quality, mean_of
 from anotwin.translator import Translator
 from benchmarks.common.rows import Cell, Floats, Row
@@ -150,7 +150,6 @@ def set_rows(study: Study, judge: Judge, images: EnlargedSet) -> Iterator[Row]:
         generated[row] = patch_features(judge, [coloured(each) for each in outputs], names, PATCH, HOP)
         found = frechet(real, generated[row])
         yield rows.row("frechet_on_origin_network", found.value, interval(found))
-    yield study.cell(f"{images.name}, x{factor}", "real images").row("frechet_of_halves", frechet_of_halves(real))
     yield from lead_rows(study, images, quality, real, generated)
 
 

@@ -34,7 +34,9 @@ Expected = Callable[[str, ImageSpec, Settings], Mapping[str, TensorType]]
 ExpectedOfPair = Callable[[str, ImageSpec, ImageSpec, Settings], Mapping[str, TensorType]]
 
 _FINGERPRINTS = "fingerprints."
-_FINGERPRINT_NAMES = tuple(_FINGERPRINTS + name for name in ("train", "holdout", "groups"))
+_FINGERPRINT_NAMES = tuple(
+    _FINGERPRINTS + name for name in ("train", "holdout", "groups", "abnormal", "abnormal_groups")
+)
 _ATTEMPTS = 10  # to read a model that is being saved again meanwhile
 LISTED = 100  # numbers of a list that `describe` shows
 _WHAT = f"a model folder holds {DOCUMENT} and {WEIGHTS}; train one with: anotwin train DATA --out MODEL"
@@ -237,7 +239,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "layout": dict(bundle.layout),
         "parameters": parameters,
         "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),
-        "images": {name: values.numel() for name, values in bundle.fingerprints.items() if name != "groups"},
+        "images": {name: values.numel() for name, values in bundle.fingerprints.items() if "groups" not in name},
         "calibration": calibration,
         "history": {key: _counted(value) for key, value in bundle.history.items()},
     }

@@ -26,12 +26,14 @@ from anotwin.commands.arguments import (
     TRANSLATED,
     VIEWS,
     Abnormal,
+    AbnormalImages,
     Budget,
     Data,
     Device,
     Group,
     Json,
     Layout,
+    Method,
     Model,
     Normal,
     Set,
@@ -114,18 +116,12 @@ app.command()(entries.check)
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="Model folder to write.", parser=path_of)],
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="twin (default), pix2pix (default for tiles), srgan, anogan, fanogan or acae; to translate: cyclegan, "
-            "pix2pix with --layout pairs, srgan with --layout folder.",
-            show_default=False,
-        ),
-    ] = None,
+    method: Method = None,
     layout: Annotated[str | None, typer.Option(help=f"{LAYOUTS}; to translate: {TRANSLATED}.")] = None,
     view: Annotated[str | None, typer.Option(help=f"What the model sees: {VIEWS}; auto: by layout and size.")] = None,
     normal: Normal = None,
     abnormal: Abnormal = None,
+    abnormal_images: AbnormalImages = None,
     group: Group = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the model's square: 16, 32, 64, 128 or 256.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -137,8 +133,8 @@ def train(
 ) -> None:
     """Train on the normal images in DATA, calibrate on some that are held out, write the model.
 
-    Or train a model for anotwin translate: on two domains (--layout unpaired or pairs; always with cyclegan), or to
-    enlarge images (--method srgan --layout folder, given by name).
+    Or train a model for anotwin translate: on two domains (--layout unpaired or pairs; with cyclegan, unless
+    --abnormal-images are given), or to enlarge images (--method srgan --layout folder, given by name).
     """
     from anotwin.commands import showing, translating
     from anotwin.detector import Detector
@@ -150,6 +146,7 @@ def train(
         "data.view": view,
         "data.normal": json.dumps(lines_of(normal), ensure_ascii=False) if normal else None,
         "data.abnormal": json.dumps(lines_of(abnormal), ensure_ascii=False) if abnormal else None,
+        "data.abnormal_images": json.dumps(str(abnormal_images), ensure_ascii=False) if abnormal_images else None,
         "data.group": None if group is None else json.dumps(group, ensure_ascii=False),
         "data.image_size": image_size,
         "training.seed": seed,

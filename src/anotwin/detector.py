@@ -39,7 +39,7 @@ from anotwin.occupied import model_notes
 from anotwin.records import Batch, Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
 from anotwin.run.duplicates import with_duplicates
-from anotwin.run.leaks import of_trained_groups
+from anotwin.run.leaks import ABNORMAL, of_trained_groups, prints_of
 from anotwin.run.local import NormalScores, normal_scores, reference_of, score_stream, trace_search
 from anotwin.run.session import Trained, TrainingSession, normals_of
 from anotwin.settings import Settings
@@ -53,8 +53,8 @@ class Detector:
     """A trained method with its calibration.
 
     Attributes: `method` with its networks, `calibration` (None: not calibrated), `layout` (name and normal label that
-    training used), `history` (JSON: steps, seconds, versions, health, notes), `fingerprints` ("train" and "holdout":
-    hashes of the images).
+    training used), `history` (JSON: steps, seconds, versions, health, notes), `fingerprints` ("train", "holdout" and
+    "abnormal": hashes of the images).
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class Detector:
 
     @property
     def trained_on(self) -> frozenset[int]:
-        """Fingerprints of the training images."""
-        return frozenset(self.fingerprints["train"].tolist()) if "train" in self.fingerprints else frozenset()
+        """Fingerprints of the training images, abnormal ones too."""
+        return prints_of(self.fingerprints, "train", ABNORMAL)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -108,6 +108,7 @@ class Detector:
         method: str | None = None,
         settings: Settings | None = None,
         group: Group = None,
+        abnormal_images: Any = None,
         resume: bool = False,
         device: str = "auto",
         watch: Watch = silent,
@@ -116,10 +117,11 @@ class Detector:
 
         `data` is a folder in one of the layouts, or images: (N, H, W), (N, H, W, 3) arrays, (N, C, H, W) tensors, or
         a list of arrays, tensors, Pillow images or paths; `group` says which belong together, as `data.group` does or,
-        of images in memory, by the name of each one's group. The share `settings.data.holdout` is not trained on: it
-        measures the health of the model and calibrates it. `resume` continues the last run below `out`, with that run's
-        settings unless others are given. Raises DataError, SettingsError, or TrainingDiverged (then `out` holds the
-        last good snapshot).
+        of images in memory, by the name of each one's group. `abnormal_images`, a folder or images likewise, are what
+        cyclegan learns from beside normal ones, without annotation. The share `settings.data.holdout` is not trained
+        on: it measures the health of the model and calibrates it. `resume` continues the last run below `out`, with
+        that run's settings unless others are given. Raises DataError, SettingsError, or TrainingDiverged (then `out`
+        holds the last good snapshot).
         """
         if resume:
             if out is None:
@@ -136,7 +138,7 @@ class Detector:
         with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
             folder = Path(out) if out is not None else Path(scratch)
             check_apart(folder, data)
-            session = TrainingSession(source, folder, method, settings, device, watch)
+            session = TrainingSession(source, folder, method, settings, device, watch, abnormal_images)
             # makes the folder: after what cannot be trained, before any image is prepared
             with one_writer(folder, lambda note: tell(watch, [note]), below=["runs"]):
                 tell(watch, [] if resume else model_notes(folder))

@@ -97,18 +97,20 @@ class Batch:
     images: torch.Tensor  # (B, C, S, S) float32 in [-1, 1]
     fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training
     context: torch.Tensor | None = None  # (B, K, C, S, S) the frames before each, oldest first
+    abnormal: torch.Tensor | None = None  # (B, C, S, S) abnormal squares; in training of methods that learn from them
 
     def __len__(self) -> int:
         return int(self.images.shape[0])  # a tensor's own len takes ten times as long
 
     def rows(self, rows: slice) -> Batch:
         """Some of the squares."""
-        return Batch(self.images[rows], self.fingerprints[rows], None if self.context is None else self.context[rows])
+        context, abnormal = (None if each is None else each[rows] for each in (self.context, self.abnormal))
+        return Batch(self.images[rows], self.fingerprints[rows], context, abnormal)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        context = None if self.context is None else self.context.to(device)
-        return Batch(self.images.to(device), self.fingerprints, context)
+        context, abnormal = (None if each is None else each.to(device) for each in (self.context, self.abnormal))
+        return Batch(self.images.to(device), self.fingerprints, context, abnormal)
 
 
 class Status(StrEnum):

@@ -7,7 +7,8 @@ no generator is saved, and scores do not depend on the batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,14 @@ def derive(seed: int, *names: int | str) -> int:
 def generator(seed: int, *names: int | str) -> torch.Generator:
     """A CPU generator for one purpose; draws are made on the CPU so that every device sees the same numbers."""
     return torch.Generator().manual_seed(derive(seed, *names))
+
+
+@contextmanager
+def drawing_weights(seed: int, *names: int | str) -> Iterator[None]:
+    """Layers draw their weights from the global generator, which is seeded for a while, and then as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, *names))
+        yield
 
 
 def fingerprint(pixels: npt.NDArray[Any]) -> int:

@@ -43,6 +43,7 @@ class DataSettings(_Stage):
     view: str = "auto"  # what a model looks at (whole images, patches of a flattened retina ...); auto: by the layout
     normal: str | None = None  # labels or folders that are normal, patterns on lines of their own; None: by their words
     abnormal: str | None = None  # likewise; see anotwin.data.sorting
+    abnormal_images: str | None = None  # cyclegan: a folder of abnormal images to learn from, without annotation
     group: str | None = None  # which images belong together: a column, folder, a pattern; see anotwin.data.grouping
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     scale: float | None = Field(None, gt=0, le=1)  # of images seen in tiles: 0.5 is half; None: their own resolution

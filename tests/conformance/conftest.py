@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ TRAINED = (  # enough to see a blob
     "training.batch_size=32",
     "training.learning_rate=0.001",
     "training.ema=0.98",
+    "translation.patch=16",  # the largest that fits
     "search.steps=60",
     "search.learning_rate=0.05",
     "data.holdout=0.1",
@@ -32,17 +35,23 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def detectors() -> dict[str, Detector]:
-    """Every method, trained for seconds on grey discs of 16 pixels."""
+@cache
+def trained(name: str) -> Detector:
+    """A method trained for seconds on grey discs of 16 pixels; once, however many tests ask for it."""
     normals, _ = textured_discs(400, size=SIDE, seed=0)
-    settings = Settings().with_overrides(TRAINED)
-    return {name: Detector.train(normals, method=name, settings=settings, device="cpu") for name in SINGLE}
+    abnormal, _ = plant_blob(textured_discs(400, size=SIDE, seed=3)[0], seed=4)
+    return Detector.train(
+        normals,
+        method=name,
+        settings=Settings().with_overrides(TRAINED),
+        abnormal_images=abnormal if hasattr(METHODS[name], "fewest_abnormal") else None,
+        device="cpu",
+    )
 
 
 @pytest.fixture
-def detector(detectors: dict[str, Detector], name: str) -> Detector:
-    return detectors[name]
+def detector(name: str) -> Detector:
+    return trained(name)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rough_methods import PARTS, SPECS, noise, rough
+from rough_methods import PARTS, SPECS, noise, rough, training_batch
 
 from anotwin import Detector, Settings
 from anotwin.errors import DataError, SettingsError
@@ -283,6 +283,7 @@ def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, 
             f"training.steps={steps}",
             "training.learning_rate=0.001",
             "search.steps=20",
+            "translation.patch=16",
         ]
     )
     torch.manual_seed(0)
@@ -291,7 +292,9 @@ def test_a_few_steps_make_counterparts_of_the_training_images_better(name: str, 
     before = score_batch(method, batch)[1].scores.residual
     trainer = method.trainer()
     for step in range(steps):
-        logged = trainer.step(Batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward())
+        logged = trainer.step(
+            training_batch(images), step, generator(0, "few steps", step), lambda loss: loss.backward()
+        )
         assert any(key.startswith("loss_") for key in logged)
         assert all(value.ndim == 0 and value.isfinite() and not value.requires_grad for value in logged.values())
     trained = create(name, spec, settings)
@@ -305,20 +308,22 @@ def test_a_step_is_a_function_of_its_arguments(name: str) -> None:
     ends = []
     for _ in range(2):
         torch.manual_seed(0)
-        method = create(name, SPECS[0], Settings().with_overrides(["networks.base_channels=4"]))
+        method = create(name, SPECS[0], Settings().with_overrides(["networks.base_channels=4", "translation.patch=16"]))
         trainer = method.trainer()
         for step in range(2):
             torch.manual_seed(len(ends))  # the global generator must not matter
-            trainer.step(Batch(noise(SPECS[0], 8)), step, generator(0, step), lambda loss: loss.backward())
+            trainer.step(training_batch(noise(SPECS[0], 8)), step, generator(0, step), lambda loss: loss.backward())
         ends.append(weights(method))
     assert same(*ends)
 
 
 def test_a_preview_is_images_and_changes_nothing(name: str) -> None:
     torch.manual_seed(0)
-    trainer = create(name, SPECS[1], Settings().with_overrides(["networks.base_channels=4"])).trainer()
+    trainer = create(
+        name, SPECS[1], Settings().with_overrides(["networks.base_channels=4", "translation.patch=16"])
+    ).trainer()
     before = {key: value.clone() for key, value in trainer.networks.state_dict().items()}
-    shown = trainer.preview(Batch(noise(SPECS[1], 5)))
+    shown = trainer.preview(training_batch(noise(SPECS[1], 5)))
     assert shown.shape == (5, 3, 16, 16)
     assert shown.abs().max() <= 1
     assert same(before, trainer.networks.state_dict())

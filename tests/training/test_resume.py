@@ -14,24 +14,33 @@ from PIL import Image
 from anotwin import Detector
 from anotwin.methods.registry import METHODS
 from anotwin.training.run_folder import RunFolder, list_runs
-from quick import SIDE, good, launch, leftovers, normals, run, same_weights, sets, weights, write
+from quick import SIDE, good, launch, leftovers, normals, queries, run, same_weights, sets, weights, write
 
 STEPS = 200
 LONG = sets(f"training.steps={STEPS}", "training.ema=0.9")
 CLIPS = "--set", "data.view=frames", "--set", f"data.image_size={SIDE}"  # for methods that look back
-
-
-def long(method: str) -> list[str]:
-    """The words of a run of a method."""
-    return [*LONG, "--method", method, *(CLIPS if hasattr(METHODS[method], "looks_back") else ())]
+SMALL_PATCH = "--set", "translation.patch=16"  # the largest that fits
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, normal_folder: Path) -> dict[str, Path]:
+def abnormal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For methods that learn from abnormal images too."""
+    return write(tmp_path_factory.mktemp("abnormal"), queries(12))
+
+
+def long(method: str, abnormal: Path) -> list[str | Path]:
+    """The words of a run of a method."""
+    clips = CLIPS if hasattr(METHODS[method], "looks_back") else ()
+    learnt = ("--abnormal-images", abnormal, *SMALL_PATCH) if hasattr(METHODS[method], "fewest_abnormal") else ()
+    return [*LONG, "--method", method, *clips, *learnt]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, normal_folder: Path, abnormal: Path) -> dict[str, Path]:
     """Uninterrupted runs of all methods."""
     root = tmp_path_factory.mktemp("reference")
     for method in METHODS:
-        good("train", normal_folder, "--out", root / method, *long(method))
+        good("train", normal_folder, "--out", root / method, *long(method, abnormal))
     return {method: root / method for method in METHODS}
 
 
@@ -50,9 +59,11 @@ def _wait_for_snapshot(process: "Popen[str]", folder: Path, step: int = 10) -> N
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_killed_and_resumed(method: str, tmp_path: Path, normal_folder: Path, reference: dict[str, Path]) -> None:
+def test_killed_and_resumed(
+    method: str, tmp_path: Path, normal_folder: Path, abnormal: Path, reference: dict[str, Path]
+) -> None:
     out = tmp_path / "model"
-    process = launch("train", normal_folder, "--out", out, *long(method))
+    process = launch("train", normal_folder, "--out", out, *long(method, abnormal))
     _wait_for_snapshot(process, out)
     process.kill()
     process.communicate()

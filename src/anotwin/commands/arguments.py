@@ -41,6 +41,14 @@ Data = Annotated[
         parser=path_of,
     ),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="twin (default), pix2pix (default for tiles), srgan, anogan, fanogan, acae, or cyclegan with "
+        "--abnormal-images; to translate: cyclegan, pix2pix with --layout pairs, srgan with --layout folder.",
+        show_default=False,
+    ),
+]
 LAYOUTS = ", ".join(["auto", *layouts()])
 TRANSLATED = (
     "unpaired (folders A and B), pairs (equal names, or A|B side by side), folder (srgan, reduces images itself)"
@@ -62,6 +70,16 @@ Normal = Annotated[
 Abnormal = Annotated[
     list[str] | None,
     typer.Option(metavar="PATTERN", help="Likewise what is abnormal; repeatable.", show_default=False),
+]
+AbnormalImages = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Abnormal images, without annotation, that cyclegan learns from beside the normal ones in DATA; groups "
+        "of them are left out of evaluate.",
+        show_default=False,
+        parser=path_of,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Budget = Annotated[

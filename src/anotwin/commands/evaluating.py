@@ -32,7 +32,7 @@ from anotwin.records import Calibration, Finding, ImageSource
 from anotwin.report.choose import Chooser, shrunk
 from anotwin.report.curves import histogram_figure, roc_figure
 from anotwin.report.figure import counterpart_figure
-from anotwin.run.leaks import of_trained_groups
+from anotwin.run.leaks import ABNORMAL, ABNORMAL_GROUPS, of_trained_groups, prints_of
 from anotwin.seeding import derive
 from anotwin.updates import Update, Watch, tell
 
@@ -105,7 +105,8 @@ def evaluate(
 
     Writes roc.png, histogram.png, figure.png and the domain's pictures into `out`. `limit` draws that many images at
     random, with a fixed seed. Beside the numbers of the evaluation: `n_leaked`, how many images the model was trained
-    on, `n_leaked_by_group`, how many others are of their groups, `shift`, how normal images compare with those
+    on, `n_leaked_by_group`, how many others are of their groups, `n_left_out`, how many are in no number because they,
+    or others of their groups, were learnt from as abnormal images, `shift`, how normal images compare with those
     calibrated on (calibrate/shift.py), and, of all images, `by_unit` (evaluate/units.py).
     `forget` removes the numbers of an earlier evaluation, before its first picture is replaced.
     """
@@ -125,6 +126,9 @@ def _evaluate(
     watch: Watch,
     forget: Callable[[], object],
 ) -> dict[str, Any]:
+    whole = len(indices) == len(source.items)  # of a part of its images no clip or unit has what it is judged by
+    learnt, left_out = prints_of(detector.fingerprints, ABNORMAL), _of_abnormal_groups(detector, source, indices)
+    indices = [index for index in indices if index not in left_out]
     masks = MaskReport(source, indices)  # checks their sizes before anything is scored
     tell(watch, [masks.counted()])
     position = {item.id: index for index, item in enumerate(source.items)}
@@ -133,7 +137,6 @@ def _evaluate(
     by_name = frozenset(source.items[index].group for index in trained)
     shrink = shrunk if detector.domain.shrinks else lambda finding: finding
     collected = _Collected(detector.trained_on, by_name, Chooser(SHOWN, shrink))
-    whole = len(indices) == len(source.items)  # of a part of its images no clip or unit has what it is judged by
     clips = outputs if isinstance(outputs, FindsEvents) else None  # their frames are too many for pixel metrics
     pixel_level = PixelLevel() if clips and masks.any else None
 
@@ -141,6 +144,9 @@ def _evaluate(
         every = zip(indices, detector.findings(source, indices), strict=True)
         for done, (index, finding) in enumerate(every, start=1):
             watch(Update("scoring", done, len(indices)))
+            if finding.fingerprint in learnt:
+                left_out.add(index)
+                continue
             collected.add(finding)
             collected.by_index[index] = math.nan if finding.error else finding.score
             outputs.take(index, finding)
@@ -159,6 +165,10 @@ def _evaluate(
         threshold=detector.threshold,
         false_alarm_rate_requested=detector.calibration.false_alarm_rate if detector.calibration else None,
     ).as_dict() | {"n_leaked": collected.leaked, "n_leaked_by_group": collected.leaked_by_group()}
+    numbers |= {"n_left_out": len(left_out)}
+    if left_out:
+        told = "they, or others of their groups, were learnt from as abnormal images"
+        tell(watch, [f"{len(left_out)} of {len(left_out) + len(collected.by_index)} images left out: {told}"])
     if whole:
         units = detector.domain.units(source, collected.by_index)
         numbers |= {"by_unit": unit_numbers(units, source.items, collected.by_index, detector.calibration)}
@@ -176,7 +186,7 @@ def _evaluate(
     forget()
     _draw(detector, numbers, collected, out)
     outputs.finish(collected.chooser.chosen, None)
-    if clips and whole:
+    if clips and whole and not left_out:
         read = masks.read if masks.any else None
         numbers |= {"clips": clip_numbers(clips.clips(), source.items, collected.by_index, read, pixel_level)}
     return numbers
@@ -225,6 +235,17 @@ def _draw(detector: Detector, numbers: dict[str, Any], collected: _Collected, ou
     name = SCORE_NAMES[detector.settings.compare.score]
     histogram_figure(scores[normal], scores[~normal], threshold, out / "histogram.png", name)
     counterpart_figure(collected.chooser.chosen, out / "figure.png", window=display_range(detector))
+
+
+def _of_abnormal_groups(detector: Detector, source: ImageSource, indices: Sequence[int]) -> set[int]:
+    """Those of `indices` of whose groups the model has learnt abnormal images; raises where one kind alone is left."""
+    found = set(of_trained_groups(source, indices, detector.fingerprints, [ABNORMAL_GROUPS]))
+    if found and not {True, False} <= {source.items[index].normal for index in indices if index not in found}:
+        raise DataError(
+            f"{source.root}: {len(found)} images are of groups that the model has learnt abnormal images of, and "
+            "without them no normal or no abnormal image is left to evaluate on; name other images"
+        )
+    return found
 
 
 def _labelled(source: ImageSource, limit: int | None) -> list[int]:

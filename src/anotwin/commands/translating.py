@@ -63,7 +63,7 @@ def is_asked(method: str | None, settings: Settings, out: Path, resume: bool) ->
     """Whether `anotwin train` makes a `Translator`: by its method and layout or, resumed, by what the run is."""
     if resume:
         return bool(RunFolder.latest(out).description().get("translates"))
-    return translates(method, settings.data.layout)
+    return translates(method, settings.data.layout, settings.data.abnormal_images is not None)
 
 
 def train_translation(
@@ -71,7 +71,12 @@ def train_translation(
 ) -> Translator:
     """`Translator.train` with what the command line was given; raises SettingsError for options of detectors."""
     own = settings.data
-    given = {"--view": own.view != "auto", "--normal": own.normal is not None, "--abnormal": own.abnormal is not None}
+    given = {
+        "--view": own.view != "auto",
+        "--normal": own.normal is not None,
+        "--abnormal": own.abnormal is not None,
+        "--abnormal-images": own.abnormal_images is not None,
+    }
     for option in (option for option, is_given in given.items() if is_given):
         raise SettingsError(f"{option} is for detectors, which learn from normal images; a translation has A and B")
     return Translator.train(

@@ -100,9 +100,10 @@ def frechet_lead(real: Features, generated: Features, other: Features, draws: in
 
 
 def frechet_of_halves(real: Features, draws: int = 20, seed: int = 0) -> float:
-    """Mean d^2 of two halves of the real images, by group: what cannot be told from no difference.
+    """Mean d^2 of two halves of the real images, by group: what real images of other scenes have.
 
-    Halves have half as many images as the whole, so that this is rather too large than too small. NaN of less than four
+    Halves have half as many images as the whole, so that this is rather too large than too small. Images generated from
+    the very scenes that the real ones show can be nearer than that, and still not be like them. NaN of less than four
     groups.
 
     >>> frechet_of_halves(Features(np.random.default_rng(0).normal(size=(400, 2)), range(400))) < 0.05

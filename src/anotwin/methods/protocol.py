@@ -3,8 +3,8 @@
 A `Method` scores: its networks are frozen and in evaluation mode, and they are all that a bundle stores. Its `Trainer`
 (training/protocol.py) holds what only training needs and does one optimisation step at a time.
 
-What only some methods can do is a protocol of its own (Searches, Samples, RemembersNormals, LooksBack, Folds): a method
-has such a capability by having its members, and ``isinstance`` tells.
+What only some methods can do is a protocol of its own (Searches, Samples, RemembersNormals, LooksBack,
+LearnsFromAbnormal, Folds): a method has such a capability by having its members, and ``isinstance`` tells.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from anotwin.training.protocol import Trainer, TrainingSet
 NO_CONTEXT = (
     "method {method} predicts a frame from those before it, which view {view} does not hand to it; it takes clips "
     "(--set data.view=frames), other methods single images"
+)
+NO_ABNORMAL = (
+    "method {method} learns from abnormal images beside normal ones: name a folder of them, --abnormal-images DIR "
+    "(data.abnormal_images; in Python abnormal_images=)"
 )
 
 
@@ -87,6 +91,13 @@ class LooksBack(Protocol):
     """A method that makes counterparts of the frames before a query: its batches have a context, as of clips."""
 
     looks_back: ClassVar[int]  # frames of the context that it needs, at least
+
+
+@runtime_checkable
+class LearnsFromAbnormal(Protocol):
+    """A method that learns from abnormal images beside normal ones: its training batches have `abnormal` squares."""
+
+    fewest_abnormal: ClassVar[int]  # abnormal images that it needs, at least
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ import torch
 from anotwin.errors import SettingsError, did_you_mean
 from anotwin.methods.acae import ACAE
 from anotwin.methods.anogan import AnoGAN
+from anotwin.methods.cyclegan import CycleGAN
 from anotwin.methods.fanogan import FAnoGAN
 from anotwin.methods.frames import Frames
 from anotwin.methods.pix2pix import Pix2Pix
@@ -16,12 +17,13 @@ from anotwin.methods.protocol import Method
 from anotwin.methods.srgan import SRGAN
 from anotwin.methods.twin import Twin
 from anotwin.records import ImageSpec
-from anotwin.seeding import derive
+from anotwin.seeding import drawing_weights
 from anotwin.settings import Settings
 
 METHODS: dict[str, type[Method]] = {
     "acae": ACAE,
     "anogan": AnoGAN,
+    "cyclegan": CycleGAN,
     "fanogan": FAnoGAN,
     "frames": Frames,
     "pix2pix": Pix2Pix,
@@ -32,11 +34,12 @@ METHODS: dict[str, type[Method]] = {
 OWN: dict[str, dict[str, dict[str, Any]]] = {
     name: {"training": {"steps": 2400, "batch_size": 16}} for name in ("pix2pix", "srgan")
 } | {
+    "cyclegan": {"training": {"steps": 3000, "batch_size": 4, "ema": 0.99}, "networks": {"base_channels": 24}},
     "frames": {
         "data": {"holdout_most": 5000},  # alarms an hour need footage, and a frame takes 40 ms
         "training": {"steps": 3000, "batch_size": 8},
         "search": {"batch_size": 8},
-    }
+    },
 }
 
 
@@ -44,8 +47,7 @@ def create(name: str, spec: ImageSpec, settings: Settings) -> Method:
     """An untrained method, its weights drawn from the seed of training; raises SettingsError for an unknown name."""
     if name not in METHODS:
         raise SettingsError(f"no method {name!r}, there are {', '.join(sorted(METHODS))}{did_you_mean(name, METHODS)}")
-    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator, which stays as it was
-        torch.default_generator.manual_seed(derive(settings.training.seed, "weights"))
+    with drawing_weights(settings.training.seed, "weights"):
         return METHODS[name](spec, settings)
 
 

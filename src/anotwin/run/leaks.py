@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -11,31 +11,41 @@ from anotwin.records import ImageSource
 from anotwin.seeding import derive
 from anotwin.training.protocol import Rows
 
-GROUPS = "groups"  # among `Detector.fingerprints`
+GROUPS, ABNORMAL, ABNORMAL_GROUPS = "groups", "abnormal", "abnormal_groups"  # among `Detector.fingerprints`
 
 
-def group_marks(source: ImageSource, indices: Rows, train: Rows) -> dict[str, torch.Tensor]:
+def group_marks(source: ImageSource, indices: Rows, train: Rows, name: str = GROUPS) -> dict[str, torch.Tensor]:
     """What is stored of the groups of the images at `indices`: a hash of each name, ascending; {} if none has a name.
 
     `train`: fingerprints of the training images, which salt the hash: the same patient has another in another model.
+    `name`: what the hashes are stored as.
     A name that follows from the place of a file alone, not from a patient or from what the user said, is not stored.
     """
-    names = {name for index in indices.tolist() if (name := _name(source, index)) is not None}
-    marks = {_mark(name, int(train.min())) for name in names}
-    return {GROUPS: torch.tensor(sorted(marks), dtype=torch.int64)} if marks else {}
+    groups = {group for index in indices.tolist() if (group := named_group(source, index)) is not None}
+    marks = {_mark(group, int(train.min())) for group in groups}
+    return {name: torch.tensor(sorted(marks), dtype=torch.int64)} if marks else {}
+
+
+def prints_of(fingerprints: Mapping[str, torch.Tensor], *parts: str) -> frozenset[int]:
+    """The fingerprints of images that are stored as any of `parts`."""
+    return frozenset(value for part in parts if part in fingerprints for value in fingerprints[part].tolist())
 
 
 def of_trained_groups(
-    source: ImageSource, indices: Iterable[int], fingerprints: Mapping[str, torch.Tensor]
+    source: ImageSource,
+    indices: Iterable[int],
+    fingerprints: Mapping[str, torch.Tensor],
+    kinds: Sequence[str] = (GROUPS, ABNORMAL_GROUPS),
 ) -> list[int]:
-    """Those of `indices` whose group the model was trained on."""
-    if GROUPS not in fingerprints or "train" not in fingerprints or not len(fingerprints["train"]):
+    """Those of `indices` whose group the model was trained on: on normal or on abnormal images of it."""
+    known = prints_of(fingerprints, *kinds)
+    if not known or "train" not in fingerprints or not len(fingerprints["train"]):
         return []
-    known, salt = frozenset(fingerprints[GROUPS].tolist()), int(fingerprints["train"].min())
+    salt = int(fingerprints["train"].min())
     trained: dict[str, bool] = {}
     found = []
     for index in indices:
-        name = _name(source, index)
+        name = named_group(source, index)
         if name is None:
             continue
         if name not in trained:
@@ -58,7 +68,8 @@ def group_note(source: ImageSource, indices: Iterable[int], fingerprints: Mappin
     ]
 
 
-def _name(source: ImageSource, index: int) -> str | None:
+def named_group(source: ImageSource, index: int) -> str | None:
+    """The name of an image's group; None where it has none, or one that only its place gave it."""
     name = source.items[index].group
     return None if name is None or name in getattr(source, "positional", ()) else name
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from anotwin.data.split import split_holdout, split_notes
 from anotwin.domains.open import LINES, notes_of, table_of
 from anotwin.domains.registry import domain_seeing
 from anotwin.errors import DataError, SettingsError, TrainingDiverged
-from anotwin.methods.protocol import NO_CONTEXT, LooksBack, Method, RemembersNormals, freeze
+from anotwin.files import check_apart
+from anotwin.methods.protocol import NO_CONTEXT, LearnsFromAbnormal, LooksBack, Method, RemembersNormals, freeze
 from anotwin.methods.registry import create, own_settings
 from anotwin.records import ImageSource
 from anotwin.report.grid import save_grid
+from anotwin.run.abnormal import Abnormal, check_wanted, open_abnormal, prepare_abnormal
 from anotwin.run.device import fabric_for, machine_of
 from anotwin.run.duplicates import find_duplicates, regrouped
 from anotwin.run.health import examine_method
@@ -38,7 +42,7 @@ class Trained:
     """The result of a training session: all that a detector is made of but its calibration."""
 
     method: Method
-    fingerprints: dict[str, torch.Tensor]  # "train" and "holdout"
+    fingerprints: dict[str, torch.Tensor]  # "train", "holdout" and others, see bundle.py
     layout: dict[str, str | None]  # its name and normal label
     history: dict[str, Any]
     heldout: list[int]  # indices in the source
@@ -48,7 +52,14 @@ class TrainingSession:
     """Samples the source and creates the method: what cannot work raises here, before any image is prepared."""
 
     def __init__(
-        self, source: ImageSource, folder: Path, method: str | None, settings: Settings, device: str, watch: Watch
+        self,
+        source: ImageSource,
+        folder: Path,
+        method: str | None,
+        settings: Settings,
+        device: str,
+        watch: Watch,
+        abnormal_images: Any = None,
     ) -> None:
         self.source, self.folder, self.watch = source, folder, watch
         tell(watch, table_of(source), most=LINES)
@@ -57,6 +68,9 @@ class TrainingSession:
             raise DataError(f"{source.root}: one single image; training needs many normals, at least a few dozen")
         domain = domain_seeing(source, self.indices, settings)
         method, self.view = method or domain.method, domain.view()
+        if isinstance(abnormal_images, str | Path):  # kept in run.json, for a resumed run
+            place = json.dumps(str(abnormal_images), ensure_ascii=False)
+            settings, abnormal_images = settings.with_overrides([f"data.abnormal_images={place}"]), None
         self.settings = settings = settings.completed(own_settings(method))
         spec, notes = self.view.spec(source, self.indices, settings)
         self.passing = [note for note in notes_of(source) if isinstance(note, Passing)]
@@ -65,6 +79,10 @@ class TrainingSession:
         self.method = create(method, spec, settings)
         if isinstance(self.method, LooksBack) and self.method.looks_back > domain.looks_back:
             raise SettingsError(NO_CONTEXT.format(method=method, view=spec.view))
+        given = settings.data.abnormal_images if abnormal_images is None else abnormal_images
+        check_apart(folder, given)
+        check_wanted(self.method, given)
+        self.abnormal = None if given is None else open_abnormal(given, domain, spec, settings)
 
     def run(self, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         """Train to the end; `keep` saves the method as soon as it is finished, also that of a diverged training.
@@ -73,17 +91,33 @@ class TrainingSession:
         """
         spec = self.method.spec
         images = self.view.training(self.source, self.indices, spec, self.settings, self.folder, self.watch)
-        try:
-            return self._learn(images, resume, keep)
-        finally:
-            images.close()
+        with closing(images):
+            if self.abnormal is None:
+                return self._learn(images, None, resume, keep)
+            abnormal = self._prepare_abnormal(self.abnormal, images)
+            with closing(abnormal.images):
+                return self._learn(images, abnormal, resume, keep)
 
-    def _learn(self, images: TrainingImages, resume: bool, keep: Callable[[Trained], None]) -> Trained:
+    def _prepare_abnormal(self, source: ImageSource, normals: TrainingImages) -> Abnormal:
+        def prepare(source: ImageSource, indices: Sequence[int]) -> TrainingImages:
+            return self.view.training(source, indices, self.method.spec, self.settings, self.folder, self.watch)
+
+        fewest = self.method.fewest_abnormal if isinstance(self.method, LearnsFromAbnormal) else 1
+        found = prepare_abnormal(source, (self.source, normals), prepare, fewest)
+        self.notes += found.notes
+        tell(self.watch, found.notes)
+        return found
+
+    def _learn(
+        self, images: TrainingImages, abnormal: Abnormal | None, resume: bool, keep: Callable[[Trained], None]
+    ) -> Trained:
         method, (training, heldout) = self.method, self._split(images)
-        description = self._description(images.fingerprints[training])
+        known = [images.fingerprints[training], *([abnormal.fingerprints] if abnormal else [])]
+        description = self._description(np.concatenate(known))
         run = open_run(self.folder, method.name, description, resume, lambda note: tell(self.watch, [note]))
         training_set, heldout_set = images.subset(training), images.subset(heldout)  # raises before training
-        diverged, seconds = self._train(training_set, run)
+        learnt = training_set if abnormal is None else abnormal.beside(training_set, self.settings.training.seed)
+        diverged, seconds = self._train(learnt, run)
         steps = run.last_step()
         if diverged is not None and steps == 0:
             raise diverged
@@ -98,7 +132,8 @@ class TrainingSession:
                 part: torch.from_numpy(images.fingerprints[rows].astype(np.int64))
                 for part, rows in (("train", training), ("holdout", heldout))
             }
-            | group_marks(self.named, images.indices[training], images.fingerprints[training]),
+            | group_marks(self.named, images.indices[training], images.fingerprints[training])
+            | (abnormal.marks(images.fingerprints[training]) if abnormal else {}),
             self._layout(),
             {
                 "notes": self.notes,

@@ -16,6 +16,7 @@ RESUMABLE = {  # settings that a resumed run may change
     ("training", "sample_every"),
     ("data", "workers"),
     ("data", "memory_mb"),
+    ("data", "abnormal_images"),  # where they lie; which they are is in the hash of images
 }
 
 

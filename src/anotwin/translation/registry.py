@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from anotwin.errors import SettingsError, did_you_mean
-from anotwin.seeding import derive
+from anotwin.seeding import drawing_weights
 from anotwin.settings import Settings
 from anotwin.translation.cyclegan import CycleGAN
 from anotwin.translation.pix2pix import Pix2Pix
@@ -40,22 +38,14 @@ def create(name: str, spec: TranslationSpec, settings: Settings) -> TranslationM
     if name not in METHODS:
         known = ", ".join(sorted(METHODS))
         raise SettingsError(f"no translation method {name!r}, there are {known}{did_you_mean(name, METHODS)}")
-    with _drawing(settings.training.seed, "weights"):
+    with drawing_weights(settings.training.seed, "weights"):
         return METHODS[name](spec, settings)
 
 
 def begin_training(method: TranslationMethod) -> TranslationTrainer:
     """The method's trainer; what it has besides the method, discriminators, is drawn from the seed of training too."""
-    with _drawing(method.settings.training.seed, "weights of training"):
+    with drawing_weights(method.settings.training.seed, "weights of training"):
         return method.trainer()
-
-
-@contextmanager
-def _drawing(seed: int, purpose: str) -> Iterator[None]:
-    """Layers draw their weights from the global generator, which is seeded for a while, and then as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive(seed, purpose))
-        yield
 
 
 def own_settings(name: str) -> dict[str, dict[str, Any]]:
