@@ -165,3 +165,13 @@ def test_bad_events_are_named() -> None:
     for values in ((-1, 1.0, 0.95), (1, -1.0, 0.95), (1, math.nan, 0.95), (1, 1.0, 1.0)):
         with pytest.raises(SettingsError, match="alarms: count and hours"):
             alarms_per_hour(*values)
+
+
+def test_true_events_are_in_the_order_of_their_clips() -> None:
+    """Whichever begins first: results say which is which by it."""
+    regions = [
+        TruthRegion(clip, frame, (4, 4, 8, 8), track)
+        for clip, track, first in (("a", 0, 50), ("a", 1, 60), ("b", 0, 3), ("c", 0, 20))
+        for frame in range(first, first + 5)
+    ]
+    assert list(truth_events(regions, 20, 20)) == [("a", 0), ("a", 1), ("b", 0), ("c", 0)]

@@ -165,7 +165,7 @@ def alarms_per_hour(count: int, hours: float, confidence: float = 0.95) -> Estim
 def truth_events(
     regions: Sequence[TruthRegion], height: int, width: int, margin: float = 2.0, steady: int = 3
 ) -> dict[tuple[str, int], TruthEvent]:
-    """The event of each track, by clip and track, in frames: from its first region to its last.
+    """The event of each track, by clip and track in the order of the regions, in frames: from its first to its last.
 
     It is fully visible from the first frame from which on its box is `margin` or more away from all sides of the image
     for some frames or, if it never is, in which its box is largest.
@@ -180,9 +180,9 @@ def truth_events(
     >>> truth_events([TruthRegion("a", 7 + k, box, 1) for k, box in enumerate(boxes)], height=20, width=30)
     {('a', 1): TruthEvent(clip='a', first=7, last=9, fully_visible_from=9)}
     """
-    tracks: dict[tuple[str, int], list[TruthRegion]] = {}
+    tracks: dict[tuple[str, int], list[TruthRegion]] = {(each.clip, each.track): [] for each in regions}
     for region in sorted(regions, key=lambda each: each.frame):
-        tracks.setdefault((region.clip, region.track), []).append(region)
+        tracks[region.clip, region.track].append(region)
     events = {}
     for (clip, track), own in tracks.items():
         inside = [_inside(each, height, width, margin) for each in own]
