@@ -187,5 +187,6 @@ def edge_rows(study: Study) -> Iterator[Row]:
         rows = study.cell("edges", row)
         yield from likeness_rows(rows, truth, images)
         yield rows.share("class_true", judge.classes(images) == digits.test_labels)
+    yield study.cell("edges", "the digits themselves").share("class_true", judge.classes(truth) == digits.test_labels)
     titles = ("edges", *outputs, "truth")
     study.sheet("edges", titles, list(zip(edges, *outputs.values(), truth, strict=True))[:SHOWN], side=96)

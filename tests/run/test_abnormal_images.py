@@ -179,5 +179,5 @@ def test_nothing_is_evaluated_where_every_abnormal_group_was_learnt(folders: dic
     root = folders["root"] / "learnt"
     write(root / "good", normals(4, seed=5), "g-")
     write(root / "bad", queries(12)[6:9], "p1-")
-    error = run("evaluate", model, root, "--json", root.with_suffix(".json")).error
+    error = run("evaluate", model, root, "--json", folders["root"] / "n.json").error
     assert "3 images are of groups that the model has learnt abnormal images of" in error

@@ -57,10 +57,11 @@ class CycleGAN:
         return CycleGANTrainer(self)
 
     def for_inference(self) -> Method:
-        """G folded, in float32: it draws every pixel."""
+        """Folded in float32: G draws every pixel, and f is a difference of two that are alike."""
         fast = copy.copy(self)
-        fast.networks = nn.ModuleDict(dict(self.networks.items()))
-        fast.networks["generator"] = FoldedNetwork(self.networks["generator"], torch.float32)
+        fast.networks = nn.ModuleDict(
+            {name: FoldedNetwork(each, torch.float32) for name, each in self.networks.items()}
+        )
         freeze(fast.networks)
         return fast
 
