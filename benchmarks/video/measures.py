@@ -17,7 +17,7 @@ from anotwin import Detector, Finding
 from anotwin.domains.protocol import ClipFound, Job
 from anotwin.domains.video.clips import clip_at
 from anotwin.domains.video.marking import marked_boxes
-from anotwin.domains.video.outputs import FAINTEST, FoundInClips
+from anotwin.domains.video.outputs import FoundInClips
 from anotwin.domains.video.source import FrameClips
 from anotwin.evaluate.alarms import AlarmEvaluation, track_coverage
 from anotwin.evaluate.frames import PixelLevel, evaluate_frames
@@ -48,7 +48,7 @@ class Seen:
 
 def look(detector: Detector, source: FrameClips, watch: Watch) -> Seen:
     """Score all frames, find events, mark regions; labels and masks are compared and choose nothing."""
-    found = FoundInClips(Job(source, Path(), detector), annotated=False, faintest=FAINTEST)
+    found = FoundInClips(Job(source, Path(), detector), annotated=False, faint_too=True)
     count, seconds, pixel_level = len(source.items), 0.0, PixelLevel()
     terms = {name: np.full(count, np.nan) for name in TERMS}
     names: list[str] = []

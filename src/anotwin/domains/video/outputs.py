@@ -33,7 +33,6 @@ from anotwin.report.files import disk_errors, picture_names
 
 ANNOTATED = "annotated"  # a folder
 LISTED = 10  # events in the terminal
-FAINTEST = 0.75  # of the limit of regions: those of which detection curves are made
 DRAWN = 24  # clips in timeline.png, those with the highest scores
 
 
@@ -119,7 +118,7 @@ class EvaluatedVideo:
     """What `anotwin evaluate` asks of clips: their events, and what was marked in each frame."""
 
     def __init__(self, job: Job) -> None:
-        self.found = FoundInClips(job, annotated=False, faintest=FAINTEST)
+        self.found = FoundInClips(job, annotated=False, faint_too=True)
 
     def take(self, index: int, finding: Finding) -> None:
         """Follow the events of its clip."""
@@ -145,9 +144,9 @@ class EvaluatedVideo:
 class FoundInClips:
     """Events, tracks and courses of clips, frame by frame, and their annotated videos."""
 
-    def __init__(self, job: Job, annotated: bool, faintest: float | None = None) -> None:
-        """`faintest`: regions above so much of the usual limit are marked in every frame; None: in those of events."""
-        self.job, self._faintest = job, faintest
+    def __init__(self, job: Job, annotated: bool, faint_too: bool = False) -> None:
+        """`faint_too`: fainter regions, too, are marked in every frame, for detection curves."""
+        self.job, self._faint_too = job, faint_too
         calibration = job.model.calibration
         self.alarms = None if calibration is None else calibration.alarms
         self._limit = None if calibration is None else calibration.region_limit
@@ -180,7 +179,7 @@ class FoundInClips:
             finder = None if self.alarms is None else EventFinder(clip.name, event_settings(self.alarms))
             self._open = _OpenClip(clip, finder)
         boxes = marked_boxes(finding, self.job.model)
-        if self._faintest is not None:
+        if self._faint_too:
             kept = self._regions.setdefault(clip.name, [])
             for found, shown in ((boxes, True), (self._faint(finding), False)):
                 kept += [_region(index - clip.first, each, shown) for each in found]
@@ -189,10 +188,10 @@ class FoundInClips:
             self._annotate(index, clip, finding, boxes)
 
     def _faint(self, finding: Finding) -> tuple[Box, ...]:
-        """Regions of any frame, those below the limit as well."""
-        if finding.heatmap is None or self._limit is None or self._faintest is None:
+        """Regions of any frame, also those below the limit: halfway, in logarithms, to what single pixels reach (1)."""
+        if finding.heatmap is None or self._limit is None:
             return ()
-        return tuple(map(box_of, find_regions(finding.heatmap, self._faintest * self._limit, self._least_area)))
+        return tuple(map(box_of, find_regions(finding.heatmap, min(self._limit, self._limit**0.5), self._least_area)))
 
     def _time(self, index: int, clip: Clip) -> float:
         source = self.job.source
