@@ -102,7 +102,7 @@ def tiles(study: Study) -> Case | None:
     root = find_folder(study.arguments.data, "magnetic_tile")
     if root is None:
         return None
-    train, rest = (in_memory(open_source(root, part, "mvtec")) for part in ("train", "test"))  # type: ignore[arg-type]
+    train, rest = (in_memory(open_source(root, part, "mvtec")) for part in ("train", "test"))
     return split("magnetic_tile", ("data.view=tiles", "data.image_size=64"), train, rest)
 
 
