@@ -196,7 +196,7 @@ class TranslationSettings(_Stage):
     identity_weight: float = Field(0.5, ge=0)  # times the cycle's; 0 lets colours drift, and needs no equal channels
     pool: int = Field(50, ge=0, le=1000)  # earlier translations that D is shown too; 0: the newest alone
     l1_weight: float = Field(100.0, ge=0)  # pix2pix: lambda of Isola et al. 2017
-    patch: Literal[16, 34, 70] = 70  # pixels that a logit of D sees (PatchGAN); 70 is the papers'
+    patch: Literal[16, 34, 70] | None = None  # pixels that a logit of D sees (PatchGAN); None: 70, or what squares hold
     dropout: float = Field(0.5, ge=0, lt=1)  # pix2pix: its noise, also in translating
     adversarial: bool = True  # False: the reconstruction term alone, to compare with (pix2pix: L1, srgan: SRResNet)
     target: Literal["image", "labels"] = "image"  # pix2pix: labels: the grey values of B are classes

@@ -74,11 +74,15 @@ def slow_level(highest: np.ndarray) -> np.ndarray:
     return np.maximum(usual, FLOOR * usual.max((1, 2), keepdims=True))
 
 
-def slow_tail(logs: np.ndarray) -> tuple[float, float]:
-    """Where it begins and how long it is, of the logarithms of one kind."""
+def slow_tail(parts: list[np.ndarray]) -> tuple[float, float]:
+    """Where it begins and how long it is, of the logarithms of one kind in several parts."""
+    logs = np.concatenate(parts)
     begin = np.quantile(logs, 1 - SHARE)
     beyond = logs[logs > begin] - begin
-    return begin, (beyond.sum() + AS_MANY * TAIL) / (len(beyond) + AS_MANY)
+    mean = (beyond.sum() + AS_MANY * TAIL) / (len(beyond) + AS_MANY)
+    highest = np.mean([max(part.max() - begin, 0) for part in parts])
+    many = np.mean([max((part > begin).sum(), 1) for part in parts])
+    return begin, max(mean, highest / (np.log(many) + np.euler_gamma))
 
 
 def slow_usual(highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +94,9 @@ def slow_usual(highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         logs.append(np.log((highest[part] / slow_level(others)).max((2, 3))))
     level, tails = slow_level(highest), []
     for kind in range(highest.shape[1]):
-        every = np.array(slow_tail(np.concatenate(logs)[:, kind]))
-        less = [slow_tail(np.concatenate(logs[:n] + logs[n + 1 :])[:, kind]) for n in range(len(parts))]
+        own = [part[:, kind] for part in logs]
+        every = np.array(slow_tail(own))
+        less = [slow_tail(own[:n] + own[n + 1 :]) for n in range(len(parts))]
         error = np.sqrt((len(parts) - 1) / len(parts) * ((less - np.mean(less, 0)) ** 2).sum(0))  # jackknife
         begin, tail = every + SURE * error
         level[kind] *= np.exp(begin)
@@ -169,6 +174,15 @@ def test_normal_images_of_another_time_reach_a_rarity_no_more_often_than_it_says
     share = torch.cat(reached).neg().exp()
     for level in (0.1, 0.01):
         assert float((share <= level).float().mean()) <= 1.5 * level
+
+
+def test_glitches_make_a_tail_longer() -> None:
+    """One image in a hundred reaches ten times as far as the tail of the others says."""
+    random = np.random.default_rng(0)
+    steady = torch.from_numpy(1 + random.pareto(10, size=(1600, 1, 1, 1))).float()
+    glitches = steady.clone()
+    glitches[::100] *= 10
+    assert float(usual_of_cells(glitches).tail) > 2.5 * float(usual_of_cells(steady).tail)
 
 
 def test_what_one_part_alone_shows_is_not_certain() -> None:

@@ -126,4 +126,5 @@ def test_the_features_are_of_the_layer_that_the_settings_name() -> None:
 
 def test_squares_too_small_for_a_patch_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"translation\.patch=70: too large for squares of 16 pixels"):
-        create("cyclegan", SPEC, Settings())
+        create("cyclegan", SPEC, Settings().with_overrides(["translation.patch=70"]))
+    assert create("cyclegan", SPEC, Settings()).networks["discriminator"](images(1, 0)).logits.numel()  # as it fits

@@ -147,3 +147,9 @@ def test_training_squares_too_small_for_a_patch_are_refused() -> None:
         PatchGAN(1, 4, 70, 16)
     for patch, side in ((34, 16), (70, 32)):
         assert PatchGAN(1, 4, patch, side)(noise(1, 1, side, side)).logits.numel()
+
+
+def test_the_patch_is_the_largest_that_squares_hold_where_none_is_named() -> None:
+    for side, patch in ((16, 34), (32, 70), (128, 70)):
+        ours, theirs = (PatchGAN(1, 4, each, side).state_dict() for each in (None, patch))
+        assert {name: each.shape for name, each in ours.items()} == {name: each.shape for name, each in theirs.items()}

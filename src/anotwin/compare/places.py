@@ -23,9 +23,8 @@ WIDE = 1.5  # cells: neighbours are usual alike
 TIMES = 8  # parts of the training images, each measured by the others
 SHARE = 0.1  # of normal images: their highest ratios tell the tail
 TAIL, AS_MANY = 0.1, 5  # where there are few: a tail that speed and error have, as if so many images had shown it
-SURE = (
-    1.4  # standard errors, by leaving out each of eight parts, beyond which the truth lies in one of ten (Student's t)
-)
+SURE = 1.4  # standard errors by leaving out each of eight parts: the truth lies beyond in one of ten (Student's t)
+EULER = 0.5772
 
 
 class Usual(NamedTuple):
@@ -65,11 +64,18 @@ def usual_of_cells(highest: torch.Tensor) -> Usual:
 
 
 def _beginning(ratios: list[torch.Tensor]) -> torch.Tensor:
-    """Logarithms of ratios (n, K) of several parts -> where the tail begins, and how long it is, (2, K)."""
+    """Logarithms of ratios (n, K) of several parts -> where the tail begins, and how long it is, (2, K).
+
+    Its length is the mean beyond the beginning or, where single images reach farther than that lets them, as a glitch
+    of the flow does, that by which the highest of each part is to be expected: of n values log n + 0.577 times it.
+    """
     logs = torch.cat(ratios)
     begin = logs.quantile(1 - SHARE, dim=0)
     beyond = (logs - begin).clamp(min=0)
-    return torch.stack([begin, (beyond.sum(0) + AS_MANY * TAIL) / ((beyond > 0).sum(0) + AS_MANY)])
+    mean = (beyond.sum(0) + AS_MANY * TAIL) / ((beyond > 0).sum(0) + AS_MANY)
+    highest = torch.stack([(part.amax(0) - begin).clamp(min=0) for part in ratios]).mean(0)
+    many = torch.stack([(part > begin).sum(0).clamp(min=1) for part in ratios]).float().mean(0)
+    return torch.stack([begin, torch.maximum(mean, highest / (many.log() + EULER))])
 
 
 def _level(highest: torch.Tensor) -> torch.Tensor:

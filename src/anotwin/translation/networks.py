@@ -65,11 +65,12 @@ class Judgement(NamedTuple):
 class PatchGAN(nn.Module):
     """Images (B, inputs, S, S), S = `size` -> `Judgement` of patches of 16, 34 or 70 pixels.
 
-    Raises SettingsError where nothing would be left of a square that small.
+    `patch` None: of the largest of these that squares hold. Raises SettingsError where nothing would be left of one.
     """
 
-    def __init__(self, inputs: int, base: int, patch: int, size: int) -> None:
+    def __init__(self, inputs: int, base: int, patch: int | None, size: int) -> None:
         super().__init__()
+        patch = patch or max((each for each in PATCHES if size >> PATCHES[each] > 2), default=min(PATCHES))
         halvings = PATCHES[patch]
         if size >> halvings <= 2:
             raise SettingsError(f"translation.patch={patch}: too large for squares of {size} pixels; take 16 or 34")
