@@ -60,10 +60,11 @@ class FrameReader:
         """These frames of a clip with those before them."""
         for number in numbers:
             self._read_beginning(clip, number)
+        before = [
+            torch.stack([self._square(each, number) for each in frames_before(clip, number)]) for number in numbers
+        ]
         images = torch.stack([self._square(number, number) for number in numbers])
-        context = torch.stack(
-            [torch.stack([self._square(each, number) for each in frames_before(clip, number)]) for number in numbers]
-        )
+        context = before[0][None] if len(before) == 1 else torch.stack(before)
         return Batch(images, tuple(self.frame(number).fingerprint for number in numbers), context)
 
     def _read_beginning(self, clip: Clip, number: int) -> None:
