@@ -128,9 +128,8 @@ class Frames:
         assert seen is not None
         evidence = torch.cat([_error(queries, counterpart.images), seen], 1)
         usual = Usual(self.norms.level, self.norms.tail)
-        rare = torch.cat(
-            [rarity(each[None], usual) for each in evidence]
-        )  # by itself: kernels round by the array's end
+        # each frame by itself: vectorised kernels round otherwise at the end of an array
+        rare = torch.cat([rarity(each[None], usual) for each in evidence])
         heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
         return comparison(
             queries,

@@ -18,6 +18,7 @@ from anotwin.records import Array, ImageItem, ImageSource, ImageSpec
 from anotwin.seeding import fingerprint
 from anotwin.settings import SIZES, Settings
 from anotwin.training.protocol import Rows
+from anotwin.translation.derived import Derived
 from anotwin.translation.layouts import Domains
 from anotwin.translation.protocol import TranslationSpec
 from anotwin.translation.reduce import Reduced
@@ -27,24 +28,12 @@ MOST_CLASSES = 64  # grey values of a label map: with more it is no label map
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(Derived):
     """A source whose images are kept in memory once they were read, as far as there is room."""
 
     source: ImageSource
     room: list[int]  # bytes left, shared by several
     pixels: dict[int, Array] = field(default_factory=dict)
-
-    @property
-    def layout(self) -> str:
-        return self.source.layout
-
-    @property
-    def root(self) -> str:
-        return self.source.root
-
-    @property
-    def items(self) -> tuple[ImageItem, ...]:
-        return self.source.items
 
     def read(self, index: int) -> Array:
         """Native pixels; raises what the source raises."""
@@ -55,9 +44,6 @@ class Kept:
             self.pixels[index] = found
             self.room[0] -= found.nbytes
         return found
-
-    def read_mask(self, index: int) -> None:
-        """None: there are no masks."""
 
 
 @dataclass(frozen=True)

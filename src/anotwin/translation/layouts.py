@@ -27,6 +27,7 @@ from anotwin.data.walk import Walked, walk
 from anotwin.errors import DataError, SettingsError
 from anotwin.records import Array, ImageItem, ImageSource
 from anotwin.settings import Settings
+from anotwin.translation.derived import Derived
 from anotwin.translation.reduce import Reduced
 
 SHOWN = 3  # names in a note
@@ -47,24 +48,12 @@ class Domains:
 
 
 @dataclass(frozen=True)
-class Halves:
+class Halves(Derived):
     """The left or the right halves of the images of another source, as an `ImageSource`."""
 
     source: ImageSource
     right: bool
     any_shape: bool  # also of images that are not twice as wide as high
-
-    @property
-    def layout(self) -> str:
-        return self.source.layout
-
-    @property
-    def root(self) -> str:
-        return self.source.root
-
-    @property
-    def items(self) -> tuple[ImageItem, ...]:
-        return self.source.items
 
     def read(self, index: int) -> Array:
         """Native pixels (H, W / 2); raises DataError naming an image that has no two halves."""
@@ -75,9 +64,6 @@ class Halves:
             other = "" if width % 2 else " (others too: --set translation.side_by_side=true)"
             raise DataError(f"{told}{other}; or give folders A and B")
         return np.ascontiguousarray(pixels[:, width // 2 :] if self.right else pixels[:, : width // 2])
-
-    def read_mask(self, index: int) -> None:
-        """None: there are no masks."""
 
 
 def open_domains(data: Any, part: Part, layout: str, settings: Settings) -> Domains:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anotwin.errors import DataError
-from anotwin.records import Array, ImageItem, ImageSource
+from anotwin.records import Array, ImageSource
+from anotwin.translation.derived import Derived
 
 
 def reduced(pixels: Array, factor: int) -> Array:
@@ -58,23 +59,11 @@ def _weights(factor: int) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Reduced:
+class Reduced(Derived):
     """A source of the reduced images of another one, as an `ImageSource`."""
 
     source: ImageSource
     factor: int
-
-    @property
-    def layout(self) -> str:
-        return self.source.layout
-
-    @property
-    def root(self) -> str:
-        return self.source.root
-
-    @property
-    def items(self) -> tuple[ImageItem, ...]:
-        return self.source.items
 
     def read(self, index: int) -> Array:
         """Native pixels, reduced; raises DataError naming the file."""
@@ -83,6 +72,3 @@ class Reduced:
         except DataError as error:
             name = self.items[index].id
             raise DataError(str(error) if name in str(error) else f"{name}: {error}") from None
-
-    def read_mask(self, index: int) -> None:
-        """None: there are no masks."""
