@@ -199,6 +199,7 @@ class TranslationSettings(_Stage):
     patch: Literal[16, 34, 70] | None = None  # pixels that a logit of D sees (PatchGAN); None: 70, or what squares hold
     dropout: float = Field(0.5, ge=0, lt=1)  # pix2pix: its noise, also in translating
     adversarial: bool = True  # False: the reconstruction term alone, to compare with (pix2pix: L1, srgan: SRResNet)
+    vgg: str | None = None  # srgan: a .safetensors file of VGG-19 (11, 13, 16), whose features become the content loss
     target: Literal["image", "labels"] = "image"  # pix2pix: labels: the grey values of B are classes
 
 

@@ -30,7 +30,7 @@ from anotwin.translation.examples import Crops
 from anotwin.translation.gather import gather, infer_spec
 from anotwin.translation.health import examine
 from anotwin.translation.layouts import open_domains
-from anotwin.translation.protocol import Examples, TranslationMethod
+from anotwin.translation.protocol import Examples, TranslationMethod, TranslationTrainer
 from anotwin.translation.quality import Judged, judge
 from anotwin.translation.registry import begin_training, create, own_settings
 from anotwin.updates import Passing, Update, Watch, tell
@@ -66,6 +66,7 @@ class TranslationSession:
         tell(watch, [self._counts(), *found])
         self.fabric = fabric_for(device, settings.training.precision)
         self.method = create(method, spec, settings)
+        self.trainer = begin_training(self.method)
 
     def run(self, resume: bool, keep: Callable[[Trained], None]) -> Trained:
         """Train to the end; `keep` saves the method as soon as it is finished, also that of a diverged training.
@@ -118,7 +119,7 @@ class TranslationSession:
 
         training = self._examples(self.gathered.train, "train")
         settings = self.settings.training
-        trainer = _Judging(self.method, best)
+        trainer = _Judging(self.trainer, best)
         try:
             return None, train(trainer, training, settings, run, self.fabric, show=show, save_grid=best.take)
         except TrainingDiverged as error:
@@ -230,8 +231,8 @@ def error_of(row: dict[str, Any]) -> float:
 class _Judging:
     """A method's trainer, whose preview is what held-out examples become."""
 
-    def __init__(self, method: TranslationMethod, best: Best) -> None:
-        self.trainer, self.best = begin_training(method), best
+    def __init__(self, trainer: TranslationTrainer, best: Best) -> None:
+        self.trainer, self.best = trainer, best
         self.networks, self.optimizers = self.trainer.networks, self.trainer.optimizers
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:

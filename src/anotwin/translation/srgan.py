@@ -4,11 +4,13 @@ Paper: Ledig et al., "Photo-realistic single image super-resolution using a gene
 (1609.04802). A are the reduced images, B the images themselves.
 
     generator G            SRResNet: residual blocks at the size of A, a pixel shuffle for each doubling
-    discriminator D        PatchGAN on images alone; phi, its maps, stand in for VGG's: nothing pretrained
+    discriminator D        PatchGAN on images alone; its maps are phi: nothing pretrained is needed. Where the user has
+                           VGG's weights (translation.vgg), phi is the paper's phi_{5,4} / 12.75
     first                  min_G  |G(a) - b|^2: SRResNet, where SRGAN begins; all there is without D
                            (translation.adversarial = false)
     then                   min_D  -log D(b) - log(1 - D(G(a)))
                            min_G  l_1 |G(a) - b| + l_phi mean_l |phi_l(G(a)) - phi_l(b)| - l_adv log D(G(a))
+                           with VGG |phi(G(a)) - phi(b)|^2 in the middle, as the paper has it
 
 Deviations: G adds to the bicubic enlargement instead of drawing all of it; no batch norm, as in EDSR (Lim et al. 2017,
 1707.02921), which is both better and less to compute; |G(a) - b| beside the features, which alone do not keep colours;
@@ -33,6 +35,7 @@ from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
+from anotwin.translation.vgg import VGG, load_vgg
 
 WARM = 0.5  # of the steps, without D
 L1, FEATURES, ADVERSARIAL = 1.0, 1.0, 0.1
@@ -87,6 +90,8 @@ class SRGANTrainer:
     def __init__(self, method: SRGAN) -> None:
         self.method, self.settings = method, method.settings
         self.networks, self.optimizers, self.rates = learners(method, method.spec.b.channels, LEARNING_RATE)
+        own = method.settings.translation
+        self.vgg = load_vgg(own.vgg) if own.vgg and own.adversarial else None  # fixed: no part of a snapshot
 
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:  # noqa: ARG002
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)
@@ -113,6 +118,14 @@ class SRGANTrainer:
         fake, real = d(made), d(b)
         d.requires_grad_(True)
         loss_rec, loss_g = F.l1_loss(made, b), generator_loss(fake.logits)
-        loss_phi = feature_loss(fake.maps, real.maps)
+        loss_phi = feature_loss(fake.maps, real.maps) if self.vgg is None else self.vgg_loss(self.vgg, made, b)
         optimise(self.optimizers["generator"], L1 * loss_rec + FEATURES * loss_phi + ADVERSARIAL * loss_g, backward)
         return {"loss_rec": loss_rec, "loss_phi": loss_phi, "loss_d": loss_d, "loss_g": loss_g}
+
+    @staticmethod
+    def vgg_loss(phi: VGG, made: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """|phi(G(a)) - phi(b)|^2, eq. 5."""
+        phi.to(b.device)
+        with torch.no_grad():
+            real = phi(b)
+        return F.mse_loss(phi(made), real)
