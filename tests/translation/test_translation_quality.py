@@ -10,6 +10,7 @@ from scipy.stats import wasserstein_distance
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from anotwin.records import ImageSpec
+from anotwin.settings import Settings
 from anotwin.translation.health import correlation, examine
 from anotwin.translation.protocol import Examples, TranslationSpec
 from anotwin.translation.quality import Judged, judge, spread, statistics_distance
@@ -19,6 +20,8 @@ class Fixed:
     """Translates by a function."""
 
     directions = ("AtoB", "BtoA")
+
+    settings = Settings()
 
     def __init__(self, there: Any, back: Any = None, aligned: bool = True, classes: tuple[int, ...] = ()) -> None:
         self.spec = TranslationSpec(ImageSpec(1, 16), ImageSpec(1, 16, classes=classes), aligned)
@@ -64,6 +67,14 @@ def test_of_two_as_near_to_the_truth_the_sharper_has_less_error() -> None:
     soft, crisp = judged(blurred, b).values, judged(sharp, b).values
     assert soft["l1"] == pytest.approx(crisp["l1"], rel=1e-4)
     assert crisp["error"] < soft["error"]
+
+
+def test_without_a_discriminator_nearness_alone_chooses() -> None:
+    b = texture(8, 0)
+    method = Fixed(lambda x: F.avg_pool2d(x, 5, 1, 2))
+    method.settings = Settings().with_overrides(["translation.adversarial=false"])
+    values = judge(method, Examples(b, b)).values  # type: ignore[arg-type]
+    assert values["error"] == values["l1"] > 0
 
 
 def test_the_distance_of_grey_values_is_wasserstein_over_the_spread() -> None:

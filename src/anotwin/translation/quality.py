@@ -11,7 +11,8 @@ All in units of pixels in [0, 1]; c is the translation of a.
     dice          of label maps: mean over the classes of 2 |c and b| / (|c| + |b|)
     spread        mean difference between two translations, over that between two images of B; near 0: collapsed
     error         what is chosen by, lowest first: of pairs l1 + 0.1 statistics, so that of two as near to the truth the
-                  sharper wins; without pairs cycle + statistics; of label maps 1 - dice
+                  sharper wins, or l1 where training is without a discriminator; without pairs cycle + statistics; of
+                  label maps 1 - dice
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def judge(method: TranslationMethod, examples: Examples) -> Judged:
     columns = [examples.a, c, examples.b]
     if method.spec.aligned:
         values |= (
-            _of_labels(c, examples.b, method.spec.b.classes) if method.spec.b.classes else _of_pairs(c, examples.b)
+            _of_labels(c, examples.b, method.spec.b.classes)
+            if method.spec.b.classes
+            else _of_pairs(c, examples.b, SHARPNESS if method.settings.translation.adversarial else 0.0)
         )
     else:
         values |= _of_domains(method, examples, c, columns)
@@ -90,7 +93,7 @@ def statistics_distance(images: torch.Tensor, real: torch.Tensor) -> float:
     return float(np.mean(distances))
 
 
-def _of_pairs(c: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
+def _of_pairs(c: torch.Tensor, b: torch.Tensor, sharpness: float) -> dict[str, float]:
     psnr, ssim = [], []
     for ours, theirs in zip(c.numpy(), b.numpy(), strict=True):
         mean = float(np.square(ours - theirs, dtype=np.float64).mean())
@@ -98,7 +101,7 @@ def _of_pairs(c: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
         ssim.append(similarity(theirs, ours, data_range=FULL, channel_axis=0))
     l1, distance = float((c - b).abs().mean()) / FULL, statistics_distance(c, b)
     values = {"l1": l1, "psnr": float(np.mean(psnr)), "ssim": float(np.mean(ssim)), "statistics": distance}
-    return values | {"error": l1 + SHARPNESS * distance}
+    return values | {"error": l1 + sharpness * distance}
 
 
 def _of_labels(c: torch.Tensor, b: torch.Tensor, classes: tuple[int, ...]) -> dict[str, float]:
