@@ -41,7 +41,7 @@ PUBLISHED = {("Set5", 4): 28.42, ("Set14", 4): 26.00, ("Set5", 2): 33.66, ("Set1
 LONGEST = 3600  # seconds of processor time in training: half an hour on two cores
 PATCH, HOP = 48, 24
 JUDGE_STEPS = 800
-TRANSLATE = ("translation.mirror=true", "training.sample_every=250")
+TRANSLATE = ("training.sample_every=250",)
 ROWS = {"SRResNet (L2)": ("translation.adversarial=false",), "SRGAN": ()}
 BICUBIC, L2, GAN = "bicubic", *ROWS
 

@@ -192,6 +192,7 @@ class TranslationSettings(_Stage):
     swap: bool = False  # folder B is what is translated, and A what it becomes: pix2pix learns one direction alone
     side_by_side: bool = False  # pairs in one folder, A left and B right: also where not twice as wide as high
     mirror: bool = False  # half of the examples mirrored left-right: more to learn from where left is like right
+    turn: bool = False  # examples turned by quarters, where nothing is up; srgan: both unless it is told otherwise
     cycle_weight: float = Field(10.0, ge=0)  # lambda of Zhu et al. 2017
     identity_weight: float = Field(0.5, ge=0)  # times the cycle's; 0 lets colours drift, and needs no equal channels
     pool: int = Field(50, ge=0, le=1000)  # earlier translations that D is shown too; 0: the newest alone

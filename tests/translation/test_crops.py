@@ -13,10 +13,12 @@ from anotwin.translation.examples import Crops, mirrored
 from anotwin.translation.protocol import TranslationSpec
 
 
-def crops(a: list, b: list, factor: int = 1, aligned: bool = True, mirror: bool = False, seed: int = 0) -> Crops:
+def crops(
+    a: list, b: list, factor: int = 1, aligned: bool = True, mirror: bool = False, seed: int = 0, turn: bool = False
+) -> Crops:
     spec = TranslationSpec(ImageSpec(1, 8), ImageSpec(1, 8 * factor), aligned)
     rows = np.arange(len(a)), np.arange(len(b))
-    return Crops(from_arrays(a), from_arrays(b), rows, spec, seed, mirror)
+    return Crops(from_arrays(a), from_arrays(b), rows, spec, seed, mirror, turn)
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -30,16 +32,16 @@ def test_mirrored_is_what_numpy_pads(count: int, begin: int, length: int) -> Non
     assert mirrored(count, begin, length).tolist() == padded[begin : begin + length].tolist()
 
 
-@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize(("mirror", "turn"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("factor", [1, 2, 4])
 @pytest.mark.parametrize("side", [5, 8, 30])
-def test_pairs_show_the_same_place_the_same_way_round(factor: int, side: int, mirror: bool) -> None:
+def test_pairs_show_the_same_place_the_same_way_round(factor: int, side: int, mirror: bool, turn: bool) -> None:
     a = [noise((side, side + 3), seed) for seed in range(3)]
     b = [np.kron(each, np.ones((factor, factor), np.uint8)) for each in a]
     b = [np.pad(each, ((0, 1), (0, factor - 1))) for each in b]  # HR images need not be multiples
     if factor == 1:
         b = [each[:side] for each in b]
-    batch = crops(a, b, factor, mirror=mirror).batch(np.arange(40))
+    batch = crops(a, b, factor, mirror=mirror, turn=turn).batch(np.arange(40))
     assert batch.a.shape == (40, 1, 8, 8)
     assert batch.b.shape == (40, 1, 8 * factor, 8 * factor)
     assert torch.equal(F.interpolate(batch.a, scale_factor=factor, mode="nearest"), batch.b)
@@ -53,6 +55,16 @@ def test_mirroring_happens_by_chance_and_only_where_it_is_asked_for() -> None:
     assert (plain == plain[:1]).all()
     assert 0.3 < rising < 0.7
     assert torch.equal(torch.minimum(turned, turned.flip(3)), torch.minimum(plain, plain.flip(3)))
+
+
+def test_turned_examples_are_in_all_poses_as_often() -> None:
+    image = noise((8, 8), 0)
+    plain = crops([image], [image]).batch(np.arange(1)).a[0]
+    turned = crops([image], [image], mirror=True, turn=True).batch(np.arange(400)).a
+    poses = [torch.rot90(way, quarters, (1, 2)) for way in (plain, plain.flip(2)) for quarters in range(4)]
+    counts = [int((turned == pose).all((1, 2, 3)).sum()) for pose in poses]
+    assert sum(counts) == 400
+    assert min(counts) > 25  # 50 expected
 
 
 def test_an_example_depends_on_seed_and_number_alone() -> None:

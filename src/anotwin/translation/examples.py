@@ -18,6 +18,7 @@ from anotwin.training.protocol import Rows
 from anotwin.translation.protocol import Examples, TranslationSpec
 
 ENDLESS = 2**20  # examples of a training set
+Pose = tuple[bool, int]  # mirrored, then turned counter-clockwise by so many quarters
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Crops:
     spec: TranslationSpec
     seed: int
     mirror: bool = False  # left and right exchanged by chance, in a pair in both or in none
+    turn: bool = False  # turned by none to three quarter-turns, likewise
     count: int = ENDLESS
 
     def __len__(self) -> int:
@@ -46,15 +48,19 @@ class Crops:
         first = number % len(self.rows[0])
         a = self.a.read(int(self.rows[0][first]))
         top, left = _corner(a.shape, spec.a.size, random)
-        turned = self.mirror and random.random() < 0.5
-        cut_a = _values(a, top, left, spec.a, a.shape[:2], turned)
+        pose = self._pose(random)
+        cut_a = _values(a, top, left, spec.a, a.shape[:2], pose)
         if spec.aligned:
             b = self.b.read(int(self.rows[1][first]))
             shape = factor * a.shape[0], factor * a.shape[1]  # rows that A does not show are left out
-            return cut_a, _values(b, factor * top, factor * left, spec.b, shape, turned)
+            return cut_a, _values(b, factor * top, factor * left, spec.b, shape, pose)
         b = self.b.read(int(self.rows[1][random.integers(len(self.rows[1]))]))
         top, left = _corner(b.shape, spec.b.size, random)
-        return cut_a, _values(b, top, left, spec.b, b.shape[:2], self.mirror and random.random() < 0.5)
+        return cut_a, _values(b, top, left, spec.b, b.shape[:2], self._pose(random))
+
+    def _pose(self, random: np.random.Generator) -> Pose:
+        mirrors = self.mirror and bool(random.random() < 0.5)
+        return mirrors, int(random.integers(4)) if self.turn else 0
 
 
 def mirrored(count: int, begin: int, length: int) -> Rows:
@@ -72,8 +78,9 @@ def _corner(shape: tuple[int, ...], size: int, random: np.random.Generator) -> t
     return top, left
 
 
-def _values(pixels: Array, top: int, left: int, spec: ImageSpec, shape: tuple[int, ...], turned: bool) -> torch.Tensor:
+def _values(pixels: Array, top: int, left: int, spec: ImageSpec, shape: tuple[int, ...], pose: Pose) -> torch.Tensor:
     """A square of an image (H, W) or (H, W, 3), of which `shape` counts, as model values (C, S, S) in [-1, 1]."""
     rows, columns = mirrored(shape[0], top, spec.size), mirrored(shape[1], left, spec.size)
-    square = pixels[np.ix_(rows, columns[::-1] if turned else columns)]
+    mirrors, quarters = pose
+    square = np.rot90(pixels[np.ix_(rows, columns[::-1] if mirrors else columns)], quarters)
     return model_values(square[None], spec)[0].clamp(-1, 1)

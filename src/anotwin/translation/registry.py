@@ -29,6 +29,7 @@ OWN: dict[str, dict[str, dict[str, Any]]] = {
         "data": {"image_size": 128},  # a reduced square of 16 pixels would be nothing but border
         "training": {"steps": 4000, "batch_size": 8, "ema": 0.99},
         "networks": {"base_channels": 32},
+        "translation": {"mirror": True, "turn": True},  # detail looks alike from every side
     },
 }
 

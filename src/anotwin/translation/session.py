@@ -126,9 +126,9 @@ class TranslationSession:
             return error, 0.0
 
     def _examples(self, rows: tuple[Any, Any], purpose: str) -> Crops:
-        seed, mirror = derive(self.settings.training.seed, purpose), self.settings.translation.mirror
-        mirror = mirror and purpose == "train"
-        return Crops(self.gathered.a, self.gathered.b, rows, self.method.spec, seed, mirror)
+        seed, own, varied = derive(self.settings.training.seed, purpose), self.settings.translation, purpose == "train"
+        poses = varied and own.mirror, varied and own.turn
+        return Crops(self.gathered.a, self.gathered.b, rows, self.method.spec, seed, *poses)
 
     def _judged_count(self) -> int:
         return int(np.clip(JUDGED_PIXELS // self.method.spec.b.size**2, FEWEST, MOST))
