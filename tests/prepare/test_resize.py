@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from skimage.transform import downscale_local_mean
 
 from anotwin.errors import DataError
-from anotwin.prepare.resize import difference_to_native, image_to_native, map_to_native, to_model, to_models
+from anotwin.prepare.resize import (
+    check_image,
+    difference_to_native,
+    image_to_native,
+    map_to_native,
+    to_model,
+    to_models,
+)
 from anotwin.records import Geometry, ImageSpec
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=80)
@@ -74,6 +81,15 @@ def test_refused(pixels, spec_, word):
         to_model(pixels, spec_)
     assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_values_of_few_bits_are_not_scored_as_nearly_black():
+    twelve = np.full((4, 4), 4090, np.uint16)
+    with pytest.raises(DataError, match=r"end at 4090 of 65535.* 12 bits"):
+        check_image(twelve, spec())
+    for fine, own in ((twelve * 16, spec()), (twelve, U16), (np.zeros((4, 4), np.uint16), spec())):
+        check_image(fine, own)
+    check_image(np.pad(twelve, 1, constant_values=4096), spec())  # may be a dark image of 16 bits
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])

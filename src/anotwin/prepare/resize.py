@@ -19,6 +19,7 @@ from anotwin.prepare.blocks import blocks
 from anotwin.records import Array, Geometry, ImageSpec
 
 LIMIT = 3.0  # of model values
+FEW_BITS = 256, 4096  # the highest value of 9 to 12 bits in 16 is from here to below there
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -168,6 +169,21 @@ def check_values(pixels: Array, spec: ImageSpec) -> tuple[float, float]:
                 "divide them by their full range"
             )
     return black, white
+
+
+def check_image(pixels: Array, spec: ImageSpec) -> None:
+    """Of a whole image, beside `check_values`, that it is not nearly black because its unit is another.
+
+    Raises DataError where a model of 8-bit images is handed values of 9 to 12 bits in a file of 16.
+    """
+    check_values(pixels, spec)
+    if pixels.size and pixels.dtype == np.uint16 and spec.pixel_type == "uint8":
+        high = int(pixels.max())
+        if FEW_BITS[0] <= high < FEW_BITS[1]:
+            raise DataError(
+                f"16-bit pixels that end at {high} of 65535, for a model of 8-bit images: nearly black, or of a camera "
+                f"with {high.bit_length()} bits; scale them to the whole range (12 bits: times 16), or to 8 bits"
+            )
 
 
 def _scaled(native: Array, black: float, white: float) -> npt.NDArray[np.float32]:

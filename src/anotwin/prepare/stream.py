@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from anotwin.data.pixels import one_line
 from anotwin.errors import DataError
-from anotwin.prepare.resize import to_models
+from anotwin.prepare.resize import check_image, to_models
 from anotwin.records import Array, Geometry, ImageSource, ImageSpec
 from anotwin.seeding import fingerprint
 from anotwin.threads import cores
@@ -137,6 +137,7 @@ class _Batches(Parts[_Decoded]):
         for index in indices:
             try:
                 pixels = self.source.read(index)
+                check_image(pixels, self.spec)
             except UNUSABLE as error:
                 yield group  # before the failure: results are in order
                 group = []

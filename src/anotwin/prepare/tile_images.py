@@ -18,7 +18,7 @@ from anotwin.prepare.cache import ArrayFile, no_space
 from anotwin.prepare.patch_images import EACH
 from anotwin.prepare.patch_index import round_order
 from anotwin.prepare.pyramid import Level, pyramid
-from anotwin.prepare.resize import check_values, to_models
+from anotwin.prepare.resize import check_image, to_models
 from anotwin.prepare.stream import UNUSABLE, Parts, in_processes, named
 from anotwin.records import Array, Batch, ImageSource, ImageSpec
 from anotwin.seeding import derive, fingerprint
@@ -63,7 +63,7 @@ class _Images(Parts[ReadImage]):
         index = int(self.indices[number])
         try:
             pixels = self.source.read(index)
-            check_values(pixels, self.spec)
+            check_image(pixels, self.spec)
             levels = pyramid(pixels, self.spec.size, self.spec.channels, self.scale)
             return ReadImage(index, "", fingerprint(pixels), pixels, levels)
         except UNUSABLE as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anotwin.errors import DataError
-from anotwin.prepare.resize import check_values, model_values, native_values
+from anotwin.prepare.resize import check_image, model_values, native_values
 from anotwin.records import Array, ImageSpec
 from anotwin.translation.examples import mirrored
 from anotwin.translation.protocol import Direction, TranslationMethod
@@ -47,7 +47,7 @@ def translate_native(method: TranslationMethod, pixels: Array, direction: Direct
     spec, forward = method.spec, direction == "AtoB"
     source, target = (spec.a, spec.b) if forward else (spec.b, spec.a)
     factor = spec.factor if forward else 1
-    check_values(pixels, source)
+    check_image(pixels, source)
     height, width = pixels.shape[:2]
     colour = target.channels == 3 and (pixels.ndim == 3 or source.channels == 1)
     shape = (factor * height, factor * width, *((3,) if colour else ()))

@@ -10,7 +10,7 @@ import torch
 from anotwin.domains.video.camera import Scene, what_is_wrong
 from anotwin.domains.video.clips import Clip
 from anotwin.domains.video.context import OFFSETS, frames_before, frames_steadying
-from anotwin.prepare.resize import to_model
+from anotwin.prepare.resize import check_image, to_model
 from anotwin.prepare.stream import UNUSABLE, named
 from anotwin.records import Array, Batch, Geometry, ImageSource, ImageSpec
 from anotwin.seeding import fingerprint
@@ -49,6 +49,7 @@ class FrameReader:
         name = self._source.items[index].id
         try:
             pixels = self._source.read(index)
+            check_image(pixels, self._spec)
             square, geometry = to_model(pixels, self._spec)
         except UNUSABLE as error:
             return SeenFrame(index, named(name, error))
