@@ -15,10 +15,10 @@ import torch
 
 from anotwin.compare.side_by_side import heat_of_mask, hottest, log_odds, stacked
 from anotwin.methods import registry
-from anotwin.methods.adversary import optimise
+from anotwin.methods.adversary import optimise, set_rates
 from anotwin.methods.comparer import comparer_loss
 from anotwin.methods.pix2pix import Pix2Pix, Pix2PixTrainer
-from anotwin.methods.planted import planted_squares, set_rates
+from anotwin.methods.planted import planted_squares
 from anotwin.methods.protocol import device_of
 from anotwin.methods.restoring import in_eights
 from anotwin.records import Batch, Comparison, Counterpart, Scores, Status

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from anotwin.compare.heatmap import gaussian
 from anotwin.compare.score import comparison
 from anotwin.evaluate.frames import places_by_group
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import adam, optimise, set_rates
 from anotwin.methods.frames import LEARNING_RATE, SHORT, Predictor, context_of
 from anotwin.methods.networks import Critique
-from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass

@@ -20,6 +20,7 @@ from anotwin.compare.places import Usual, highest_of_cells, rarity, usual_of_cel
 from anotwin.compare.side_by_side import FLAT, light
 from anotwin.errors import SettingsError
 from anotwin.methods import frames as frames_module
+from anotwin.methods.adversary import set_rates
 from anotwin.methods.frames import (
     ADVERSARIAL,
     COARSE,
@@ -41,7 +42,6 @@ from anotwin.methods.frames import (
     shifted,
     varied,
 )
-from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import LooksBack, RemembersNormals, freeze
 from anotwin.methods.registry import create
 from anotwin.records import Batch, ImageSpec

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from anotwin import Settings
 from anotwin.compare.side_by_side import FLAT
+from anotwin.methods.adversary import set_rates
 from anotwin.methods.comparer import Comparer, comparer_loss
 from anotwin.methods.pix2pix import Pix2Pix, Restorer
-from anotwin.methods.planted import Squares, mask_loss, planted_squares, restoring_loss, set_rates
+from anotwin.methods.planted import Squares, mask_loss, planted_squares, restoring_loss
 from anotwin.methods.registry import create, own_settings
 from anotwin.methods.restoring import in_eights
 from anotwin.methods.srgan import SRGAN, SRResNet, reduced

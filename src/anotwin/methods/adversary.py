@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -12,6 +14,8 @@ from anotwin.training.protocol import Backward
 DCGAN_RATE = 2e-4  # Radford et al. 2016
 CRITIC_STEPS = 5  # of D for each of G: only near its optimum does the critic's loss estimate a distance
 PENALTY_WEIGHT = 10.0  # lambda; both as in Gulrajani et al. 2017, algorithm 1, and in f-AnoGAN
+WARM = 0.03  # of the steps: until the rate is full
+LAST = 0.01  # of the full rate, at the end
 
 
 def adam(network: nn.Module, settings: TrainingSettings, learning_rate: float = DCGAN_RATE) -> torch.optim.Optimizer:
@@ -21,6 +25,15 @@ def adam(network: nn.Module, settings: TrainingSettings, learning_rate: float = 
     """
     betas = (settings.beta1, settings.beta2)
     return torch.optim.Adam(network.parameters(), lr=settings.learning_rate or learning_rate, betas=betas, fused=True)
+
+
+def set_rates(optimizers: dict[str, torch.optim.Optimizer], rates: dict[str, float], step: int, steps: int) -> None:
+    """Linearly up to the full rate, then down along a cosine."""
+    share = step / steps
+    factor = min(1.0, (share + 1 / steps) / WARM) * (LAST + (1 - LAST) * (1 + math.cos(math.pi * share)) / 2)
+    for name, optimizer in optimizers.items():
+        for group in optimizer.param_groups:
+            group["lr"] = rates[name] * factor
 
 
 def optimise(optimizer: torch.optim.Optimizer, loss: torch.Tensor, backward: Backward) -> None:

@@ -37,10 +37,9 @@ from anotwin.compare.places import CELL, Usual, highest_of_cells, rarity, usual_
 from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import light
 from anotwin.errors import SettingsError
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import adam, optimise, set_rates
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Critique
-from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass

@@ -1,4 +1,4 @@
-"""Training with planted defects, the same for every method that restores: squares, losses, rates."""
+"""Training with planted defects, the same for every method that restores: squares and losses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from anotwin.compare.side_by_side import light
 from anotwin.defects.scenes import scenes
 
-WARM = 0.03  # of the steps: until the rate is full
-LAST = 0.01  # of the full rate, at the end
 SMALL = 10.0  # pixels: below this, the overlap of masks says little
 INSIDE = 0.5  # weight of |c - x| inside the mask, whatever its size, beside the whole square
 
@@ -67,12 +65,3 @@ def restoring_loss(counterparts: torch.Tensor, squares: Squares) -> torch.Tensor
     error = (counterparts - squares.normals).abs() / (4 * light(squares.normals)[1])
     inside = (error * squares.masks).sum() / (squares.masks.sum() * error.shape[1] + 1)
     return error.mean() + INSIDE * inside
-
-
-def set_rates(optimizers: dict[str, torch.optim.Optimizer], rates: dict[str, float], step: int, steps: int) -> None:
-    """Linearly up to the full rate, then down along a cosine."""
-    share = step / steps
-    factor = min(1.0, (share + 1 / steps) / WARM) * (LAST + (1 - LAST) * (1 + math.cos(math.pi * share)) / 2)
-    for name, optimizer in optimizers.items():
-        for group in optimizer.param_groups:
-            group["lr"] = rates[name] * factor

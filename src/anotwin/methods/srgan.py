@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import adam, optimise, set_rates
 from anotwin.methods.comparer import Comparer, comparer_loss
 from anotwin.methods.losses import feature_loss, hinge_loss
 from anotwin.methods.networks import Critique
-from anotwin.methods.planted import planted_squares, restoring_loss, set_rates
+from anotwin.methods.planted import planted_squares, restoring_loss
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.restoring import compared, folded_unets, in_eights, patch_critique
 from anotwin.methods.scoring import one_pass

@@ -22,9 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.methods.adversary import adam, optimise
+from anotwin.methods.adversary import adam, optimise, set_rates
 from anotwin.methods.losses import least_squares_generator_loss, least_squares_loss
-from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import device_of, freeze
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average

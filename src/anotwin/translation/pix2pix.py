@@ -22,9 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.methods.adversary import optimise
+from anotwin.methods.adversary import optimise, set_rates
 from anotwin.methods.losses import discriminator_loss, generator_loss
-from anotwin.methods.planted import set_rates
 from anotwin.methods.protocol import device_of, freeze
 from anotwin.methods.unet import UNet
 from anotwin.seeding import generator
