@@ -20,6 +20,7 @@ from anotwin import DataError
 from anotwin.evaluate.counterparts import sharpness
 from anotwin.evaluate.frechet import Features, frechet, frechet_lead
 from anotwin.evaluate.similarity import enlarged_quality, mean_of
+from anotwin.translation.reduce import reduced
 from anotwin.translator import Translator
 from benchmarks.common.rows import Cell, Floats, Row
 from benchmarks.translation.judges import Judge, Pixels, grid_of_patches, patch_features
@@ -44,6 +45,8 @@ JUDGE_STEPS = 800
 TRANSLATE = ("training.sample_every=250",)
 ROWS = {"SRResNet (L2)": ("translation.adversarial=false",), "SRGAN": ()}
 BICUBIC, L2, GAN = "bicubic", *ROWS
+EXAMPLES = {"astronaut": (40, 160), "chelsea": (70, 80), "coffee": (60, 190), "rocket": (90, 270)}  # of scikit-image
+WINDOW = 120  # pixels a side that sheets show, large enough to see detail; examples from this row and column on
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +83,10 @@ def superresolution_rows(study: Study) -> Iterator[Row]:
     )
     for each in sets:
         each.outputs[BICUBIC] = [bicubic(image, factor) for image in each.low.values()]
+    models = {}
     for row, changed in ROWS.items():
         changed = (*TRANSLATE, f"translation.factor={factor}", *changed)
-        translator = study.translator(f"x{factor} {row}", "srgan", training, changed)
+        models[row] = translator = study.translator(f"x{factor} {row}", "srgan", training, changed)
         for each in sets:
             each.outputs[row] = [enlarged(study, translator, image) for image in each.low.values()]
         yield from training_row(study.cell(f"BSD100, x{factor}", row), translator, goal=f"<= {LONGEST}")
@@ -93,6 +97,7 @@ def superresolution_rows(study: Study) -> Iterator[Row]:
             [centre(image) for image in row] for row in zip(*each.outputs.values(), each.truth.values(), strict=True)
         ]
         study.sheet(f"x{factor}-{each.name}", titles, centres[:6], side=240)
+    study.sheet(f"x{factor}-examples", (BICUBIC, *ROWS, "truth"), list(examples(study, models, factor)), side=240)
 
 
 def find_sets(study: Study, factor: int) -> tuple[Path, list[EnlargedSet]] | None:
@@ -112,6 +117,15 @@ def made_up(root: Path, factor: int) -> tuple[Path, list[EnlargedSet]]:
     names = [str(number) for number in range(len(truth))]
     small = EnlargedSet("photograph", factor, dict(zip(names, low, strict=True)), dict(zip(names, truth, strict=True)))
     return root / "HR", [small]
+
+
+def examples(study: Study, models: Mapping[str, Translator], factor: int) -> Iterator[list[Pixels]]:
+    """Windows of photographs that come with scikit-image: reduced and enlarged again, and the truth."""
+    for name, (top, left) in EXAMPLES.items():
+        truth: Pixels = getattr(pictures, name)()
+        low = np.asarray(reduced(truth, factor), np.uint8)
+        outputs = [bicubic(low, factor), *(enlarged(study, model, low) for model in models.values())]
+        yield [each[top : top + WINDOW, left : left + WINDOW] for each in (*outputs, truth)]
 
 
 def bicubic(image: Pixels, factor: int) -> Pixels:
@@ -181,7 +195,7 @@ def coloured(image: Pixels) -> Pixels:
     return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
-def centre(image: Pixels, side: int = 120) -> Pixels:
+def centre(image: Pixels, side: int = WINDOW) -> Pixels:
     """The middle of an image, at most (side, side): at this size its detail is seen."""
     top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
     return image[top : top + side, left : left + side]
