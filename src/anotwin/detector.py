@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any, Self
 
 import torch
 
-from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration, sweep_weights
+from anotwin.bundle import Bundle, describe, load_bundle, save_bundle, save_calibration
 from anotwin.calibrate.threshold import normals_needed, smallest_rate
 from anotwin.data.arrays import ArraySource
 from anotwin.data.folder import Part
@@ -31,16 +30,14 @@ from anotwin.domains.open import LINES, Group, notes_of, open_source, table_of
 from anotwin.domains.protocol import Domain
 from anotwin.domains.registry import domain_of_view
 from anotwin.errors import DataError, SettingsError
-from anotwin.files import check_apart, check_writable
-from anotwin.lock import one_writer
 from anotwin.methods.protocol import Method, Samples, device_of, freeze
 from anotwin.methods.registry import METHODS, create, expected_tensors
-from anotwin.occupied import model_notes
 from anotwin.records import Batch, Calibration, Finding, ImageSource, ImageSpec, Trace
 from anotwin.run.device import fabric_for
 from anotwin.run.duplicates import with_duplicates
 from anotwin.run.leaks import ABNORMAL, of_trained_groups, prints_of
 from anotwin.run.local import NormalScores, normal_scores, reference_of, score_stream, trace_search
+from anotwin.run.model_folder import claimed, model_folder
 from anotwin.run.session import Trained, TrainingSession, normals_of
 from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
@@ -135,15 +132,9 @@ class Detector:
             settings, group = settings.with_overrides([f"data.group={json.dumps(group)}"]), None
         kinds, groups = settings.data, settings.data.group if group is None else group
         source = open_source(data, "train", kinds.layout, kinds.normal, abnormal=kinds.abnormal, group=groups)
-        with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
-            folder = Path(out) if out is not None else Path(scratch)
-            check_apart(folder, data)
+        with model_folder(out, data) as folder:
             session = TrainingSession(source, folder, method, settings, device, watch, abnormal_images)
-            # makes the folder: after what cannot be trained, before any image is prepared
-            with one_writer(folder, lambda note: tell(watch, [note]), below=["runs"]):
-                tell(watch, [] if resume else model_notes(folder))
-                check_writable(folder)
-                sweep_weights(folder)
+            with claimed(folder, resume, watch):
                 keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
                 trained = session.run(resume, keep)
                 detector = cls._of(trained)

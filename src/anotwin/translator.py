@@ -13,21 +13,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
-from anotwin.bundle import Bundle, describe, load_translation, save_bundle, sweep_weights
+from anotwin.bundle import Bundle, describe, load_translation, save_bundle
 from anotwin.data.arrays import from_arrays
 from anotwin.errors import SettingsError
-from anotwin.files import check_apart, check_writable
-from anotwin.lock import one_writer
 from anotwin.methods.protocol import freeze
-from anotwin.occupied import model_notes
 from anotwin.records import Array, ImageSpec
 from anotwin.run.device import fabric_for
+from anotwin.run.model_folder import claimed, model_folder
 from anotwin.settings import Settings
 from anotwin.training.run_folder import RunFolder
 from anotwin.translation.kinds import chosen_layout
@@ -35,7 +32,7 @@ from anotwin.translation.protocol import Direction, TranslationMethod, Translati
 from anotwin.translation.registry import METHODS, create, expected_tensors
 from anotwin.translation.session import Trained, TranslationSession
 from anotwin.translation.tiles import translate_native
-from anotwin.updates import Watch, silent, tell
+from anotwin.updates import Watch, silent
 
 
 class Translator:
@@ -98,14 +95,9 @@ class Translator:
         layout, settings = chosen_layout(method, layout), settings or Settings()
         assert method is not None
         settings = settings.with_overrides([f"data.layout={layout}"])
-        with tempfile.TemporaryDirectory(prefix="anotwin-") as scratch:
-            folder = Path(out) if out is not None else Path(scratch)
-            check_apart(folder, data)
+        with model_folder(out, data) as folder:
             session = TranslationSession(data, folder, method, layout, settings, device, watch)
-            with one_writer(folder, lambda note: tell(watch, [note]), below=["runs"]):
-                tell(watch, [] if resume else model_notes(folder))
-                check_writable(folder)
-                sweep_weights(folder)
+            with claimed(folder, resume, watch):
                 keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
                 return cls._of(session.run(resume, keep))
 
