@@ -28,7 +28,7 @@ from benchmarks.translation.judges import Pixels
 from benchmarks.translation.study import Study, find_folder, interval, skipped, training_row, write_images
 
 CNV = "CNV"
-TRANSLATE = ("data.image_size=256", "translation.mirror=true")
+TRANSLATE = ("data.image_size=128", "training.steps=2000", "translation.mirror=true")
 TWIN, SMALL_TWIN = "twin", ("data.image_size=32", "networks.memory=64", "calibration.false_alarm_rate=0.2")
 MEASURES = ("thickness_off", "rpe_elevation")
 SHOWN = 6
