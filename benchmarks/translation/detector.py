@@ -26,7 +26,7 @@ from benchmarks.common.rows import Row
 from benchmarks.oct.patients import GET_OCT, NORMAL, real_scans
 from benchmarks.translation.study import Study, digest, find_folder, skipped
 
-LEARNS_ABNORMAL, NORMALS_ALONE = "cyclegan", ("twin", "pix2pix")
+LEARNS_ABNORMAL, NORMALS_ALONE = "cyclegan", ("pix2pix", "twin")
 GET_TILES = (
     "there is no magnetic_tile in --data, ANOTWIN_DATA or ../shared/data; put the images of Huang, Qiu and Yuan 2018 "
     "(magnetic-tile-defect-datasets) there, in the MVTec AD layout, groups in manifest.csv"
