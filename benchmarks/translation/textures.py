@@ -23,7 +23,8 @@ ROWS = 320  # of 512, learnt from
 TILE, HOP = 128, 64  # pixels of the files that are learnt from
 SIDE = 64  # of what is translated and judged; squares of the test do not overlap
 JUDGE_STEPS = 600
-TRANSLATE = ("data.image_size=64", "training.steps=3000", "translation.identity_weight=0")  # as the paper but for paintings
+# no identity loss, as in the paper for everything but paintings
+TRANSLATE = ("data.image_size=64", "training.steps=3000", "translation.identity_weight=0")
 SHOWN = 6
 
 
