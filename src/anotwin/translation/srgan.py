@@ -97,6 +97,10 @@ class SRGANTrainer:
         g, b = self.networks["generator"], batch.b
         made = g(batch.a)
         if self.settings.translation.adversarial and step >= WARM * self.settings.training.steps:
+            if step - 1 < WARM * self.settings.training.steps:
+                self.optimizers[
+                    "generator"
+                ].state.clear()  # its second moments are of |.|^2: the first steps would be huge
             logged = self._against(made, b, backward)
         else:
             # G: min |G(a) - b|^2
