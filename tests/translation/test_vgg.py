@@ -112,3 +112,12 @@ def test_pickles_missing_files_and_broken_ones_are_refused_with_what_to_do(tmp_p
         with pytest.raises(SettingsError, match=said) as caught:
             load_vgg(tmp_path / name)
         assert "translation.vgg" in str(caught.value)
+
+
+def test_where_the_discriminator_begins_the_moments_of_the_l2_phase_are_forgotten(tmp_path: Path) -> None:
+    trainer, batch = trainer_with(tmp_path / "vgg.safetensors")
+    counts = []
+    for step in range(4):
+        trainer.step(batch, step, generator(0, "step", step), lambda loss: loss.backward())
+        counts.append(max(int(state["step"]) for state in trainer.optimizers["generator"].state.values()))
+    assert counts == [1, 2, 1, 2]
