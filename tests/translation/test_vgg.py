@@ -16,7 +16,7 @@ from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.translation.protocol import Examples, TranslationSpec
 from anotwin.translation.srgan import SRGAN, SRGANTrainer
-from anotwin.translation.vgg import VGG, load_vgg
+from anotwin.translation.vgg import VGG, load_vgg, vgg_loss
 
 
 def narrow_vgg() -> nn.Sequential:
@@ -73,7 +73,7 @@ def test_srgan_minimises_the_distance_of_vgg_features(tmp_path: Path) -> None:
 def test_the_gradient_of_vgg_features_reaches_the_generator(tmp_path: Path) -> None:
     trainer, batch = trainer_with(tmp_path / "vgg.safetensors")
     assert trainer.vgg is not None
-    trainer.vgg_loss(trainer.vgg, trainer.networks["generator"](batch.a), batch.b).backward()
+    vgg_loss(trainer.vgg, trainer.networks["generator"](batch.a), batch.b).backward()
     assert any(
         bool(each.grad.abs().sum() > 0) for each in trainer.networks["generator"].parameters() if each.grad is not None
     )

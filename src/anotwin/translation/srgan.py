@@ -19,6 +19,7 @@ Deviations: G adds to the bicubic enlargement instead of drawing all of it; no b
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -34,7 +35,7 @@ from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
-from anotwin.translation.vgg import VGG, load_vgg
+from anotwin.translation.vgg import load_vgg, vgg_loss
 
 WARM = 0.5  # of the steps, without D
 L1, FEATURES, ADVERSARIAL = 1.0, 1.0, 0.01  # ten times as much draws a grid into flat colour
@@ -96,11 +97,10 @@ class SRGANTrainer:
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)
         g, b = self.networks["generator"], batch.b
         made = g(batch.a)
-        if self.settings.translation.adversarial and step >= WARM * self.settings.training.steps:
-            if step - 1 < WARM * self.settings.training.steps:
-                self.optimizers[
-                    "generator"
-                ].state.clear()  # its second moments are of |.|^2: the first steps would be huge
+        begins = math.ceil(WARM * self.settings.training.steps)  # D
+        if self.settings.translation.adversarial and step >= begins:
+            if step == begins:  # Adam's second moments are of |.|^2, and its first steps would be huge
+                self.optimizers["generator"].state.clear()
             logged = self._against(made, b, backward)
         else:
             # G: min |G(a) - b|^2
@@ -121,14 +121,6 @@ class SRGANTrainer:
         fake, real = d(made), d(b)
         d.requires_grad_(True)
         loss_rec, loss_g = F.l1_loss(made, b), generator_loss(fake.logits)
-        loss_phi = feature_loss(fake.maps, real.maps) if self.vgg is None else self.vgg_loss(self.vgg, made, b)
+        loss_phi = feature_loss(fake.maps, real.maps) if self.vgg is None else vgg_loss(self.vgg, made, b)
         optimise(self.optimizers["generator"], L1 * loss_rec + FEATURES * loss_phi + ADVERSARIAL * loss_g, backward)
         return {"loss_rec": loss_rec, "loss_phi": loss_phi, "loss_d": loss_d, "loss_g": loss_g}
-
-    @staticmethod
-    def vgg_loss(phi: VGG, made: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """|phi(G(a)) - phi(b)|^2, eq. 5."""
-        phi.to(b.device)
-        with torch.no_grad():
-            real = phi(b)
-        return F.mse_loss(phi(made), real)

@@ -72,6 +72,14 @@ class VGG(nn.Module):
         return SCALE * hidden.float()
 
 
+def vgg_loss(phi: VGG, made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """|phi(made) - phi(real)|^2, eq. 5, of images (B, C, S, S); none through the real ones."""
+    phi.to(real.device)
+    with torch.no_grad():
+        wanted = phi(real)
+    return F.mse_loss(phi(made), wanted)
+
+
 def load_vgg(path: str | Path) -> VGG:
     """Of a safetensors file; raises SettingsError that says what is wrong with it, and what is taken."""
     path = Path(path).expanduser()
