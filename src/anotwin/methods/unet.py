@@ -44,10 +44,11 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList(nn.Sequential(*convolution(width, width)) for width in widths[:-1])
         self.out = nn.Conv2d(widths[0], 4 * outputs, 3, 1, 1)
         self.deepest_width = widths[-1]
-        self.decoder_widths = widths[-2::-1]  # of its layers, from the smallest on
+        # channels of the decoder's layers, from the smallest on, and how many pixels of the image to a side a place is
+        self.decoder = [(width, 2 ** (level + 1)) for level, width in enumerate(widths[:-1])][::-1]
 
     def forward(self, images: torch.Tensor, kept: Sequence[torch.Tensor] = ()) -> UNetMaps:
-        """`kept`: factors (B or 1, W, 1, 1) of the first layers of the decoder, from the smallest on: dropout."""
+        """`kept`: factors (B or 1, W, s, s) of the first layers of the decoder, from the smallest on: dropout."""
         skips = [images]
         for down in self.downs:
             skips.append(down(skips[-1]))  # halves the side
