@@ -138,7 +138,10 @@ class Detector:
                 keep = (lambda done: cls._of(done).save(folder)) if out is not None else (lambda _: None)
                 trained = session.run(resume, keep)
                 detector = cls._of(trained)
-                if found := reference_of(detector.method, session.source, trained.heldout):
+                parts = trained.heldout, trained.training
+                if found := reference_of(
+                    detector.method, session.source, *parts, lambda *counts: watch(Update("comparing", *counts))
+                ):
                     detector.history["reference"] = {**detector.history.get("reference", {}), **found}
                 normals = detector._score_normals(session.source, trained.heldout, watch)
                 detector._set_thresholds(normals, detector._reachable_rate(normals, watch), watch)

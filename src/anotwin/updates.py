@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Update:
     """Progress of a stage; `detail` is shown beside the bar. In the stage "note" it is a sentence to print."""
 
-    stage: str  # "preparing", "training", "calibrating", "scoring", "drawing" or "note"
+    stage: str  # "preparing", "training", "comparing", "calibrating", "scoring", "drawing" or "note"
     done: int = 0
     total: int = 0
     detail: str = ""

@@ -158,6 +158,8 @@ class Unit:
 
 
 if TYPE_CHECKING:
+    # images as a view prepared them, each with its `Results` and the scores (P,) of its squares
+    Seen = Iterable[tuple[Any, Any, Scores[Array]]]
     # the source, and the scores of some of its images by index, NaN where one failed -> units of these, by their kind
     Units = Callable[[ImageSource, Mapping[int, float]], Mapping[str, Sequence[Unit]]]
 
@@ -170,10 +172,10 @@ class Refers(Protocol):
     """
 
     @property
-    def refer_to(self) -> int: ...  # how many held-out normals the reference is made of, at most
+    def refer_to(self) -> int: ...  # how many held-out normals the reference is made of, at most, and training images
 
-    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> Mapping[str, Any]:
-        """What held-out normals are like: each as this view prepared it, its `Results`, scores (P,) of its squares."""
+    def refer(self, heldout: Seen, training: Seen = ()) -> Mapping[str, Any]:
+        """What held-out normals are like, and training images, which are scored only where a view asks for them."""
         ...
 
     def against(self, reference: Mapping[str, Any]) -> View:

@@ -17,7 +17,7 @@ from anotwin.errors import DataError
 from anotwin.methods.protocol import Folds, Method, Searches
 from anotwin.prepare.batches import join_batches
 from anotwin.prepare.stream import UNUSABLE, named
-from anotwin.records import Alarms, Batch, Calibration, Finding, ImageSource, Trace, UnitScores
+from anotwin.records import Alarms, Array, Batch, Calibration, Finding, ImageSource, Scores, Trace, UnitScores
 from anotwin.run.batch import trace_batch
 from anotwin.run.stream import Scored, scored_images
 
@@ -193,14 +193,29 @@ def trace_search(
     return trace_batch(method, join_batches(squares), trace_at) if squares else None
 
 
-def reference_of(method: Method, source: ImageSource, indices: Sequence[int]) -> dict[str, Any]:
-    """What the view of a method keeps of some held-out normals to compare with, as JSON; {} where it keeps nothing."""
+def reference_of(
+    method: Method,
+    source: ImageSource,
+    heldout: Sequence[int],
+    training: Sequence[int] = (),
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """What the view of a method keeps of some normals to compare with, as JSON; {} where it keeps nothing.
+
+    `progress` is called with the number of images done and of all, of held-out and of training ones apart.
+    """
     view = domain_of_view(method.spec.view).view()
     if not isinstance(view, Refers):
         return {}
-    some = indices[:: -(-len(indices) // view.refer_to) or 1]  # evenly spaced
-    scored = _scored(method, source, some, pixels=False)
-    return dict(view.refer((each.image, each.results, each.squares) for each in scored if each.squares is not None))
+
+    def seen(indices: Sequence[int]) -> Iterator[tuple[Any, Any, Scores[Array]]]:
+        some = indices[:: -(-len(indices) // view.refer_to) or 1]  # evenly spaced
+        for done, each in enumerate(_scored(method, source, some, pixels=False), start=1):
+            if each.squares is not None:
+                yield each.image, each.results, each.squares
+            progress(done, len(some))
+
+    return dict(view.refer(seen(heldout), seen(training)))
 
 
 def _scored(

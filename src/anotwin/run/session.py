@@ -45,7 +45,8 @@ class Trained:
     fingerprints: dict[str, torch.Tensor]  # "train", "holdout" and others, see bundle.py
     layout: dict[str, str | None]  # its name and normal label
     history: dict[str, Any]
-    heldout: list[int]  # indices in the source
+    training: list[int]  # indices in the source
+    heldout: list[int]
 
 
 class TrainingSession:
@@ -146,7 +147,7 @@ class TrainingSession:
                 "health": asdict(health),
                 **_reference(images),
             },
-            [int(images.indices[row]) for row in heldout],
+            *[[int(images.indices[row]) for row in rows] for rows in (training, heldout)],
         )
         keep(trained)
         if diverged is not None:

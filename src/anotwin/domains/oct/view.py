@@ -6,10 +6,10 @@ counterpart is whole, but do not decide: they are in no score and have no heat.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from anotwin.seeding import derive
 from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch, tell
+
+if TYPE_CHECKING:
+    from anotwin.domains.protocol import Seen
 
 PATCH = 64  # pixels, as in the AnoGAN paper
 OVERLAP = 2  # patches over a pixel, along each side
@@ -165,14 +168,15 @@ class RetinaView:
         del spec
         return None
 
-    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+    def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """How much heat is normal at each depth: the root mean square of each row of the band, never 0.
 
         In the layers of the RPE a normal scan differs from its counterpart four times as much as in the middle of the
         retina: with one scale for both a cyst is cold, and its walls at bright layers alone are hot.
         """
+        del training
         total, count = np.zeros(BAND.height), np.zeros(BAND.height)
-        for scan, results, _ in normals:
+        for scan, results, _ in heldout:
             squares, pixels = scan.depths(results.heat_of_squares())
             total += squares
             count += pixels

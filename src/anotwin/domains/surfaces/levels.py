@@ -65,16 +65,27 @@ def stored(heats: Sequence[Sequence[float]], highest: Sequence[Scores[list[float
 
 def _level(heats: Sequence[Sequence[float]], highest: Sequence[Scores[list[float]]], level: int) -> dict[str, Any]:
     own = [image[level] for image in heats if len(image) > level]
-    found: dict[str, Any] = {"heat": _short(max(float(np.median(own)), 1e-9))}
+    found: dict[str, Any] = {"heat": short(max(float(np.median(own)), 1e-9))}
     for term in TERMS:
         values = np.array([getattr(image, term)[level] for image in highest if len(getattr(image, term)) > level])
-        low, median, high = np.percentile(values, [LOW, 50, HIGH])
-        found[term] = [_short(median), _short(max((high - low) / SPREADS, 1e-3 * abs(median), 1e-6))]
+        found[term] = [short(value) for value in spread_of(values)]
     return found
 
 
-def _short(value: float) -> float:
+def spread_of(values: Column) -> tuple[float, float]:
+    """The median of (n,) values and a robust spread > 0."""
+    low, median, high = (float(value) for value in np.percentile(values, [LOW, 50, HIGH]))
+    return median, max((high - low) / SPREADS, 1e-3 * abs(median), 1e-6)
+
+
+def short(value: float) -> float:
+    """As many digits as a reference needs."""
     return float(f"{value:.6g}")
+
+
+def not_of_this_view() -> DataError:
+    """What is said of a reference that is another view's, or of another version."""
+    return DataError("the model's reference of training images is not one of this view; train it again")
 
 
 def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
@@ -88,5 +99,5 @@ def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
         levels = [Usual(0.0)]
     spreads = [spread for each in levels for _, spread in (each.scores or {}).values()]
     if not all(value > 0 and np.isfinite(value) for value in (*(each.heat for each in levels), *spreads)):
-        raise DataError("the model's reference of training images is not one of this view; train it again")
+        raise not_of_this_view()
     return tuple(levels)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anotwin.data.folder import FileSource
 from anotwin.data.pixels import image_shape
+from anotwin.domains.surfaces.alike import learnt_of, stored_textures
 from anotwin.domains.surfaces.levels import stored, usual_of
+from anotwin.domains.surfaces.texture import texture_of
 from anotwin.domains.surfaces.tiles import TiledImage
 from anotwin.prepare.foreground import find_foreground
 from anotwin.prepare.image_spec import Measured, sample_images, spec_of
 from anotwin.prepare.pyramid import scaled_shape
 from anotwin.prepare.stream import UNUSABLE
 from anotwin.prepare.tile_images import prepare_tiles, read_images
-from anotwin.records import Array, ImageSource, ImageSpec, Scores
+from anotwin.records import ImageSource, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch, tell
+
+if TYPE_CHECKING:
+    from anotwin.domains.protocol import Seen
 
 TILE = 128  # pixels: a defect and its surroundings, and as much as a small network can learn to draw
 LOOKED_AT = 25  # images whose sizes decide whether they are large
@@ -100,25 +105,32 @@ class TilesView:
 
         Levels coarser than those of the reference are not looked at: nobody knows what is usual there.
         """
-        usual, data = usual_of(self.reference), settings.data
+        usual, learnt, data = usual_of(self.reference), learnt_of(self.reference), settings.data
         for image in read_images(source, indices, spec, data.scale, data.workers):
             image = replace(image, levels=image.levels[: len(usual) or None])
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
-            found = TiledImage(**vars(image), spec=spec, usual=usual, foreground=foreground)
+            own = learnt.usual_for(texture_of(image.levels[0].pixels), usual) if learnt and image.levels else usual
+            found = TiledImage(**vars(image), spec=spec, usual=own, foreground=foreground)
             yield replace(found, score=settings.compare.score, pictured=pixels)
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
         """The range that the model was trained with."""
         return spec.black, spec.white
 
-    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+    def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """What the highest tile of each level scores, and how hot a level is; {} without normals."""
-        seen = [(results.heat_of_levels(), image.highest(scores)) for image, results, scores in normals]
-        return stored([heats for heats, _ in seen], [highest for _, highest in seen])
+        seen = [(results.heat_of_levels(), image.highest(scores)) for image, results, scores in heldout]
+        found = stored([heats for heats, _ in seen], [highest for _, highest in seen])
+        if not found:
+            return {}
+        known = [(texture_of(image.levels[0].pixels), image.highest(scores)) for image, _, scores in training]
+        textures, highest = [texture for texture, _ in known], [each for _, each in known]
+        return found | (stored_textures(textures, highest, len(found["levels"])) if known else {})
 
     def against(self, reference: Mapping[str, Any]) -> TilesView:
         """The same view, in units of a reference; raises DataError for another view's."""
         usual_of(reference)
+        learnt_of(reference)
         return TilesView(reference)
 
 

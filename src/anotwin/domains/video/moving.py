@@ -6,10 +6,10 @@ the median of the frames before, the simplest background there is, around the hi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,14 @@ from anotwin.domains.video.training_frames import TrainingFrames, rows_before
 from anotwin.prepare.cache import PreparedImages, prepare_images
 from anotwin.prepare.image_spec import infer_spec
 from anotwin.prepare.patches import cut
-from anotwin.records import Array, Batch, ImageSource, ImageSpec, Scores
+from anotwin.records import Array, Batch, ImageSource, ImageSpec
 from anotwin.seeding import derive
 from anotwin.settings import Settings
 from anotwin.training.protocol import Rows, TrainingImages
 from anotwin.updates import Update, Watch
+
+if TYPE_CHECKING:
+    from anotwin.domains.protocol import Seen
 
 SIDE = 256  # pixels that a frame is resized to; no patch is larger: `data.image_size` ends there
 PATCH = 64  # pixels of it: a walker and a step around him
@@ -94,9 +97,10 @@ class MovingView:
 
         return seen_frames(source, indices, _of_frames(spec), pixels, parts, restored(self.reference))
 
-    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+    def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """The scene that held-out frames show."""
-        return stored(scene_of(image.square for image, _, _ in normals))
+        del training
+        return stored(scene_of(image.square for image, _, _ in heldout))
 
     def against(self, reference: Mapping[str, Any]) -> MovingView:
         """The same view, which says where a frame is not of the scene; raises DataError for another view's."""

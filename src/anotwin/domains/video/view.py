@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anotwin.domains.video.camera import restored, scene_of, stored
 from anotwin.domains.video.clips import Clip, clip_at
@@ -15,10 +15,13 @@ from anotwin.domains.video.reader import FrameReader
 from anotwin.domains.video.training_frames import ClipSubset, TrainingFrames, rows_before
 from anotwin.prepare.cache import prepare_images
 from anotwin.prepare.image_spec import infer_spec
-from anotwin.records import Array, ImageSource, ImageSpec, Scores
+from anotwin.records import ImageSource, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import TrainingImages
 from anotwin.updates import Update, Watch
+
+if TYPE_CHECKING:
+    from anotwin.domains.protocol import Seen
 
 SIDE = 256  # pixels: a walker of a surveillance camera has some thirty
 
@@ -61,9 +64,10 @@ class FramesView:
         del settings
         return seen_frames(source, indices, spec, pixels, _whole, restored(self.reference))
 
-    def refer(self, normals: Iterable[tuple[Any, Any, Scores[Array]]]) -> dict[str, Any]:
+    def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """The scene that held-out frames show."""
-        return stored(scene_of(image.square for image, _, _ in normals))
+        del training
+        return stored(scene_of(image.square for image, _, _ in heldout))
 
     def against(self, reference: Mapping[str, Any]) -> FramesView:
         """The same view, which says where a frame is not of the scene; raises DataError for another view's."""
