@@ -1,5 +1,8 @@
 """From-scratch methods to compare with: PCA and nearest neighbours of patches, and a plain convolutional autoencoder.
 
+`light` is a control: the mean and the spread of an image's grey values, which say what was photographed and how, and
+nothing of defects. Where it tells defects, normal and abnormal images of a set are not of the same kind.
+
 All see images at their native resolution (halved until the longer side is at most 512 pixels), learn from all training
 images, and score an image by the highest value of its map. Nothing in them was chosen by a label.
 """
@@ -97,6 +100,20 @@ def _nearest(vectors: Floats) -> Score:
     """Distance to the nearest, in float32: a million queries take half the time of scikit-learn's."""
     known = torch.from_numpy(vectors).float()
     return lambda queries: torch.cdist(torch.from_numpy(queries).float(), known).amin(dim=1).double().numpy()
+
+
+def light(train: Sequence[Pixels], test: Sequence[Pixels], watch: Watch) -> Outcome:
+    """How far mean and spread of an image are from those of the nearest training image; the same at all its pixels."""
+    began = time.perf_counter()
+    known = np.array([[image.mean(), image.std()] for image in train])
+    scale = np.maximum(known.std(0), 1e-6)
+
+    def score(pixels: Floats) -> Heat:
+        own = np.array([pixels.mean(), pixels.std()]) * 255
+        distance = np.sqrt(np.square((known - own) / scale).sum(1)).min()
+        return np.full(pixels.shape[:2], distance, np.float32)
+
+    return outcome_of(test, score, time.perf_counter() - began, "mean and spread of grey values", watch)
 
 
 class Autoencoder(nn.Sequential):

@@ -29,7 +29,8 @@ from benchmarks.surfaces.sets import Surfaces
 
 DEFAULT = "default"  # whatever `anotwin train` does for such data
 PLAIN = "anogan"  # with the paper's settings, on tiles of 64 x 64
-CLASSICAL = ("PCA", "kNN", "autoencoder")
+LIGHT = "light"
+CLASSICAL = ("PCA", "kNN", "autoencoder", LIGHT)
 ROWS = (DEFAULT, PLAIN, *CLASSICAL)  # those that run where no other are named
 TERMS = ("residual", "discrimination", "discriminator", "mean_residual")  # of findings, beside their score
 TILES = "tiles"  # the view
@@ -103,6 +104,8 @@ class Study:
             return peer_outcome(method, train, test, self.seed, minutes)
         if method == "autoencoder":
             return classical.autoencoder(train, test, self.seed, minutes, self.arguments.device, self.watch)
+        if method == LIGHT:
+            return classical.light(train, test, self.watch)
         return classical.patches(method, train, test, self.seed, self.watch)
 
     def _own(self, method: str, surfaces: Surfaces, changed: Sequence[str]) -> Outcome:

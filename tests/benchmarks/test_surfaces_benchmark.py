@@ -117,6 +117,19 @@ def test_large_images_are_halved_and_maps_come_back_in_their_size() -> None:
     assert found.columns["heat"].size == 40 * 1030 + 30 * 1030
 
 
+def test_light_is_how_far_mean_and_spread_are_from_those_of_training() -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(low, low + 40, (30, 50)).astype(np.uint8) for low in (80, 90, 100, 110)]
+    found = classical.light(images, [images[1], np.full((30, 50), 95, np.uint8), images[0] + 100], silent)
+    scores = found.columns["score"]
+    assert scores[0] == pytest.approx(0, abs=1e-6)
+    known = np.array([[image.mean(), image.std()] for image in images])
+    units = np.linalg.norm((known - [95, 0]) / known.std(0), axis=1).min()
+    assert scores[1] == pytest.approx(units)
+    assert scores[2] > 3
+    assert np.ptp(found.columns["heat"].reshape(3, -1)[1]) == 0
+
+
 def test_an_autoencoder_learns_the_same_from_the_same_seed_and_ends(small: Surfaces) -> None:
     found = [classical.autoencoder(small.training[:4], small.images[:3], 1, 0.0, "cpu", silent) for _ in range(2)]
     np.testing.assert_array_equal(found[0].columns["heat"], found[1].columns["heat"])
