@@ -48,16 +48,22 @@ class Learnt:
         scale: Texture = np.maximum(self.textures.std(0), 1e-6)
         return scale
 
+    @cached_property
+    def _of_all(self) -> dict[str, list[tuple[float, float]]]:
+        """m_N and s_N of each term and level."""
+        return {
+            term: [spread_of(column[~np.isnan(column)]) for column in table.T] for term, table in self.highest.items()
+        }
+
     def _moved(self, level: int, usual: Usual, nearest: npt.NDArray[np.int64]) -> Usual:
         if usual.scores is None or level >= self.highest[TERMS[0]].shape[1]:
             return usual
         found = {}
         for term, (median, spread) in usual.scores.items():
-            every = self.highest[term][:, level]
-            near = every[nearest]
-            every, near = every[~np.isnan(every)], near[~np.isnan(near)]
+            near = self.highest[term][nearest, level]
+            near = near[~np.isnan(near)]
             if len(near) >= FEWEST:
-                (all_median, all_spread), (own_median, own_spread) = spread_of(every), spread_of(near)
+                (all_median, all_spread), (own_median, own_spread) = self._of_all[term][level], spread_of(near)
                 share = len(near) / (len(near) + PRIOR)
                 median += share * (own_median - all_median)
                 ratio = float(np.clip(own_spread / all_spread, 1 / MOST, MOST))
