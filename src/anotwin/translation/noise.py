@@ -9,15 +9,15 @@ from anotwin.seeding import generator
 BLOCK = 64  # places to each side that are drawn at once
 
 
-def uniform_at(seed: int, name: str, width: int, rows: range, columns: range) -> torch.Tensor:
-    """Numbers in [0, 1) for `width` channels of places, (width, rows, columns): of the seed, the name and the place.
+def normal_at(seed: int, name: str, width: int, rows: range, columns: range) -> torch.Tensor:
+    """Standard normal numbers for `width` channels of places, (width, rows, columns): of seed, name and place.
 
-    >>> whole = uniform_at(0, "dropout", 3, range(100), range(100))
-    >>> bool((uniform_at(0, "dropout", 3, range(50, 90), range(7, 70)) == whole[:, 50:90, 7:70]).all())
+    >>> whole = normal_at(0, "grain", 3, range(100), range(100))
+    >>> bool((normal_at(0, "grain", 3, range(50, 90), range(7, 70)) == whole[:, 50:90, 7:70]).all())
     True
     """
     blocks = [
-        [torch.rand(width, BLOCK, BLOCK, generator=generator(seed, name, down, across)) for across in _blocks(columns)]
+        [torch.randn(width, BLOCK, BLOCK, generator=generator(seed, name, down, across)) for across in _blocks(columns)]
         for down in _blocks(rows)
     ]
     drawn = torch.cat([torch.cat(line, 2) for line in blocks], 1)
