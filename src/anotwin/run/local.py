@@ -208,14 +208,14 @@ def reference_of(
     if not isinstance(view, Refers):
         return {}
 
-    def seen(indices: Sequence[int]) -> Iterator[tuple[Any, Any, Scores[Array]]]:
+    def seen(indices: Sequence[int], results: bool) -> Iterator[tuple[Any, Any, Scores[Array]]]:
         some = indices[:: -(-len(indices) // view.refer_to) or 1]  # evenly spaced
-        for done, each in enumerate(_scored(method, source, some, pixels=False), start=1):
+        for done, each in enumerate(_scored(method, source, some, pixels=False, results=results), start=1):
             if each.squares is not None:
                 yield each.image, each.results, each.squares
             progress(done, len(some))
 
-    return dict(view.refer(seen(heldout), seen(training)))
+    return dict(view.refer(seen(heldout, True), seen(training, False)))
 
 
 def _scored(
