@@ -158,7 +158,7 @@ class Unit:
 
 
 if TYPE_CHECKING:
-    # images as a view prepared them, each with its `Results`, None of training images, and the scores (P,) of its squares
+    # images as a view prepared them, each with its `Results` (training images: None) and the scores (P,) of its squares
     Seen = Iterable[tuple[Any, Any, Scores[Array]]]
     # the source, and the scores of some of its images by index, NaN where one failed -> units of these, by their kind
     Units = Callable[[ImageSource, Mapping[int, float]], Mapping[str, Sequence[Unit]]]
