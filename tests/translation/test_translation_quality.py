@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from anotwin.records import ImageSpec
 from anotwin.settings import Settings
 from anotwin.translation.health import correlation, examine
-from anotwin.translation.protocol import Examples, Place, TranslationSpec
+from anotwin.translation.protocol import Examples, TranslationSpec
 from anotwin.translation.quality import Judged, judge, spread, statistics_distance
 
 
@@ -27,7 +27,7 @@ class Fixed:
         self.spec = TranslationSpec(ImageSpec(1, 16), ImageSpec(1, 16, classes=classes), aligned)
         self.ways = {"AtoB": there, "BtoA": back}
 
-    def translate(self, images: torch.Tensor, direction: str, _seed: int = 0, _at: Place = (0, 0)) -> torch.Tensor:
+    def translate(self, images: torch.Tensor, direction: str, _seed: int = 0) -> torch.Tensor:
         return self.ways[direction](images)
 
 

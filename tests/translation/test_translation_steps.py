@@ -12,7 +12,7 @@ from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.translation.cyclegan import CycleGAN
-from anotwin.translation.pix2pix import DROPPED, Pix2Pix, draw_noise
+from anotwin.translation.pix2pix import Pix2Pix, noise
 from anotwin.translation.protocol import Examples, TranslationMethod, TranslationSpec, TranslationTrainer
 from anotwin.translation.srgan import SRGAN, WARM
 
@@ -85,9 +85,7 @@ def test_pix2pix_minimises_what_its_paper_says(weight: float) -> None:
     trainer = untrained(Pix2Pix, f"translation.l1_weight={weight}").trainer()
     a, b, networks, losses = smooth(4), smooth(4, seed=1), copy.deepcopy(trainer.networks), Minimised()
     trainer.step(Examples(a, b), 0, generator(0), losses)
-    made = torch.tanh(
-        networks["generator"](a, *draw_noise(trainer.method.unet, trainer.settings, a, generator(0))).maps
-    )
+    made = torch.tanh(networks["generator"](a, noise(trainer.method.unet, trainer.settings, 4, generator(0))).maps)
     d, d_after = networks["discriminator"], trainer.networks["discriminator"]
     real, fake = (d(torch.cat([a, each], 1)).logits for each in (b, made))
     told = -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
@@ -103,9 +101,7 @@ def test_classes_are_told_apart_by_cross_entropy() -> None:
     assert set(trainer.optimizers) == {"generator"}
     classes = torch.randint(3, (4, SIDE, SIDE), generator=generator(5))
     b = torch.tensor(values)[classes][:, None] * 2 / 255 - 1
-    maps = copy.deepcopy(trainer.networks["generator"])(
-        a, *draw_noise(found.unet, found.settings, a, generator(0))
-    ).maps
+    maps = copy.deepcopy(trainer.networks["generator"])(a, noise(found.unet, found.settings, 4, generator(0))).maps
     logged = trainer.step(Examples(a, b), 0, generator(0), backward)
     chances = maps.softmax(1).gather(1, classes[:, None])
     assert float(logged["loss_rec"]) == pytest.approx(-chances.log().mean().item(), rel=1e-4)
@@ -138,27 +134,10 @@ def test_noise_follows_the_seed_and_nothing_else() -> None:
 
 def test_noise_drops_the_share_that_is_asked_and_keeps_the_mean() -> None:
     found = untrained(Pix2Pix, "translation.dropout=0.3", "networks.base_channels=32")
-    kept, grain = draw_noise(found.unet, found.settings, smooth(400), generator(0))
-    assert len(kept) == DROPPED
-    for factors in kept:
+    for factors in noise(found.unet, found.settings, 400, generator(0)):
         assert factors.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
         assert float((factors == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
         assert float(factors.mean()) == pytest.approx(1.0, abs=0.03)
-    assert [each.shape[2] for each in grain] == [smooth(1).shape[2] // side for side in (8, 4, 2)]
-    for each in grain:
-        assert (float(each.mean()), float(each.std())) == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.01))
-
-
-def test_a_flat_image_has_as_much_grain_as_the_network_has_learnt() -> None:
-    flat = torch.full((1, 1, 256, 256), 0.3)
-    middle = (..., slice(112, 144), slice(112, 144))  # farther from the borders than what a pixel depends on
-    found, spreads = untrained(Pix2Pix), []
-    for amount in (0.0, 0.1, 0.2):
-        for weight in found.unet.grain:
-            torch.nn.init.constant_(weight, amount)
-        spreads.append(float(found.translate(flat, "AtoB")[middle].std()))
-    assert spreads[0] < 1e-6 < spreads[1]
-    assert spreads[2] > 1.2 * spreads[1]
 
 
 def phases(images: torch.Tensor) -> float:

@@ -31,12 +31,9 @@ class UNetMaps(NamedTuple):
 
 
 class UNet(nn.Module):
-    """Images (B, inputs, S, S), S a multiple of 16 -> `UNetMaps`; `base` channels at S / 2.
+    """Images (B, inputs, S, S), S a multiple of 16 -> `UNetMaps`; `base` channels at S / 2."""
 
-    `grainy`: each layer of the decoder adds noise that it is given, as much of it as each channel has learnt to.
-    """
-
-    def __init__(self, inputs: int, outputs: int, base: int, grainy: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, base: int) -> None:
         super().__init__()
         widths = [round(base * factor) for factor in WIDTHS]
         downs = [nn.Sequential(*convolution(inputs, widths[0], 5, 2))]
@@ -47,18 +44,10 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList(nn.Sequential(*convolution(width, width)) for width in widths[:-1])
         self.out = nn.Conv2d(widths[0], 4 * outputs, 3, 1, 1)
         self.deepest_width = widths[-1]
-        # channels of the decoder's layers, from the smallest on, and how many pixels of the image to a side a place is
-        self.decoder = [(width, 2 ** (level + 1)) for level, width in enumerate(widths[:-1])][::-1]
-        amounts = [torch.zeros(width, 1, 1) for width, _ in self.decoder if grainy]
-        self.grain = nn.ParameterList(nn.Parameter(each) for each in amounts)  # none at first
+        self.decoder_widths = widths[-2::-1]  # of its layers, from the smallest on
 
-    def forward(
-        self, images: torch.Tensor, kept: Sequence[torch.Tensor] = (), grain: Sequence[torch.Tensor] = ()
-    ) -> UNetMaps:
-        """`kept`: factors (B or 1, W, 1, 1) of the first layers of the decoder, from the smallest on: dropout.
-
-        `grain`: noise (B or 1, W, s, s) for each of them, where the network is `grainy`.
-        """
+    def forward(self, images: torch.Tensor, kept: Sequence[torch.Tensor] = ()) -> UNetMaps:
+        """`kept`: factors (B or 1, W, 1, 1) of the first layers of the decoder, from the smallest on: dropout."""
         skips = [images]
         for down in self.downs:
             skips.append(down(skips[-1]))  # halves the side
@@ -66,11 +55,8 @@ class UNet(nn.Module):
         for level in reversed(range(len(self.ups))):
             wide = F.interpolate(self.narrow[level](hidden), scale_factor=2, mode="nearest")
             hidden = self.ups[level](skips.pop() + wide)
-            layer = len(self.ups) - 1 - level
-            if layer < len(kept):
-                hidden = hidden * kept[layer]
-            if layer < len(grain):
-                hidden = hidden + self.grain[layer] * grain[layer]
+            if len(self.ups) - level <= len(kept):
+                hidden = hidden * kept[len(self.ups) - 1 - level]
         return UNetMaps(F.pixel_shuffle(self.out(hidden), 2), deepest)
 
 

@@ -30,7 +30,7 @@ from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 from anotwin.translation.networks import PatchGAN, ResNet, apart, folded_copy
 from anotwin.translation.pool import ImagePool
-from anotwin.translation.protocol import DIRECTIONS, Direction, Examples, Place, TranslationSpec
+from anotwin.translation.protocol import DIRECTIONS, Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 8e-4
 
@@ -53,8 +53,7 @@ class CycleGAN:
     def trainer(self) -> CycleGANTrainer:
         return CycleGANTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0, at: Place = (0, 0)) -> torch.Tensor:
-        del seed, at  # no noise
+    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
         return apart(self.networks[direction], images.to(device_of(self.networks)))
 
     def for_inference(self) -> CycleGAN:

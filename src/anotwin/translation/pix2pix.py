@@ -2,7 +2,7 @@
 
 Paper: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017 (1611.07004).
 
-    generator G            U-Net with skips, G(a, z): the noise z is dropout in its decoder and grain, at inference too
+    generator G            U-Net with skips, G(a, z): the noise z is dropout in its decoder, at inference too
     discriminator D        PatchGAN on pairs (a, b) side by side
     objective              min_D  -log D(a, b) - log(1 - D(a, G(a, z)))
                            min_G  -log D(a, G(a, z)) + l_1 R,   R = |b - G(a, z)|
@@ -10,10 +10,8 @@ Paper: Isola et al., "Image-to-image translation with conditional adversarial ne
     of classes             G ends in a softmax over the K values that B has; R = cross-entropy; D sees the
                            probabilities, and b as one of K; what is made is the most probable value
 
-Deviations: dropout of whole channels, equal at all places, so that tiles of one image agree; grain, which differs from
-place to place and of which every channel learns how much it adds, at first nothing (StyleGAN, Karras et al. 2019,
-1812.04948): a map says nothing of where a speckle is, and without it there is nothing to make speckle of; skips are
-added, and no layer is at full size (methods/unet.py); group norm in D; what translates is the moving average of G.
+Deviations: dropout of whole channels, equal at all places, so that tiles of one image agree; skips are added, and no
+layer is at full size (methods/unet.py); group norm in D; what translates is the moving average of G.
 """
 
 from __future__ import annotations
@@ -33,8 +31,7 @@ from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
-from anotwin.translation.noise import normal_at
-from anotwin.translation.protocol import Direction, Examples, Place, TranslationSpec
+from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 1e-3
 DROPPED = 2  # layers of the decoder with dropout, from the smallest on; the paper has it in 3 of 8
@@ -53,7 +50,7 @@ class Pix2Pix:
         self.spec, self.settings = spec, settings
         self.values = torch.tensor(spec.b.classes, dtype=torch.float32) * 2 / 255 - 1  # (K,)
         self.outputs = len(self.values) or spec.b.channels
-        self.unet = UNet(spec.a.channels, self.outputs, settings.networks.width_for(spec.a.parts), grainy=True)
+        self.unet = UNet(spec.a.channels, self.outputs, settings.networks.width_for(spec.a.parts))
         shuffle_as_nearest(self.unet.out)
         self.networks = nn.ModuleDict({"AtoB": self.unet})
         freeze(self.networks)
@@ -61,11 +58,10 @@ class Pix2Pix:
     def trainer(self) -> Pix2PixTrainer:
         return Pix2PixTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0, at: Place = (0, 0)) -> torch.Tensor:
-        del direction  # there is one
-        images, unet = images.to(device_of(self.networks)), self.networks["AtoB"]
-        noise = noise_at(self.unet, self.settings, images, seed, at)
-        return apart(lambda part: self._finished(unet(part, *noise).maps), images)
+    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
+        device, unet = device_of(self.networks), self.networks["AtoB"]
+        kept = [each.to(device) for each in noise(self.unet, self.settings, 1, generator(seed, "dropout"))]
+        return apart(lambda part: self._finished(unet(part, kept).maps), images.to(device))
 
     def _finished(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps (B, outputs, h, w) as images (B, C_B, h, w) in [-1, 1]."""
@@ -77,40 +73,10 @@ class Pix2Pix:
         return folded_copy(self)
 
 
-class Noise(NamedTuple):
-    """z for images (B, C, h, w), layer by layer of the decoder, from the smallest on; nothing without dropout."""
-
-    kept: list[torch.Tensor]  # of the first layers factors (B or 1, W, 1, 1), 0 for channels that are dropped
-    grain: list[torch.Tensor]  # of all layers (B or 1, W, s, s)
-
-
-def draw_noise(unet: UNet, settings: Settings, images: torch.Tensor, rng: torch.Generator) -> Noise:
-    """z for a batch of training."""
-    if not settings.translation.dropout:
-        return Noise([], [])
-    count, _, high, wide = images.shape
-    kept = _dropout(unet, settings, count, rng)
-    grain = [torch.randn(count, width, high // side, wide // side, generator=rng) for width, side in unet.decoder]
-    return Noise(*[[each.to(images.device) for each in some] for some in (kept, grain)])
-
-
-def noise_at(unet: UNet, settings: Settings, images: torch.Tensor, seed: int, at: Place) -> Noise:
-    """z for tiles that begin at `at`, the same for each of them."""
-    if not settings.translation.dropout:
-        return Noise([], [])
-    kept, grain = _dropout(unet, settings, 1, generator(seed, "dropout")), []
-    ends = [begin + size for begin, size in zip(at, images.shape[2:], strict=True)]
-    for layer, (width, side) in enumerate(unet.decoder):
-        rows, columns = (range(begin // side, end // side) for begin, end in zip(at, ends, strict=True))
-        grain.append(normal_at(seed, f"grain {layer}", width, rows, columns)[None])
-    return Noise(*[[each.to(images.device) for each in some] for some in (kept, grain)])
-
-
-def _dropout(unet: UNet, settings: Settings, count: int, rng: torch.Generator) -> list[torch.Tensor]:
-    """0 for the share of channels that is dropped; the others keep the mean."""
-    rate = settings.translation.dropout
-    drawn = [torch.rand(count, width, 1, 1, generator=rng) for width, _ in unet.decoder[:DROPPED]]
-    return [(each >= rate) / (1 - rate) for each in drawn]
+def noise(unet: UNet, settings: Settings, rows: int, rng: torch.Generator) -> list[torch.Tensor]:
+    """z: for each layer with dropout the factors (rows, W, 1, 1) of its channels, 0 for those that are dropped."""
+    rate, widths = settings.translation.dropout, unet.decoder_widths[:DROPPED]
+    return [(torch.rand(rows, width, 1, 1, generator=rng) >= rate) / (1 - rate) for width in widths]
 
 
 class Compared(NamedTuple):
@@ -132,7 +98,7 @@ class Pix2PixTrainer:
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)
         own, g, a = self.settings.translation, self.networks["generator"], batch.a
-        maps = g(a, *draw_noise(self.method.unet, self.settings, a, rng)).maps
+        maps = g(a, [each.to(a.device) for each in noise(self.method.unet, self.settings, len(a), rng)]).maps
         fake, true, loss_rec = self._compared(maps, batch.b)
         logged, loss = {"loss_rec": loss_rec}, own.l1_weight * loss_rec
 

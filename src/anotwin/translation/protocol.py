@@ -27,7 +27,6 @@ from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, Numbered
 
 Direction = Literal["AtoB", "BtoA"]
-Place = tuple[int, int]  # row and column of a pixel
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
@@ -97,11 +96,10 @@ class TranslationMethod(Protocol):
         """Begin training this method's networks in place."""
         ...
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0, at: Place = (0, 0)) -> torch.Tensor:
+    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:
         """Images (B, C, h, w) in [-1, 1] of any size that `stride` divides -> those of the other domain, no gradient.
 
-        Each depends on itself, and where the method draws noise at inference on `seed` and on where a tile begins in
-        its image: `at`, multiples of `stride`.
+        Each depends on itself and `seed` alone; the seed matters where the method draws noise at inference.
         """
         ...
 

@@ -34,7 +34,7 @@ from anotwin.settings import Settings
 from anotwin.training.ema import update_average
 from anotwin.training.protocol import Backward
 from anotwin.translation.networks import apart, folded_copy, learners, shuffle_as_nearest
-from anotwin.translation.protocol import Direction, Examples, Place, TranslationSpec
+from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 from anotwin.translation.vgg import load_vgg, vgg_loss
 
 WARM = 0.5  # of the steps, without D
@@ -77,8 +77,7 @@ class SRGAN:
     def trainer(self) -> SRGANTrainer:
         return SRGANTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0, at: Place = (0, 0)) -> torch.Tensor:
-        del direction, seed, at  # one direction, no noise
+    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
         return apart(self.networks["AtoB"], images.to(device_of(self.networks))).clamp(-1, 1)
 
     def for_inference(self) -> SRGAN:
