@@ -88,6 +88,7 @@ PROGRAM = """
 import signal, sys, time
 from anotwin.stopping import Stopped, exit_code, finish_first, stoppable
 numbers = [signal.Signals[name] for name in sys.argv[2:]]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts jobs in the background without
 def slow():
     with finish_first() as request:
         for number in numbers:
