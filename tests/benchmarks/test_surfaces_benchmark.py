@@ -128,6 +128,8 @@ def test_light_is_how_far_mean_and_spread_are_from_those_of_training() -> None:
     assert scores[1] == pytest.approx(units)
     assert scores[2] > 3
     assert np.ptp(found.columns["heat"].reshape(3, -1)[1]) == 0
+    large = [rng.integers(0, 255, (20, 900 + 4 * k)).astype(np.uint8) for k in range(3)]  # halved before it is measured
+    assert classical.light(large, large, silent).columns["score"].max() == pytest.approx(0, abs=1e-6)
 
 
 def test_an_autoencoder_learns_the_same_from_the_same_seed_and_ends(small: Surfaces) -> None:

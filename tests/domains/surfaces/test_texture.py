@@ -151,6 +151,8 @@ def test_what_is_stored_is_read_again() -> None:
         {"highest": {}},
         {"highest": {term: [[1.0]] for term in TERMS}},
         {"highest": {term: [[1.0], [float("inf")]] for term in TERMS}},
+        {"highest": {term: [[float("nan")]] * 2 for term in TERMS}},
+        {"highest": {term: [[None], [1.0]] for term in TERMS}},
     ],
 )
 def test_a_reference_that_is_none_is_refused(change: dict[str, object]) -> None:

@@ -92,14 +92,15 @@ def learnt_of(reference: Mapping[str, Any]) -> Learnt | None:
     except (KeyError, TypeError, ValueError) as error:
         raise not_of_this_view() from error
     fits = all(each.shape == highest[TERMS[0]].shape and len(each) == len(textures) for each in highest.values())
-    known = all(not np.isinf(each).any() for each in highest.values())
-    if not (textures.ndim == 2 and textures.shape[1] == TEXTURE and np.isfinite(textures).all() and fits and known):
+    if not (textures.ndim == 2 and textures.shape[1] == TEXTURE and np.isfinite(textures).all() and fits):
         raise not_of_this_view()
     return Learnt(textures, highest)
 
 
 def _table(rows: Sequence[Sequence[float]]) -> Floats:
-    """Rows of several lengths, filled up with NaN."""
+    """Rows of several lengths, filled up with NaN; ValueError where they are not finite themselves."""
+    if not all(np.isfinite(values).all() for values in rows):
+        raise ValueError
     table = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
     for row, values in zip(table, rows, strict=True):
         row[: len(values)] = values
