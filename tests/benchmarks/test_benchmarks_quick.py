@@ -198,7 +198,7 @@ def test_ci_runs_every_benchmark() -> None:
 def test_anogan_quick_and_its_model_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = ["--quick", "--limit", "60", "--set", "training.steps=5", "--set", "search.steps=3"]
+    short = ["--quick", "--device", "cpu", "--limit", "60", "--set", "training.steps=5", "--set", "search.steps=3"]
     keep = [*short, "--model", str(tmp_path / "model")]
     assert anogan_mnist.main([*keep, "--json", str(tmp_path / "first.json")]) == 0
     assert "machine   " in capsys.readouterr().out

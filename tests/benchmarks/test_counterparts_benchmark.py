@@ -95,7 +95,7 @@ def test_controls_of_several_sizes() -> None:
 
 @pytest.fixture(scope="module", params=["acae", "anogan"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return Detector.train(normals(), method=request.param, settings=settings("training.steps=6"))
+    return Detector.train(normals(), method=request.param, settings=settings("training.steps=6"), device="cpu")
 
 
 def test_without_its_counterpart_an_image_differs_from_nothing(detector: Detector) -> None:

@@ -195,6 +195,7 @@ class TrainingSession:
         def grid(pictures: torch.Tensor, step: int) -> None:
             save_grid(pictures.numpy(), run.path / f"samples-{step:06d}.png")
 
+        self.method.networks.to(self.fabric.device)  # also what the trainer leaves alone: the norms, other networks
         trainer, settings = self.method.trainer(), self.settings.training
         try:
             return None, train(trainer, images, settings, run, self.fabric, show=show, save_grid=grid)
