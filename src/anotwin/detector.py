@@ -389,4 +389,6 @@ def _restored(
     method.networks.load_state_dict(tensors)
     freeze(method.networks)
     method.networks.to(device)
+    if device.type == "cuda":  # as training leaves them: other kernels would score with other last bits
+        method.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method

@@ -6,26 +6,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from short_training import SIDE, TRAINED
 
 from anotwin import Detector, Settings
 from anotwin.data.synthetic import plant_blob, textured_discs
 from anotwin.methods.registry import METHODS
-
-SIDE = 16
-TRAINED = (  # enough to see a blob
-    "networks.base_channels=8",
-    "networks.latent_dim=16",
-    "training.steps=200",
-    "training.batch_size=32",
-    "training.learning_rate=0.001",
-    "training.ema=0.98",
-    "translation.patch=16",  # the largest that fits
-    "search.steps=60",
-    "search.learning_rate=0.05",
-    "data.holdout=0.1",
-    "calibration.false_alarm_rate=0.1",
-)
-
 
 SINGLE = sorted(name for name, kind in METHODS.items() if not hasattr(kind, "looks_back"))  # take images one by one
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TRAINED
 from domain_cases import CASES
 from domain_cases import TRAINED as DOMAIN_TRAINED
 from scipy.stats import spearmanr
+from short_training import SIDE, TRAINED
 from test_translators import METHODS as TRANSLATORS
 from test_translators import data
 from test_translators import settings as translation_settings
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.gpu
 
 @pytest.mark.parametrize("name", sorted(name for name, kind in METHODS.items() if not hasattr(kind, "looks_back")))
 def test_methods_train_and_score_on_a_gpu(name: str, tmp_path: Path) -> None:
-    normals, _ = textured_discs(400, size=16, seed=0)
-    unseen, _ = textured_discs(40, size=16, seed=1)
+    normals, _ = textured_discs(400, size=SIDE, seed=0)
+    unseen, _ = textured_discs(40, size=SIDE, seed=1)
     planted, _ = plant_blob(unseen, seed=2)
-    abnormal = plant_blob(textured_discs(400, size=16, seed=3)[0], seed=4)[0]
+    abnormal = plant_blob(textured_discs(400, size=SIDE, seed=3)[0], seed=4)[0]
     given = abnormal if hasattr(METHODS[name], "fewest_abnormal") else None
     settings = Settings().with_overrides(TRAINED)
     trained = Detector.train(
@@ -37,8 +37,10 @@ def test_methods_train_and_score_on_a_gpu(name: str, tmp_path: Path) -> None:
     assert {value.device.type for value in trained.method.networks.state_dict().values()} == {"cuda"}
     queries = np.concatenate([unseen, planted])
     found = trained.score(queries)
-    again = trained.score(queries)
-    assert [each.score for each in again] == pytest.approx([each.score for each in found], rel=1e-3, abs=1e-3)
+    loaded = Detector.load(tmp_path / "model", "cuda")
+    for again in (trained.score(queries), loaded.score(queries), [loaded.score(each[None])[0] for each in queries]):
+        assert [each.score for each in again] == [each.score for each in found]
+        assert all(np.array_equal(one.heatmap, other.heatmap) for one, other in zip(again, found, strict=True))
     elsewhere = Detector.load(tmp_path / "model", "cpu").score(queries)
     for one, other in zip(found, elsewhere, strict=True):
         assert one.counterpart.shape == other.counterpart.shape

@@ -31,7 +31,7 @@ class Halving:
     seen: list[list[int]] = field(default_factory=list)  # fingerprints of each batch that came
     name = "halving"
     spec = ImageSpec(1, 16)
-    networks: Any = None
+    networks: Any = field(default_factory=lambda: torch.nn.ModuleDict({"one": torch.nn.Linear(1, 1)}))
 
     @property
     def settings(self) -> Settings:
@@ -207,7 +207,7 @@ def test_a_batch_is_filled_up_to_a_power_of_two_with_its_context() -> None:
     batch = join_batches([first, second])
     assert batch.context is not None
     assert batch.fingerprints == (0, 1, 0, 1, 2)
-    counterpart, comparison = score_batch(Watching(8), batch)
+    counterpart, comparison = score_batch(Watching(16), batch)
     assert len(counterpart.images) == len(counterpart.status) == len(comparison.heatmap) == 5
     assert torch.equal(counterpart.images, batch.images / 2)
     (full,) = seen
@@ -216,3 +216,14 @@ def test_a_batch_is_filled_up_to_a_power_of_two_with_its_context() -> None:
     for whole, part in ((full.images, batch.images), (full.context, batch.context)):
         assert torch.equal(whole[:5], part)
         assert torch.equal(whole[5:], part[-1:].expand(3, *part.shape[1:]))
+
+
+def test_a_gpu_gets_batches_of_one_size() -> None:
+    """Its kernels round otherwise for other sizes; "meta" stands for it."""
+    method = Halving(16)
+    method.networks.to("meta")
+    for count in (1, 5, 16):
+        counterpart, comparison = score_batch(method, Batch(torch.rand(count, 1, SIDE, SIDE), tuple(range(count))))
+        assert len(counterpart.images) == len(comparison.heatmap) == count
+    assert [len(each) for each in method.seen] == [16, 16, 16]
+    assert method.seen[1] == [0, 1, 2, 3, 4, *[4] * 11]

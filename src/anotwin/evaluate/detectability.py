@@ -21,7 +21,7 @@ from anotwin.calibrate.threshold import conformal_threshold, smallest_rate
 from anotwin.evaluate.metrics import group_proportion_interval, number_groups
 from anotwin.records import Calibration
 
-DIAMETERS = 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0
+DIAMETERS = 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0  # half the shorter side at most
 CONTRASTS = {"faint": 1.0, "medium": 2.5, "strong": 6.0}  # standard deviations of the pixels around
 ANY = "any"  # contrast of kinds that have none of their own: a missing part is as bright as it is
 FOUND = 0.9  # share that must be found to say "finds ... from this size on"

@@ -56,7 +56,7 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Searches(Protocol):
+class Searches(Method, Protocol):
     """A method whose counterpart is searched for, step by step: the search can be shown and cut short."""
 
     @property
