@@ -139,9 +139,11 @@ class Detector:
                 trained = session.run(resume, keep)
                 detector = cls._of(trained)
                 parts = trained.heldout, trained.training
-                if found := reference_of(
+                found = reference_of(
                     detector.method, session.source, *parts, lambda *counts: watch(Update("comparing", *counts))
-                ):
+                )
+                tell(watch, found.pop("notes", []))
+                if found:
                     detector.history["reference"] = {**detector.history.get("reference", {}), **found}
                 normals = detector._score_normals(session.source, trained.heldout, watch)
                 detector._set_thresholds(normals, detector._reachable_rate(normals, watch), watch)

@@ -175,7 +175,10 @@ class Refers(Protocol):
     def refer_to(self) -> int: ...  # how many held-out normals the reference is made of, at most, and training images
 
     def refer(self, heldout: Seen, training: Seen = ()) -> Mapping[str, Any]:
-        """What held-out normals are like, and training images, which are scored only where a view asks for them."""
+        """What held-out normals are like, and training images, which are scored only where a view asks for them.
+
+        `notes` in it are sentences for whom a model is trained for, and are not kept.
+        """
         ...
 
     def against(self, reference: Mapping[str, Any]) -> View:

@@ -109,8 +109,8 @@ class Folds(Protocol):
 
 
 def device_of(networks: nn.ModuleDict) -> torch.device:
-    """Where a method's networks are."""
-    return next(networks.parameters()).device
+    """Where a method's networks are; the CPU where it has none."""
+    return next((each.device for each in networks.parameters()), torch.device("cpu"))
 
 
 def folded(method: Method) -> Method:

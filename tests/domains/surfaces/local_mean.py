@@ -15,7 +15,7 @@ class LocalMean:
     """Heat |x - mean of 9 x 9|, a square's score is its highest heat; `radius` 0: counterparts are copies."""
 
     name = "local mean"
-    networks: Any = None
+    networks = torch.nn.ModuleDict()
 
     def __init__(self, spec: ImageSpec, *overrides: str, radius: int = 4) -> None:
         self.spec, self.radius = spec, radius

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +61,7 @@ class Blend:
     """The counterpart is a blend of the frames before, each with a weight of its own; a score is the highest error."""
 
     name = "blend"
-    networks: Any = None
+    networks = torch.nn.ModuleDict()
 
     def __init__(self, spec: ImageSpec, weights: Sequence[float], *overrides: str) -> None:
         self.spec, self.weights = spec, torch.tensor(weights)
@@ -84,7 +83,7 @@ class Constant:
     """The counterpart of a pixel is grey; heat is how far it is from that, a score the highest heat."""
 
     name = "constant"
-    networks: Any = None
+    networks = torch.nn.ModuleDict()
 
     def __init__(self, spec: ImageSpec, *overrides: str) -> None:
         self.spec = spec

@@ -15,14 +15,15 @@ from anotwin.domains.surfaces.levels import (
     HEAT_QUANTILE,
     TERMS,
     Usual,
-    highest_of_levels,
     pool_levels,
 )
+from anotwin.domains.surfaces.places import Placed, Shown, heat_of_cells
 from anotwin.prepare.blend import Blend, Floats, kept_type, merge
 from anotwin.prepare.blocks import blocks
 from anotwin.prepare.foreground import Foreground
 from anotwin.prepare.patches import Positions
 from anotwin.prepare.pyramid import Level
+from anotwin.prepare.registration import small_picture
 from anotwin.prepare.resize import with_change
 from anotwin.prepare.tile_images import cut_tiles
 from anotwin.records import Array, Batch, ImageSpec, Pictures, Scores
@@ -43,6 +44,8 @@ class TiledImage:
     spec: ImageSpec = field(default=ImageSpec(1, 16), repr=False)
     usual: tuple[Usual, ...] = field(default=(), repr=False)  # of each level; (): before there is a reference
     foreground: Foreground | None = field(default=None, repr=False)  # None: all of the image counts
+    registration: str = "none"  # as `data.registration` says
+    placed: Placed | None = field(default=None, repr=False)  # None: no place is known
     score: str = "anomaly"  # the term that is the score, as `compare.score` says
     pictured: bool = True  # pictures will be asked for
     evidence: None = None  # nothing besides
@@ -80,10 +83,24 @@ class TiledImage:
         """What is usual at a level; units of 1 before it is known."""
         return self.usual[level] if self.usual else Usual()
 
+    @cached_property
+    def middles(self) -> tuple[npt.NDArray[np.float64], ...]:
+        """The middles (p, 2) of the tiles of each level, from 0 to 1 along the image's sides."""
+        sides = [np.array([level.height, level.width]) for level in self.levels]
+        return tuple((grid + self.spec.size / 2) / side for grid, side in zip(self.grids, sides, strict=True))
+
     def highest(self, scores: Scores[Array]) -> Scores[list[float]]:
-        """Of each level the highest tile, for each term."""
-        counts = [len(grid) for grid in self.grids]
-        return scores.map(lambda term: highest_of_levels(term, counts, self.deciding))
+        """Of each level the highest tile, for each term, less what is usual at its place."""
+        return Shown(self.middles, self.deciding, scores).highest(self.placed)
+
+    def shown(self, scores: Scores[Array], results: TileResults | None) -> Shown:
+        """What a reference is made of; places only where `data.registration` asks for them."""
+        if self.registration == "none":
+            return Shown(self.middles, self.deciding, scores)
+        heat = () if results is None else tuple(heat_of_cells(each) for each in results.maps_of_levels())
+        sides = tuple((level.height, level.width) for level in self.levels)
+        asked = self.registration, self.spec.size
+        return Shown(self.middles, self.deciding, scores, small_picture(self.levels), sides, heat, *asked)
 
     def results(self) -> TileResults:
         """Maps of each level."""
@@ -132,10 +149,25 @@ class TileResults:
         for number, blend in enumerate(self._blends):
             rows = slice(begin, begin + min(blend.missing, len(heat) - begin))
             maps = heat[rows, None].float() / self._image.usual_at(number).heat
+            if self._image.placed is not None and len(maps):
+                maps /= torch.from_numpy(self._usual_there(self._image.placed, number, -blend.missing, len(maps)))
             if self._image.pictured:
                 maps = torch.cat([maps, -differences[rows].float()], 1)
             blend.add(maps.numpy())
             begin = rows.stop
+
+    def _usual_there(self, placed: Placed, number: int, first: int, count: int) -> npt.NDArray[np.float32]:
+        """The usual heat of the pixels of `count` tiles of a level from `first` on: (p, 1, S, S)."""
+        level, inside = self._image.levels[number], np.arange(self._image.spec.size) + 0.5
+        found = [
+            placed.heat(number, (row + inside) / level.height, (column + inside) / level.width)
+            for row, column in self._image.grids[number][first:][:count].tolist()
+        ]
+        return np.stack(found)[:, None]
+
+    def maps_of_levels(self) -> tuple[Array, ...]:
+        """The heat of each level (h, w), the finest first, in units of what is usual there."""
+        return tuple(blend.done[0] for blend in self._blends)
 
     def heat_of_levels(self) -> list[float]:
         """A high quantile of each level's heat, the finest first, in units of what is usual there."""
