@@ -11,6 +11,7 @@
     python benchmarks/surfaces --data magnetic_tile --methods default PCA kNN --minutes 5
     python benchmarks/surfaces --data mvtec/screw                # any set in the MVTec AD layout
     python benchmarks/surfaces --part ablation --data textures --without compare.score=residual
+    python benchmarks/surfaces --part ablation --data parts --without data.registration=none
 
 Labels and masks measure and choose nothing. Rows of other libraries are trained on all normal images, for as many
 minutes; the product's methods hold a fifth of the groups back for calibration. PatchCore's network has learnt from
@@ -35,7 +36,7 @@ from benchmarks.surfaces.costs import memory_rows, speed_rows
 from benchmarks.surfaces.measures import ablation_rows, auroc_rows
 from benchmarks.surfaces.methods import ROWS, SMALL, Study, chosen
 from benchmarks.surfaces.other_libraries import PEERS
-from benchmarks.surfaces.sets import GROUPS, TEXTURES, find_sets, textures
+from benchmarks.surfaces.sets import GROUPS, MADE_UP, find_sets, textures
 
 Part = Callable[[Study], Iterator[Row]]
 PARTS: dict[str, Part] = {"auroc": auroc_rows, "ablation": ablation_rows, "speed": speed_rows, "memory": memory_rows}
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse and run; the exit code."""
     parser = options(str(__doc__), data=None, small="textures of scikit-image")
     add = parser.add_argument
-    names = f"{', '.join(GROUPS)} (where ANOTWIN_DATA points, or in ../shared/data), {TEXTURES}, or folders"
+    names = f"{', '.join(GROUPS)} (where ANOTWIN_DATA points, or in ../shared/data), {', '.join(MADE_UP)}, or folders"
     add("--data", dest="sets", nargs="+", default=list(GROUPS), metavar="SET", help=names)
     add("--part", nargs="+", choices=PARTS, help="what to measure; auroc, all with --quick")
     rows = f"default, any method of the registry, {', '.join(ROWS[2:])}, {', '.join(PEERS)}; {', '.join(ROWS)}"

@@ -1,9 +1,9 @@
-"""The sets of surfaces: real ones in the MVTec AD layout, and textures that come with scikit-image."""
+"""The sets of surfaces: real ones in the MVTec AD layout, and made-up ones of what comes with scikit-image."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, shift
 from skimage import data as pictures
 
 from anotwin import DataError
@@ -25,7 +26,7 @@ from benchmarks.common.rows import Bools, console
 Pixels = npt.NDArray[np.uint8]
 Names = npt.NDArray[np.str_]
 
-TEXTURES = "textures"
+TEXTURES, PARTS = "textures", "parts"
 GROUPS = {  # of files of the real sets, as `anotwin train --group` takes them; None: those of manifest.csv
     "magnetic_tile": None,
     "aitex": "*_{}_*",  # the strip of woven fabric
@@ -108,13 +109,13 @@ class Surfaces:
 def find_sets(names: Sequence[str]) -> list[Surfaces]:
     """The sets that are there; of those that are not, a printed line says how to get them.
 
-    A name is one of `GROUPS`, looked for where ANOTWIN_DATA points and in ../shared/data, `TEXTURES`, or any folder in
-    the MVTec AD layout. A folder that is none is a DataError.
+    A name is one of `GROUPS`, looked for where ANOTWIN_DATA points and in ../shared/data, one of `MADE_UP`, or any
+    folder in the MVTec AD layout. A folder that is none is a DataError.
     """
     found = []
     for name in names:
-        if name == TEXTURES:
-            found.append(textures())
+        if name in MADE_UP:
+            found.append(MADE_UP[name]())
         elif name in GROUPS:
             root = _find(name)
             if root is None:
@@ -123,7 +124,7 @@ def find_sets(names: Sequence[str]) -> list[Surfaces]:
                 found.append(real(name, root, GROUPS[name]))
         else:
             if not is_mvtec(Path(name)):
-                raise DataError(f"--data {name}: expected {', '.join(GROUPS)}, {TEXTURES}, or a folder in the {HOW}")
+                raise DataError(f"--data {name}: expected {', '.join([*GROUPS, *MADE_UP])}, or a folder in the {HOW}")
             found.append(real(Path(name).name, Path(name), None))
     return found
 
@@ -180,17 +181,55 @@ def textures(side: int = SIDE, hop: int = HOP, seed: int = 0, kinds: Sequence[st
                     damaged, mask = _damaged(image, kind, rng)
                     test.append((damaged, ImageItem(f"{name}-{kind}", kind, False, group)))
                     masks.append(mask)
-    return Surfaces(TEXTURES, _source(train), _source(test), tuple(masks))
+    return Surfaces(TEXTURES, _source(TEXTURES, train), _source(TEXTURES, test), tuple(masks))
 
 
-def _damaged(image: Pixels, kind: str, rng: np.random.Generator) -> tuple[Pixels, Bools]:
-    """The image with one defect of at least 8 pixels, and where it differs from it."""
+MOVED, MARGIN = 10.0, 24  # pixels that a part is moved by at most; of its ground around it, more than that
+PARTS_TRAINED, PARTS_TESTED = 90, 40
+
+
+def parts(count: int = PARTS_TRAINED, tested: int = PARTS_TESTED, seed: int = 0) -> Surfaces:
+    """One tray of coins, as a camera above a belt sees it: moved a little, in changing light, with grain and shading.
+
+    Each picture is a group of its own; those of the test as they are, and with one defect each.
+    """
+    rng = np.random.default_rng([seed, 1])
+    coins: Pixels = pictures.coins()  # type: ignore[no-untyped-call]
+    tray = np.pad(coins.astype(np.float64), MARGIN, mode="edge")
+    train = [(_seen(tray, rng), ImageItem(f"tray-{k}", GOOD, True, f"tray-{k}")) for k in range(count)]
+    test: list[tuple[Pixels, ImageItem]] = []
+    masks: list[Bools] = []
+    for number in range(tested):
+        image, group = _seen(tray, rng), f"tray-test-{number}"
+        test.append((image, ImageItem(f"{group}-good", GOOD, True, group)))
+        masks.append(np.zeros(image.shape, bool))
+        for kind in HELD_OUT:
+            damaged, mask = _damaged(image, kind, rng, most=32)
+            test.append((damaged, ImageItem(f"{group}-{kind}", kind, False, group)))
+            masks.append(mask)
+    return Surfaces(PARTS, _source(PARTS, train), _source(PARTS, test), tuple(masks))
+
+
+def _seen(tray: npt.NDArray[np.float64], rng: np.random.Generator) -> Pixels:
+    inside = slice(MARGIN, -MARGIN)
+    found = shift(tray, rng.uniform(-MOVED, MOVED, 2), order=1, mode="nearest")[inside, inside]
+    found = found * rng.uniform(0.93, 1.07) + rng.uniform(-6, 6)
+    found += rng.normal(0, 7, found.shape) + gaussian_filter(rng.normal(0, 60, found.shape), 12)
+    pixels: Pixels = np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    return pixels
+
+
+MADE_UP: dict[str, Callable[[], Surfaces]] = {TEXTURES: textures, PARTS: parts}
+
+
+def _damaged(image: Pixels, kind: str, rng: np.random.Generator, most: float | None = None) -> tuple[Pixels, Bools]:
+    """The image with one defect of 8 to `most` pixels (None: a third of its height), and where it differs from it."""
     scaled = image[None].astype(np.float32) / 127.5 - 1
-    diameter = float(np.exp(rng.uniform(np.log(8), np.log(image.shape[0] / 3))))
+    diameter = float(np.exp(rng.uniform(np.log(8), np.log(most or image.shape[0] / 3))))
     planted = plant(scaled, scaled, rng, [kind], diameter=diameter)
     pixels = np.clip(np.rint((planted.pixels[0] + 1) * 127.5), 0, 255).astype(np.uint8)
     return np.where(planted.mask, pixels, image), planted.mask
 
 
-def _source(pairs: Sequence[tuple[Pixels, ImageItem]]) -> ArraySource:
-    return ArraySource(tuple(image for image, _ in pairs), tuple(item for _, item in pairs), root=TEXTURES)
+def _source(name: str, pairs: Sequence[tuple[Pixels, ImageItem]]) -> ArraySource:
+    return ArraySource(tuple(image for image, _ in pairs), tuple(item for _, item in pairs), root=name)

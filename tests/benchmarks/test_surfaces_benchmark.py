@@ -13,12 +13,16 @@ from PIL import Image
 
 from anotwin import DataError, Detector, Settings
 from anotwin.data.arrays import ArraySource
+from anotwin.defects.kinds import HELD_OUT
+from anotwin.domains.surfaces.places import ALIKE
 from anotwin.methods.registry import METHODS
+from anotwin.prepare.pyramid import pyramid
+from anotwin.prepare.registration import small_picture, template_of
 from anotwin.updates import silent
 from benchmarks.common.kept import Keeper, Outcome
 from benchmarks.surfaces import __main__ as surfaces
 from benchmarks.surfaces import alone, classical, costs, measures, methods
-from benchmarks.surfaces.sets import Surfaces, find_sets, textures
+from benchmarks.surfaces.sets import Surfaces, find_sets, parts, textures
 
 OPTIONS = {"quick": True, "device": "cpu", "minutes": 0.001, "steps": None, "set": [], "models": None, "without": None}
 
@@ -47,6 +51,20 @@ def test_textures_have_exact_masks_and_share_nothing_with_training(small: Surfac
     assert len(small.groups) == len(small.images) == 240
     again = textures(64, 64)
     assert all((a == b).all() for a, b in zip(small.images, again.images, strict=True))
+
+
+def test_parts_lie_alike_and_have_exact_masks() -> None:
+    found = parts(count=6, tested=2)
+    assert len(found.training) == 6
+    assert len(found.images) == 2 * (1 + len(HELD_OUT))
+    for row, item in enumerate(found.test.items):
+        good = found.images[row - row % (1 + len(HELD_OUT))]
+        np.testing.assert_array_equal((found.images[row] != good) & ~found.masks[row], False)
+        assert found.masks[row].any() == (item.normal is False)
+    pictures = [small_picture(pyramid(image, 128, 1)) for image in found.training]
+    _, alike = template_of(pictures, turn=False)
+    assert alike > ALIKE
+    assert not {item.group for item in found.train.items} & set(found.groups)
 
 
 def mvtec(root: Path, *names: str) -> Path:
