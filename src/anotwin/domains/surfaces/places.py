@@ -117,9 +117,9 @@ def highest_of(shown: Sequence[Shown], places: Places | None) -> list[Scores[lis
 def heat_of_cells(heat: Array) -> Floats:
     """The highest of each cell of the heat of a level (h, w)."""
     rows, columns = (_cell(side) for side in heat.shape)
-    wide = np.pad(heat.astype(np.float32), [(0, -heat.shape[0] % rows), (0, -heat.shape[1] % columns)], mode="edge")
-    found: Floats = wide.reshape(wide.shape[0] // rows, rows, wide.shape[1] // columns, columns).max((1, 3))
-    return found.astype(np.float64)
+    across = range(0, heat.shape[1], columns)
+    found = [np.maximum.reduceat(heat[row : row + rows].max(0), across) for row in range(0, heat.shape[0], rows)]
+    return np.array(found, np.float64)
 
 
 def _cell(side: int) -> int:
