@@ -77,24 +77,31 @@ def pose_of(picture: Floats, template: Floats, turn: bool) -> Pose:
     if not (_fits(picture, template.shape) and picture.any() and template.any()):
         return Pose()
     picture = _of_shape(picture, template.shape)
-    best = _best(picture, template, np.arange(0, 360, COARSE) if turn else np.zeros(1))
-    if turn:
-        best = _best(picture, template, best.angle + np.arange(FINE - COARSE, COARSE, FINE))
+    angles = np.zeros(1)
+    if turn:  # a quarter of the pixels are enough to see which way up it is
+        small, half = (_even(resize(each, _half(each), order=1)) for each in (picture, template))  # type: ignore[no-untyped-call]
+        coarse = _best(small, half, np.arange(0, 360, COARSE), 1)
+        angles = coarse.angle + np.arange(FINE - COARSE, COARSE, FINE)
+    best = _best(picture, template, angles, FINER)
     unmoved = (picture * template).mean() >= (_laid(picture, best) * template).mean()
     return Pose() if unmoved else best
 
 
-def _best(picture: Floats, template: Floats, angles: Floats) -> Pose:
-    found = [_moved(picture, template, float(angle)) for angle in angles]
+def _half(picture: Floats) -> tuple[int, int]:
+    return max(8, picture.shape[0] // 2), max(8, picture.shape[1] // 2)
+
+
+def _best(picture: Floats, template: Floats, angles: Floats, finer: int) -> Pose:
+    found = [_moved(picture, template, float(angle), finer) for angle in angles]
     return max(found, key=lambda pose: float((_laid(picture, pose) * template).mean()))
 
 
-def _moved(picture: Floats, template: Floats, angle: float) -> Pose:
-    """The shift that fits best after a turn; none where it is too far."""
+def _moved(picture: Floats, template: Floats, angle: float, finer: int) -> Pose:
+    """The shift that fits best after a turn, to so many parts of a pixel; none where it is too far."""
     turned = _laid(picture, Pose(angle)) if angle else picture
     window = np.outer(*[np.hanning(side + 2)[1:-1] for side in template.shape])
     shift, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
-        template * window, turned * window, upsample_factor=FINER, normalization=None
+        template * window, turned * window, upsample_factor=finer, normalization=None
     )
     down, across = (float(by) / side for by, side in zip(shift, template.shape, strict=True))
     return Pose(angle, down, across) if max(abs(down), abs(across)) <= FARTHEST else Pose(angle)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from local_mean import LocalMean, tiles
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, rotate, shift
 
 from anotwin.data.arrays import from_arrays
 from anotwin.domains.surfaces.levels import TERMS
@@ -122,6 +122,18 @@ def test_tables_are_medians_of_what_lies_there() -> None:
     assert highest.residual == pytest.approx([5 - table[2, 3]])
     (plain,) = highest_of(training[:1], None)
     assert plain.residual == [5.0]
+
+
+def test_parts_that_are_turned_are_seen_to_be() -> None:
+    turned = [rotate(plate(number), 30.0 * number, reshape=False, order=1, mode="nearest") for number in range(12)]
+    source, halves = from_arrays(turned), (range(4), range(4, 12))
+    reference = reference_of(LocalMean(tiles()), source, *halves)
+    assert reference["places"]["registration"] == "turn"
+    assert reference["notes"][0].startswith("the images lie alike, turned, their correlation")
+    shifted = reference_of(LocalMean(tiles(), "data.registration=shift"), source, *halves)
+    assert shifted["places"]["alike"] < reference["places"]["alike"]
+    (finding,) = score_stream(LocalMean(tiles()), from_arrays([turned[2]]), None, reference=reference)
+    assert np.isfinite(finding.score)
 
 
 def test_images_that_do_not_lie_alike_have_no_places_unless_somebody_asks() -> None:

@@ -26,6 +26,7 @@ PRIOR = 5  # lambda, images
 CELLS_A_TILE = 8  # cells of tiles' middles along each side of a tile; a cell is told by tiles in it and beside it
 HEAT_CELL, MOST_CELLS = 8, 96  # pixels of a level along a cell of heat, or more of them: cells along a side, at most
 LOOSE = 3  # cells: usual heat is that of the hottest of so many along each side, no part lies alike to the pixel
+TRIED = 24  # pictures, to see whether parts are turned
 ALIKE = 0.8  # correlation of pictures with their mean from which on "auto" looks at places: textures reach 0.2
 Registration = Literal["shift", "turn"]
 Floats = npt.NDArray[np.float64]
@@ -135,8 +136,9 @@ def stored_places(training: Sequence[Shown], heldout: Sequence[Shown], units: Se
     if not training:
         return {}
     asked, size, levels = training[0].registration, training[0].size, len(units)
-    turn = asked == "turn"
-    template, alike = template_of([_picture(each) for each in training], turn)
+    pictures = [_picture(each) for each in training]
+    turn = asked == "turn" or (asked == "auto" and _only_turned(pictures))
+    template, alike = template_of(pictures, turn)
     if asked == "auto" and alike < ALIKE:
         return {}
     poses = [[pose_of(_picture(each), template, turn) for each in group] for group in (training, heldout)]
@@ -163,9 +165,16 @@ def stored_places(training: Sequence[Shown], heldout: Sequence[Shown], units: Se
     }
 
 
+def _only_turned(pictures: Sequence[Floats]) -> bool:
+    """Whether these lie alike only where they may be turned, by some of them: that takes ten times as long."""
+    some = pictures[:: -(-len(pictures) // TRIED)]
+    return template_of(some, turn=False)[1] < ALIKE <= template_of(some, turn=True)[1]
+
+
 def told_of(places: Places) -> str:
     """A sentence for whom the model is trained for."""
-    how = f"the images lie alike, their correlation with their mean is {places.alike:.2f}"
+    turned = ", turned" if places.registration == "turn" else ""
+    how = f"the images lie alike{turned}, their correlation with their mean is {places.alike:.2f}"
     return f"{how}: each place is measured by what is usual there; data.registration=none leaves that out"
 
 
