@@ -23,6 +23,7 @@ from anotwin.prepare.registration import Pose, pose_of, template_of
 from anotwin.records import Array, Scores
 
 PRIOR = 5  # lambda, images
+USUAL = 95  # percentile of the images, of a tile's terms and of heat: the highest of all would follow one stain
 CELLS_A_TILE = 8  # cells of tiles' middles along each side of a tile; a cell is told by tiles in it and beside it
 HEAT_CELL, MOST_CELLS = 8, 96  # pixels of a level along a cell of heat, or more of them: cells along a side, at most
 LOOSE = 3  # cells: usual heat is that of the hottest of so many along each side, no part lies alike to the pixel
@@ -218,7 +219,7 @@ def _picture(shown: Shown) -> Floats:
 def _usually_higher(
     shown: Sequence[Shown], poses: Sequence[Pose], shape: tuple[int, int], term: str, level: int, grid: tuple[int, int]
 ) -> Floats:
-    """The median of the highest tiles around each cell, less that of all tiles; the nearer to 0 the fewer images."""
+    """What the highest tiles around each cell usually reach, less what all tiles do; nearer to 0 the fewer images."""
     seen: dict[tuple[int, int], list[float]] = {}
     every: list[float] = []
     for each, pose in zip(shown, poses, strict=True):
@@ -237,7 +238,7 @@ def _usually_higher(
     for place, found in seen.items():
         if not (0 <= place[0] < grid[0] and 0 <= place[1] < grid[1]):
             continue
-        table[place] = (np.median(found) - np.median(every)) * len(found) / (len(found) + PRIOR)
+        table[place] = (np.percentile(found, USUAL) - np.percentile(every, USUAL)) * len(found) / (len(found) + PRIOR)
     return table
 
 
@@ -249,7 +250,7 @@ def _usual_heat(
     grid: tuple[int, int],
     unit: float,
 ) -> Floats:
-    """The median over images of the highest heat in each cell and beside it, in these units; at least 1."""
+    """What the highest heat in each cell and beside it usually reaches, in these units; at least 1."""
     found = [np.full(grid, np.nan)]
     for each, pose in zip(shown, poses, strict=True):
         if len(each.heat) <= level:
@@ -265,7 +266,7 @@ def _usual_heat(
     stack = np.stack(found)
     known = ~np.isnan(stack).all(0)
     usual = np.ones(grid)
-    usual[known] = np.nanmedian(stack[:, known], 0)
+    usual[known] = np.nanpercentile(stack[:, known], USUAL, 0)
     wide: Floats = maximum_filter(np.maximum(usual, 1.0), LOOSE)
     return wide
 
