@@ -46,7 +46,7 @@ def score_without(
     method: Any = WithoutCounterpart(detector.method)  # a `Method` but for its constructor
     other = Detector(method, layout=detector.layout, history=dict(detector.history))
     if other.history.pop("reference", None):
-        heldout = members(detector, train, "holdout")
-        kept = {**detector.history["reference"], **reference_of(method, train, heldout)}
+        heldout, learnt = (members(detector, train, part) for part in ("holdout", "train"))
+        kept = {**detector.history["reference"], **reference_of(method, train, heldout, learnt)}
         other.history["reference"] = kept
     return other.findings(source, indices, pictures=False)

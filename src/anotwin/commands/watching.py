@@ -28,9 +28,9 @@ def watch_source(
 ) -> None:
     """Tell of events as they happen, a line each; with `as_json` as JSON.
 
-    Frames are scored one by one: a batch would wait for later ones. Scores are the same. As JSON, a source that is lost
-    is told of among the events: "kind" is event, gap, camera, note or end. Raises SettingsError for a model of images
-    that do not come by themselves, DataError for a source that cannot be read.
+    Frames are scored one by one: a batch would wait for later ones. Scores are the same, on a GPU but for rounding. As
+    JSON, a source that is lost is told of among the events: "kind" is event, gap, camera, note or end. Raises
+    SettingsError for a model of images that do not come by themselves, DataError for a source that cannot be read.
     """
     watching = detector.domain.watching
     if watching is None:

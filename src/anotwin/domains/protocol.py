@@ -177,7 +177,7 @@ class Refers(Protocol):
     def refer(self, heldout: Seen, training: Seen = ()) -> Mapping[str, Any]:
         """What held-out normals are like, and training images, which are scored only where a view asks for them.
 
-        `notes` in it are sentences for whom a model is trained for, and are not kept.
+        `notes` in it are sentences for the user who trains, and are not kept.
         """
         ...
 

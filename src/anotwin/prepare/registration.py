@@ -17,6 +17,7 @@ from skimage.transform import EuclideanTransform, resize, warp
 from anotwin.prepare.pyramid import Level
 
 SIDE = 96  # pixels of the longer side of a small picture
+MOST_READ = 1024  # pixels of a side that are read for it: of a larger image every second, third ...
 FINER = 8  # a shift is found to this part of such a pixel
 FARTHEST = 0.25  # of a side: a part that lies farther off has not been found
 COARSE, FINE = 6.0, 1.0  # degrees between the turns that are tried, first all around, then beside the best
@@ -48,8 +49,9 @@ class Pose:
 
 def small_picture(levels: Sequence[Level]) -> Floats:
     """The image (h, w) at `SIDE` pixels along its longer side, grey, with mean 0 and spread 1."""
-    level = min(levels, key=lambda each: (max(each.height, each.width) < SIDE, max(each.height, each.width)))
-    pixels = level.pixels[: level.height, : level.width].astype(np.float64)
+    level = [each for k, each in enumerate(levels) if k == 0 or max(each.height, each.width) >= SIDE][-1]
+    step = max(1, max(level.height, level.width) // MOST_READ)
+    pixels = level.pixels[: level.height : step, : level.width : step].astype(np.float64)
     grey = pixels if pixels.ndim == 2 else pixels.mean(2)
     factor = SIDE / max(grey.shape)
     shape = tuple(max(8, round(factor * side)) for side in grey.shape)
@@ -57,18 +59,19 @@ def small_picture(levels: Sequence[Level]) -> Floats:
 
 
 def template_of(pictures: Sequence[Floats], turn: bool) -> tuple[Floats, float]:
-    """The mean of small pictures as they lie on each other, and how well they do: the median correlation with it.
+    """The mean of small pictures as they lie on each other, and how well they do.
 
-    Pictures of another shape than the first have none.
+    That is the median of each one's correlation with the mean of the others; of another shape than most, it has none.
     """
-    template, correlations = pictures[0], [0.0]
-    shape = template.shape
+    template = max(pictures, key=lambda one: sum(_fits(each, one.shape) for each in pictures))
+    correlations, shape = [0.0], template.shape
     fitting = [each for each in pictures if _fits(each, shape)]
     for _ in range(ROUNDS):
         found = [pose_of(each, template, turn) for each in fitting]
         laid = [_laid(_of_shape(each, shape), pose) for each, pose in zip(fitting, found, strict=True)]
-        template = _even(np.mean(laid, 0))
-        correlations = [float((each * template).mean()) for each in laid]
+        total: Floats = np.sum(laid, 0)
+        template = _even(total)
+        correlations = [float((each * _even(total - each)).mean()) for each in laid]
     return template, float(np.median([*correlations, *[0.0] * (len(pictures) - len(fitting))]))
 
 

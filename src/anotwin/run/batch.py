@@ -10,7 +10,7 @@ TF32's eleven bits, so that a model scores as it does on a CPU but for rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -18,13 +18,20 @@ from anotwin.methods.protocol import Method, Searches, device_of
 from anotwin.records import Batch, Comparison, Counterpart, Trace
 
 Result = tuple[Counterpart, Comparison]  # of a batch (B, ...), or of some of its rows
-repeatable = partial(torch.backends.cudnn.flags, enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def _repeatable(method: Method) -> AbstractContextManager[None]:
+    """On a GPU, convolutions in one order and in whole float32."""
+    if device_of(method.networks).type == "cpu":
+        return nullcontext()
+    flags = torch.backends.cudnn.flags
+    return flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def score_batch(method: Method, batch: Batch) -> Result:
     """Counterparts of a batch (B, C, S, S) and how it compares with them; no row depends on the others."""
     full = _filled(batch, method)
-    with repeatable():
+    with _repeatable(method):
         counterpart = method.counterpart(full)
         comparison = method.compare(full.images, counterpart)
     return result_rows((counterpart, comparison), slice(len(batch)))
@@ -33,7 +40,7 @@ def score_batch(method: Method, batch: Batch) -> Result:
 def trace_batch(method: Searches, batch: Batch, trace_at: Sequence[int]) -> Trace | None:
     """The search for a batch once more, with its trace at the steps named."""
     size = len(batch)
-    with repeatable():
+    with _repeatable(method):
         trace = method.search(_filled(batch, method), trace_at).trace
     return None if trace is None else Trace(trace.steps, trace.losses[:, :size], trace.images[:, :size])
 

@@ -87,6 +87,8 @@ def descend(
     keep_in = plan.keep_in or (lambda latents: latents)
     latents = keep_in(starts.detach().flatten(0, 1))  # (N, Z), N = B R: the rows still moving
     alive = torch.arange(len(latents), device=starts.device)  # which rows they are
+    on_cpu = starts.device.type == "cpu"  # a GPU rounds otherwise for other sizes: there each call has the same
+    least = LEAST_ROWS if on_cpu else min(len(latents), plan.rows_at_once)
     best, state = _Best(latents, restarts), [*plan.optimizer.start(latents)]
     used = torch.full_like(alive, plan.steps)
     stopped = torch.zeros_like(alive, dtype=torch.bool)  # the rows that have left
@@ -95,7 +97,7 @@ def descend(
     wanted = sorted({step for step in trace_at if 0 <= step <= plan.steps})
     for step in range(plan.steps + 1):
         last = step == plan.steps
-        terms, gradients = evaluate(objective, latents, alive // restarts, plan.rows_at_once, gradient=not last)
+        terms, gradients = evaluate(objective, latents, alive // restarts, plan.rows_at_once, least, gradient=not last)
         best.update(alive, latents, terms)
         if step == plan.steps - max(plan.steps // 10, 1):
             late = best.terms.total.clone()
@@ -127,13 +129,19 @@ def descend(
 
 
 def evaluate(
-    objective: Objective, latents: torch.Tensor, rows: torch.Tensor, at_once: int, *, gradient: bool
+    objective: Objective,
+    latents: torch.Tensor,
+    rows: torch.Tensor,
+    at_once: int,
+    least: int = LEAST_ROWS,
+    *,
+    gradient: bool,
 ) -> tuple[Terms, torch.Tensor]:
-    """Terms (N,) and gradients (N, Z) of latents, `at_once` at a time, the last filled up to a power of two."""
+    """Terms (N,) and gradients (N, Z) of latents, `at_once` at a time, filled up to `least` or a power of two."""
     terms, gradients = [], []
     for some, of in zip(torch.split(latents, at_once), torch.split(rows, at_once), strict=True):
         size = len(some)
-        missing = max(1 << (size - 1).bit_length(), LEAST_ROWS) - size
+        missing = max(1 << (size - 1).bit_length(), least) - size
         filled = torch.cat([some, some[-1:].expand(missing, -1)]).requires_grad_(gradient)
         with torch.set_grad_enabled(gradient):
             found = objective(filled, torch.cat([of, of[-1:].expand(missing)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.ndimage import gaussian_filter, rotate, shift
 from anotwin.data.arrays import from_arrays
 from anotwin.domains.surfaces.levels import TERMS
 from anotwin.domains.surfaces.places import PRIOR, USUAL, Shown, heat_of_cells, highest_of, places_of, stored_places
+from anotwin.domains.surfaces.tiles import TiledImage
 from anotwin.domains.surfaces.view import TilesView
 from anotwin.errors import DataError
 from anotwin.prepare.pyramid import pyramid
@@ -32,6 +34,11 @@ def plate(seed: int, by: tuple[float, float] = (0, 0), dot: tuple[int, int] | No
     if dot is not None:
         image[(rows - dot[0]) ** 2 + (columns - dot[1]) ** 2 < 16] += level
     return (image + np.random.default_rng(seed).normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def method_images(method: LocalMean, images: list[Array]) -> list[TiledImage]:
+    source = from_arrays(images)
+    return list(TilesView().prepare(source, range(len(images)), method.spec, method.settings, False))
 
 
 def plates(first: int, count: int, **more: Any) -> list[Array]:
@@ -125,6 +132,33 @@ def test_tables_are_high_percentiles_of_what_lies_there() -> None:
     assert plain.residual == [5.0]
 
 
+def test_one_picture_of_another_shape_decides_nothing() -> None:
+    narrow = plate(999)[:, :80]
+    source = from_arrays([narrow, *plates(0, 30)])
+    reference = reference_of(LocalMean(tiles()), source, range(20, 31), range(20))
+    assert reference["places"]["alike"] > 0.9
+    few = reference_of(LocalMean(tiles()), source, range(20, 31), range(1, 8))
+    assert "places" not in few  # too few to know
+
+
+def test_tables_are_small_however_large_images_are() -> None:
+    many = [(row / 400, column / 400) for row in range(0, 400, 7) for column in range(0, 400, 7)]
+    large = [replace(shown([0.0] * len(many), many), sides=((9000, 8000),), size=16) for _ in range(2)]
+    places = places_of(stored_places(large, large, [1.0]))
+    assert places is not None
+    assert places.terms["residual"][0].shape == (96, 96)
+    assert places.heat[0].shape == (94, 91)
+
+
+def test_middles_are_of_what_a_tile_shows_of_the_image() -> None:
+    method = LocalMean(tiles(32))
+    images = method_images(method, [np.zeros((60, 50), np.uint8)])
+    fine, coarse = images[0].middles
+    assert fine.min() == pytest.approx(16 / 60)
+    assert fine.max(0) == pytest.approx([(60 - 16) / 60, (50 - 16) / 50])
+    assert coarse == pytest.approx(np.array([[0.5, 0.5]]))  # 30 x 25 pixels, mirrored up to a tile
+
+
 def test_parts_that_are_turned_are_seen_to_be() -> None:
     turned = [rotate(plate(number), 30.0 * number, reshape=False, order=1, mode="nearest") for number in range(12)]
     source, halves = from_arrays(turned), (range(4), range(4, 12))
@@ -145,6 +179,7 @@ def test_images_that_do_not_lie_alike_have_no_places_unless_somebody_asks() -> N
     assert "places" not in reference_of(LocalMean(tiles()), source, halves[0])  # nothing to learn them from
     asked = reference_of(LocalMean(tiles(), "data.registration=turn"), source, range(2), range(2, 5))
     assert asked["places"]["registration"] == "turn"
+    assert asked["notes"][0].startswith("the images hardly lie alike")
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (17, 30), (1600, 20)])

@@ -1,10 +1,10 @@
-"""What is usual at each place of parts that lie alike: a hole or an edge of the part is odd nowhere but elsewhere.
+"""What is usual at each place of parts that lie alike: a hole of the part is normal where it belongs, odd elsewhere.
 
 A model that has seen a hole in every picture still draws it a little worse than bare metal, and the highest tile of
 every normal image is the one with the hole: the threshold is set there, and a smaller defect elsewhere is missed. So
-where parts lie alike (`data.registration`) a tile's terms are lowered by what training images usually score at its
-place, as far as these say so (n images there count n / (n + lambda)), and heat is divided by what held-out normals
-usually have there.
+where parts lie alike (`data.registration`) a tile's terms are told above what training images reach at its place,
+beside what they reach anywhere, as far as these say so (n images there count n / (n + lambda)): lower at a hole, higher
+on bare metal. Heat is divided by what held-out normals reach there.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from anotwin.records import Array, Scores
 PRIOR = 5  # lambda, images
 USUAL = 95  # percentile of the images, of a tile's terms and of heat: the highest of all would follow one stain
 CELLS_A_TILE = 8  # cells of tiles' middles along each side of a tile; a cell is told by tiles in it and beside it
-HEAT_CELL, MOST_CELLS = 8, 96  # pixels of a level along a cell of heat, or more of them: cells along a side, at most
+HEAT_CELL = 8  # pixels of a level along a cell of heat, or more of them
+MOST_CELLS = 96  # along a side, of both kinds: tables are kept as JSON
 LOOSE = 3  # cells: usual heat is that of the hottest of so many along each side, no part lies alike to the pixel
 TRIED = 24  # pictures, to see whether parts are turned
-ALIKE = 0.8  # correlation of pictures with their mean from which on "auto" looks at places: textures reach 0.2
+FEWEST = 8  # training images, or "auto" does not know whether they lie alike
+ALIKE = 0.8  # correlation with the mean of the others from which on "auto" looks at places: see docs/research.md, 10 K
 Registration = Literal["shift", "turn"]
 Floats = npt.NDArray[np.float64]
 
@@ -137,6 +139,8 @@ def stored_places(training: Sequence[Shown], heldout: Sequence[Shown], units: Se
     if not training:
         return {}
     asked, size, levels = training[0].registration, training[0].size, len(units)
+    if asked == "auto" and len(training) < FEWEST:
+        return {}
     pictures = [_picture(each) for each in training]
     turn = asked == "turn" or (asked == "auto" and _only_turned(pictures))
     template, alike = template_of(pictures, turn)
@@ -167,16 +171,23 @@ def stored_places(training: Sequence[Shown], heldout: Sequence[Shown], units: Se
 
 
 def _only_turned(pictures: Sequence[Floats]) -> bool:
-    """Whether these lie alike only where they may be turned, by some of them: that takes ten times as long."""
+    """Whether these lie alike only where they may be turned, by some of them: that takes tens of times as long."""
     some = pictures[:: -(-len(pictures) // TRIED)]
     return template_of(some, turn=False)[1] < ALIKE <= template_of(some, turn=True)[1]
 
 
 def told_of(places: Places) -> str:
-    """A sentence for whom the model is trained for."""
+    """A sentence for the user who trains."""
+    if places.alike < ALIKE:
+        return (
+            f"the images hardly lie alike, their correlation with their mean is {places.alike:.2f}; yet each place is "
+            "measured by what is usual there, as data.registration asks"
+        )
     turned = ", turned" if places.registration == "turn" else ""
     how = f"the images lie alike{turned}, their correlation with their mean is {places.alike:.2f}"
-    return f"{how}: each place is measured by what is usual there; data.registration=none leaves that out"
+    return (
+        f"{how}: each place is measured by what is usual there; a training with data.registration=none leaves that out"
+    )
 
 
 def places_of(reference: Mapping[str, Any]) -> Places | None:
@@ -207,8 +218,8 @@ def _median_sides(shown: Sequence[Shown], level: int) -> tuple[int, int]:
 
 
 def _grid(side: tuple[int, int], rows: int, columns: int) -> tuple[int, int]:
-    """How many cells of so many pixels there are."""
-    return max(1, round(side[0] / rows)), max(1, round(side[1] / columns))
+    """How many cells of so many pixels there are, or as many as there may be."""
+    return min(MOST_CELLS, max(1, round(side[0] / rows))), min(MOST_CELLS, max(1, round(side[1] / columns)))
 
 
 def _picture(shown: Shown) -> Floats:
@@ -220,25 +231,25 @@ def _usually_higher(
     shown: Sequence[Shown], poses: Sequence[Pose], shape: tuple[int, int], term: str, level: int, grid: tuple[int, int]
 ) -> Floats:
     """What the highest tiles around each cell usually reach, less what all tiles do; nearer to 0 the fewer images."""
-    seen: dict[tuple[int, int], list[float]] = {}
-    every: list[float] = []
+    seen: dict[tuple[int, ...], list[float]] = {}
+    every: list[npt.NDArray[np.float64]] = []
     for each, pose in zip(shown, poses, strict=True):
         if len(each.middles) <= level:
             continue
         begin = sum(map(len, each.middles[:level]))
         values = np.asarray(getattr(each.scores, term), np.float64)[begin : begin + len(each.middles[level])]
-        own: dict[tuple[int, int], float] = {}
+        own: dict[tuple[int, ...], float] = {}
         for cell, value in zip(cells_of(pose.on_template(each.middles[level], shape), grid), values, strict=True):
-            for row, column in product(*(range(at - 1, at + 2) for at in cell.tolist())):
-                own[row, column] = max(own.get((row, column), -np.inf), float(value))
+            around = (range(max(at - 1, 0), min(at + 2, most)) for at, most in zip(cell.tolist(), grid, strict=True))
+            for place in product(*around):
+                own[place] = max(own.get(place, -np.inf), float(value))
         for place, value in own.items():
             seen.setdefault(place, []).append(value)
-        every.extend(values.tolist())
+        every.append(values)
     table = np.zeros(grid)
+    anywhere = np.percentile(np.concatenate(every), USUAL) if every else 0.0
     for place, found in seen.items():
-        if not (0 <= place[0] < grid[0] and 0 <= place[1] < grid[1]):
-            continue
-        table[place] = (np.percentile(found, USUAL) - np.percentile(every, USUAL)) * len(found) / (len(found) + PRIOR)
+        table[place] = (np.percentile(found, USUAL) - anywhere) * len(found) / (len(found) + PRIOR)
     return table
 
 

@@ -85,9 +85,10 @@ class TiledImage:
 
     @cached_property
     def middles(self) -> tuple[npt.NDArray[np.float64], ...]:
-        """The middles (p, 2) of the tiles of each level, from 0 to 1 along the image's sides."""
+        """The middles (p, 2) of what tiles of each level show of the image, from 0 to 1 along its sides."""
         sides = [np.array([level.height, level.width]) for level in self.levels]
-        return tuple((grid + self.spec.size / 2) / side for grid, side in zip(self.grids, sides, strict=True))
+        ends = [np.minimum(grid + self.spec.size, side) for grid, side in zip(self.grids, sides, strict=True)]
+        return tuple((grid + end) / 2 / side for grid, end, side in zip(self.grids, ends, sides, strict=True))
 
     def highest(self, scores: Scores[Array]) -> Scores[list[float]]:
         """Of each level the highest tile, for each term, less what is usual at its place."""
