@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from local_mean import LocalMean, tiles
 
 from anotwin.data.arrays import from_arrays
-from anotwin.domains.surfaces.levels import TERMS, highest_of_levels, pool_levels, usual_of
+from anotwin.domains.surfaces.levels import (
+    TERMS,
+    Usual,
+    highest_of_levels,
+    pool_levels,
+    stored,
+    stored_without,
+    usual_of,
+    usual_without,
+)
 from anotwin.domains.surfaces.tiles import TiledImage
 from anotwin.domains.surfaces.view import TilesView
 from anotwin.errors import DataError
@@ -175,3 +184,72 @@ def test_the_score_is_the_term_that_the_settings_name() -> None:
 def test_a_reference_of_another_view_is_refused(levels: object) -> None:
     with pytest.raises(DataError, match="is not one of this view; train it again"):
         TilesView().against({"levels": levels})
+
+
+# -- held-out normals, which set the threshold ---------------------------------------------------------------------
+
+
+def test_a_held_out_normal_is_measured_by_the_others_of_other_groups() -> None:
+    rng = np.random.default_rng(3)
+    heats = rng.random((8, 2)).tolist()
+    highest = [Scores(*rng.normal(size=(6, 2)).tolist()) for _ in range(8)]
+    groups = list("aabcdefg")
+    levels = stored(heats, highest)["levels"]
+    reference = {"levels": levels, "without": {"of": ["7", "2"], "levels": []}}
+    found = stored_without(heats, highest, groups, levels)
+    reference["without"] = {"of": [str(number) for number in range(8)], "levels": found}
+    read = usual_without(json.loads(json.dumps(reference)))
+    for number, group in enumerate(groups):
+        others = [other for other in range(8) if groups[other] != group]
+        assert read[number] == usual_of(stored([heats[k] for k in others], [highest[k] for k in others]))
+    assert read[0] == read[1] != read[2]
+    alone = stored_without(heats, highest, ["one"] * 8, levels)
+    assert usual_without({"without": {"of": ["5"], "levels": alone[:1]}})[5] == usual_of(reference)
+    assert usual_without({}) == {}
+
+
+@pytest.mark.parametrize(
+    "without", ["no", {"of": ["1"]}, {"of": ["x"], "levels": [[]]}, {"of": ["1"], "levels": [[[1.0]]]}]
+)
+def test_units_without_a_normal_that_are_none_are_refused(without: object) -> None:
+    with pytest.raises(DataError, match="is not one of this view; train it again"):
+        TilesView().against({"without": without})
+
+
+def test_new_normals_exceed_the_highest_held_out_one_no_more_often_than_promised() -> None:
+    """One in n + 1; in units that held-out normals make themselves it is a third more."""
+    rng, count, levels, new = np.random.default_rng(0), 10, 3, 60
+    shares = []
+    for _ in range(250):
+        tables = rng.normal(size=(count + new, levels))
+        highest = [Scores(*[row] * 6) for row in tables.tolist()]
+        heats, names = np.ones((count, levels)).tolist(), [str(number) for number in range(count)]
+        known = stored(heats, highest[:count])["levels"]
+        reference = {
+            "levels": known,
+            "without": {"of": names, "levels": stored_without(heats, highest[:count], names, known)},
+        }
+        usual, own = usual_of(reference), usual_without(reference)
+
+        def score(row: int, units: tuple[Usual, ...], tables: Array = tables) -> float:
+            return pool_levels(tables[row].tolist(), [each.of("anomaly") for each in units])
+
+        fresh = np.array([score(row, usual) for row in range(count, count + new)])
+        limits = max(score(row, own[row]) for row in range(count)), max(score(row, usual) for row in range(count))
+        shares.append([(fresh > limit).mean() for limit in limits])
+    without, by_itself = np.mean(shares, 0)
+    assert 0.5 / (count + 1) < without < 1 / (count + 1)
+    assert by_itself > 1.25 / (count + 1)
+
+
+def test_scores_of_held_out_normals_are_those_that_calibrate() -> None:
+    images = noise(24)
+    method, source = LocalMean(tiles()), from_arrays(images)
+    reference = reference_of(method, source, range(12), range(12, 24))
+    assert len(reference["without"]["of"]) == 12
+    with_own = [each.score for each in score_stream(method, source, None, range(12), reference=reference)]
+    without = {key: value for key, value in reference.items() if key != "without"}
+    by_all = [each.score for each in score_stream(method, source, None, range(12), reference=without)]
+    assert max(with_own) > max(by_all)
+    new = [each.score for each in score_stream(method, source, None, range(12, 24), reference=reference)]
+    assert new == [each.score for each in score_stream(method, source, None, range(12, 24), reference=without)]

@@ -63,6 +63,27 @@ def stored(heats: Sequence[Sequence[float]], highest: Sequence[Scores[list[float
     return {"levels": levels} if levels else {}
 
 
+def stored_without(
+    heats: Sequence[Sequence[float]],
+    highest: Sequence[Scores[list[float]]],
+    groups: Sequence[str],
+    levels: Sequence[Mapping[str, Any]],
+) -> list[list[list[float]]]:
+    """For each normal the `levels` of `stored` as those of other groups make them: none is measured by itself.
+
+    The threshold is set by these normals. In units that they made themselves their highest score is too low: of new
+    images one in seven would exceed that of ten, where one in eleven is promised (normal distributions, three levels).
+    A level is [heat, the median and spread of each term].
+    """
+    found = []
+    for group in groups:
+        others = [number for number, name in enumerate(groups) if name != group]
+        own = stored([heats[number] for number in others], [highest[number] for number in others]).get("levels", [])
+        both = [*own, *levels[len(own) :]][: len(levels)]
+        found.append([[each["heat"], *(value for term in TERMS for value in each[term])] for each in both])
+    return found
+
+
 def _level(heats: Sequence[Sequence[float]], highest: Sequence[Scores[list[float]]], level: int) -> dict[str, Any]:
     own = [image[level] for image in heats if len(image) > level]
     found: dict[str, Any] = {"heat": short(max(float(np.median(own)), 1e-9))}
@@ -88,6 +109,22 @@ def not_of_this_view() -> DataError:
     return DataError("the model's reference of training images is not one of this view; train it again")
 
 
+def usual_without(reference: Mapping[str, Any]) -> dict[int, tuple[Usual, ...]]:
+    """The levels for each normal that the reference is made of, by its fingerprint; DataError as `usual_of`."""
+    try:
+        kept = reference.get("without", {"of": [], "levels": []})
+        names = [int(name) for name in kept["of"]]
+        found = [[_named(level) for level in levels] for levels in kept["levels"]]
+        return {name: usual_of({"levels": levels}) for name, levels in zip(names, found, strict=True)}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise not_of_this_view() from error
+
+
+def _named(level: Sequence[float]) -> dict[str, Any]:
+    heat, *spreads = level
+    return {"heat": heat} | dict(zip(TERMS, zip(spreads[::2], spreads[1::2], strict=True), strict=True))
+
+
 def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
     """The levels of a reference, the finest first, () without one; DataError where it is not one of this view."""
     try:
@@ -95,7 +132,7 @@ def usual_of(reference: Mapping[str, Any]) -> tuple[Usual, ...]:
             Usual(float(each["heat"]), {term: (float(each[term][0]), float(each[term][1])) for term in TERMS})
             for each in reference.get("levels", [])
         ]
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         levels = [Usual(0.0)]
     spreads = [spread for each in levels for _, spread in (each.scores or {}).values()]
     if not all(value > 0 and np.isfinite(value) for value in (*(each.heat for each in levels), *spreads)):

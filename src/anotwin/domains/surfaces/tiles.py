@@ -45,6 +45,7 @@ class TiledImage:
     usual: tuple[Usual, ...] = field(default=(), repr=False)  # of each level; (): before there is a reference
     foreground: Foreground | None = field(default=None, repr=False)  # None: all of the image counts
     registration: str = "none"  # as `data.registration` says
+    group: str = ""  # the images that belong together; of one alone its own id
     placed: Placed | None = field(default=None, repr=False)  # None: no place is known
     score: str = "anomaly"  # the term that is the score, as `compare.score` says
     pictured: bool = True  # pictures will be asked for

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anotwin.data.folder import FileSource
 from anotwin.data.pixels import image_shape
 from anotwin.domains.surfaces.alike import learnt_of, stored_textures
-from anotwin.domains.surfaces.levels import stored, usual_of
+from anotwin.domains.surfaces.levels import stored, stored_without, usual_of, usual_without
 from anotwin.domains.surfaces.places import highest_of, places_of, stored_places, told_of
 from anotwin.domains.surfaces.texture import texture_of
 from anotwin.domains.surfaces.tiles import TiledImage
@@ -108,14 +108,16 @@ class TilesView:
         Levels coarser than those of the reference are not looked at: nobody knows what is usual there.
         """
         usual, learnt, data = usual_of(self.reference), learnt_of(self.reference), settings.data
-        places = places_of(self.reference)
+        places, without = places_of(self.reference), usual_without(self.reference)
         for image in read_images(source, indices, spec, data.scale, data.workers):
             image = replace(image, levels=image.levels[: len(usual) or None])
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
-            own = learnt.usual_for(texture_of(image.levels[0].pixels), usual) if learnt and image.levels else usual
+            own = usual if image.fingerprint is None else without.get(image.fingerprint, usual)
+            own = learnt.usual_for(texture_of(image.levels[0].pixels), own) if learnt and image.levels else own
             found = TiledImage(**vars(image), spec=spec, usual=own, foreground=foreground)
             placed = places.of(small_picture(image.levels)) if places and image.levels else None
-            found = replace(found, registration=data.registration, placed=placed)
+            item = source.items[image.index]
+            found = replace(found, registration=data.registration, placed=placed, group=item.group or item.id)
             yield replace(found, score=settings.compare.score, pictured=pixels)
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
@@ -124,7 +126,11 @@ class TilesView:
 
     def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """What the highest tile of each level scores, and how hot a level is; {} without normals."""
-        seen = [(results.heat_of_levels(), image.shown(scores, results)) for image, results, scores in heldout]
+        seen, names, groups = [], [], []
+        for image, results, scores in heldout:
+            seen.append((results.heat_of_levels(), image.shown(scores, results)))
+            names.append(str(image.fingerprint))
+            groups.append(image.group)
         known = [(texture_of(image.levels[0].pixels), image.shown(scores, None)) for image, _, scores in training]
         textures, learnt = [texture for texture, _ in known], [each for _, each in known]
         heats, normal = [heat for heat, _ in seen], [each for _, each in seen]
@@ -135,13 +141,17 @@ class TilesView:
         if normal[0].picture is not None:
             placed = stored_places(learnt, normal, [level["heat"] for level in found["levels"]])
         places = places_of(placed)
-        found = stored(heats, highest_of(normal, places))
-        alike = stored_textures(textures, highest_of(learnt, places), len(found["levels"])) if known else {}
+        highest = highest_of(normal, places)
+        found = stored(heats, highest)
+        levels = found["levels"]
+        found["without"] = {"of": names, "levels": stored_without(heats, highest, groups, levels)}
+        alike = stored_textures(textures, highest_of(learnt, places), len(levels)) if known else {}
         return found | alike | placed | ({"notes": [told_of(places)]} if places else {})
 
     def against(self, reference: Mapping[str, Any]) -> TilesView:
         """The same view, in units of a reference; raises DataError for another view's."""
         usual_of(reference)
+        usual_without(reference)
         learnt_of(reference)
         places_of(reference)
         return TilesView(reference)
