@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anotwin.records import Status
 from anotwin.search.adam import Adam
-from anotwin.search.descent import Plan, SearchResult, evaluate
+from anotwin.search.descent import Plan, SearchResult, evaluate, least_rows
 from anotwin.search.descent import descend as descend_all
 from anotwin.search.objective import Objective, Terms
 
@@ -386,3 +386,20 @@ def test_a_decaying_rate_against_torchs_schedule() -> None:
         losses.append(float(valley(z).detach()))
     result = descend_all(starts(1)[:, None], as_objective(valley), Plan(20, Adam(0.3, 0.5, 0.9, decay_over=20)))
     assert float(result.terms.total) == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 96, 128, 700])
+def test_on_a_gpu_calls_keep_their_size_while_rows_leave(rows: int) -> None:
+    """Told what a GPU is told; the rows left are 1 to all of them."""
+    at_once, sizes = 256, set()
+
+    def objective(latents: torch.Tensor, _rows: torch.Tensor) -> Terms:
+        sizes.add(len(latents))
+        return Terms(*(latents.square().sum(1),) * 3)
+
+    least = least_rows(torch.device("meta"), min(rows, at_once))
+    for left in {rows, max(rows // 2, 1), 1}:
+        latents = torch.ones(left, 3)
+        terms, _ = evaluate(objective, latents, torch.arange(left), at_once, least, gradient=True)
+        assert terms.total.tolist() == [3.0] * left
+    assert len(sizes) == 1

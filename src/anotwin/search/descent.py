@@ -87,8 +87,7 @@ def descend(
     keep_in = plan.keep_in or (lambda latents: latents)
     latents = keep_in(starts.detach().flatten(0, 1))  # (N, Z), N = B R: the rows still moving
     alive = torch.arange(len(latents), device=starts.device)  # which rows they are
-    on_cpu = starts.device.type == "cpu"  # a GPU rounds otherwise for other sizes: there each call has the same
-    least = LEAST_ROWS if on_cpu else min(len(latents), plan.rows_at_once)
+    least = least_rows(starts.device, min(len(latents), plan.rows_at_once))
     best, state = _Best(latents, restarts), [*plan.optimizer.start(latents)]
     used = torch.full_like(alive, plan.steps)
     stopped = torch.zeros_like(alive, dtype=torch.bool)  # the rows that have left
@@ -128,6 +127,22 @@ def descend(
     )
 
 
+def least_rows(device: torch.device, count: int) -> int:
+    """How many rows a call has at least, of a search that begins with `count`.
+
+    A GPU rounds otherwise for other sizes: there every call has as many as the first, however many rows have left.
+
+    >>> least_rows(torch.device("meta"), 96), least_rows(torch.device("cpu"), 96) == LEAST_ROWS
+    (128, True)
+    """
+    return LEAST_ROWS if device.type == "cpu" else max(_filled_up(count), LEAST_ROWS)
+
+
+def _filled_up(count: int) -> int:
+    """The next power of two."""
+    return 1 << (count - 1).bit_length()
+
+
 def evaluate(
     objective: Objective,
     latents: torch.Tensor,
@@ -141,7 +156,7 @@ def evaluate(
     terms, gradients = [], []
     for some, of in zip(torch.split(latents, at_once), torch.split(rows, at_once), strict=True):
         size = len(some)
-        missing = max(1 << (size - 1).bit_length(), least) - size
+        missing = max(_filled_up(size), least) - size
         filled = torch.cat([some, some[-1:].expand(missing, -1)]).requires_grad_(gradient)
         with torch.set_grad_enabled(gradient):
             found = objective(filled, torch.cat([of, of[-1:].expand(missing)]))
