@@ -114,11 +114,18 @@ class TilesView:
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
             own = usual if image.fingerprint is None else without.get(image.fingerprint, usual)
             own = learnt.usual_for(texture_of(image.levels[0].pixels), own) if learnt and image.levels else own
-            found = TiledImage(**vars(image), spec=spec, usual=own, foreground=foreground)
-            placed = places.of(small_picture(image.levels)) if places and image.levels else None
             item = source.items[image.index]
-            found = replace(found, registration=data.registration, placed=placed, group=item.group or item.id)
-            yield replace(found, score=settings.compare.score, pictured=pixels)
+            yield TiledImage(
+                **vars(image),
+                spec=spec,
+                usual=own,
+                foreground=foreground,
+                registration=data.registration,
+                group=item.group or item.id,
+                placed=places.of(small_picture(image.levels)) if places and image.levels else None,
+                score=settings.compare.score,
+                pictured=pixels,
+            )
 
     def window(self, spec: ImageSpec) -> tuple[float, float] | None:
         """The range that the model was trained with."""
