@@ -1,6 +1,6 @@
-"""A process of its own: ``anotwin score MODEL VIDEO``, and its peak memory on the way and at the end.
+"""A process of its own: ``anotwin score MODEL VIDEO``, and its peak memory.
 
-python peak_memory.py MODEL VIDEO OUT FRAMES     prints MiB after so many frames, and after all, as JSON
+python peak_memory.py MODEL VIDEO OUT DEVICE     prints MiB after the last frame, and after all is written, as JSON
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from anotwin.threads import share_the_machine
 
 
-def main(model: str, video: str, out: str, frames: int, device: str) -> None:
+def main(model: str, video: str, out: str, device: str) -> None:
     """Score and print; `resource` counts KiB, on macOS bytes."""
     share_the_machine()  # before torch is loaded
     from anotwin import Detector
@@ -24,7 +24,7 @@ def main(model: str, video: str, out: str, frames: int, device: str) -> None:
     peaks: list[float] = []
 
     def watch(update: Update) -> None:
-        if update.stage == "scoring" and update.done >= frames and not peaks:
+        if update.stage == "scoring" and update.done == update.total:
             peaks.append(peak())
 
     def peak() -> float:
@@ -35,4 +35,4 @@ def main(model: str, video: str, out: str, frames: int, device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    main(*sys.argv[1:])

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -36,7 +36,7 @@ from benchmarks.video.study import DEFAULT, Study
 
 FEWER_STEPS = "training.steps=20"  # what is learnt changes no time
 ROUNDS, FRAMES = 3, 500
-COUNTS, QUICK_COUNTS = (1000, 36_000), (30, 60)  # frames after which peak memory is asked for: an hour
+COUNTS, QUICK_COUNTS = (1000, 36_000), (30, 60)  # frames of the videos whose peak memory is asked for: an hour
 # a process's peak counts what its parent occupied when it started: a small one stands between
 BETWEEN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 
@@ -46,14 +46,15 @@ def speed_rows(study: Study, clips: WalkwaySet) -> Iterator[Row]:
     quick = study.arguments.quick
     detector = study.detector(DEFAULT, clips, [] if quick else [FEWER_STEPS])
     counts, frames = (QUICK_COUNTS, QUICK_COUNTS[1]) if quick else (COUNTS, FRAMES)
-    video, long_video = study.scratch / "short.mp4", study.scratch / "long.mp4"
-    for path, count in ((video, frames), (long_video, counts[-1])):
+    video = study.scratch / "timed.mp4"
+    long_videos = {count: study.scratch / f"{count}.mp4" for count in counts}
+    for path, count in ((video, frames), *((path, count) for count, path in long_videos.items())):
         write_mp4(path, (shot.frame for shot in clips.footage(count)), clips.size)
         study.watch(Update("note", detail=f"{path.name}: {count} frames"))
     rows = cell(f"video of {clips.size[1]} x {clips.size[0]}", DEFAULT, study.has_goals)
     yield from rate_rows(study, rows, detector, video, frames)
     yield from latency_rows(rows, detector, video)
-    yield from memory_rows(study, rows, detector, long_video, counts)
+    yield from memory_rows(study, rows, detector, long_videos)
 
 
 def write_mp4(path: Path, frames: Iterable[Array], size: tuple[int, int]) -> None:
@@ -138,18 +139,20 @@ def latencies(detector: Detector, video: Path) -> Floats:
     )  # the first ones wait for those that mirror them
 
 
-def memory_rows(study: Study, rows: Cell, detector: Detector, video: Path, counts: tuple[int, int]) -> Iterator[Row]:
-    """Peak resident memory of one process after some frames and after all."""
+def memory_rows(study: Study, rows: Cell, detector: Detector, videos: Mapping[int, Path]) -> Iterator[Row]:
+    """Peak resident memory of two processes, each of which scores a video of so many frames."""
     if sys.platform == "win32":
         raise DataError("--part speed: Windows does not tell the peak memory of a process; use Linux or macOS")
     detector.save(study.scratch / "model")
-    words = [sys.executable, peak_memory.__file__, study.scratch / "model", video, study.scratch / "memory", counts[0]]
-    words += [study.arguments.device]
-    command = [sys.executable, "-c", BETWEEN, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DataError(f"anotwin score ended with code {done.returncode}: {done.stderr.strip()[-300:]}")
-    first, last = json.loads(done.stdout.splitlines()[-1])
-    yield rows.row(f"peak_memory_after_{counts[0]}", first, unit="MiB")
-    yield rows.row(f"peak_memory_after_{counts[1]}", last, unit="MiB")
-    yield rows.row("memory_growth", last / first - 1, goal="<= 0.1")
+    whole = []
+    for count, video in videos.items():
+        words = [peak_memory.__file__, study.scratch / "model", video, study.scratch / f"memory-{count}"]
+        command = [sys.executable, "-c", BETWEEN, sys.executable, *map(str, words), study.arguments.device]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DataError(f"anotwin score ended with code {done.returncode}: {done.stderr.strip()[-300:]}")
+        frames, all_written = json.loads(done.stdout.splitlines()[-1])
+        yield rows.row(f"peak_memory_after_frame_{count}", frames, unit="MiB")
+        yield rows.row(f"peak_memory_of_{count}_frames", all_written, unit="MiB")
+        whole.append(all_written)
+    yield rows.row("memory_growth", whole[-1] / whole[0] - 1, goal="<= 0.1")

@@ -224,7 +224,8 @@ def test_a_quick_run_and_its_models_used_again(tmp_path: Path, capsys: pytest.Ca
     assert value["normal_footage"] == pytest.approx(video.QUICK_HOURS)
     assert value["latency_95_percent"] >= value["latency_median"] > 0
     assert value["rate_of_reading_alone"] > value["rate_with_annotated_video"] > 0
-    assert value["peak_memory_after_60"] >= value["peak_memory_after_30"] > 50
+    assert value["peak_memory_of_60_frames"] >= value["peak_memory_after_frame_60"] > 50
+    assert value["peak_memory_of_30_frames"] >= value["peak_memory_after_frame_30"] > 50
     assert set(value) >= {"false_alarms_per_hour", "frame_at_the_limit", "memory_growth"}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from anotwin.errors import MissingExtra
 
@@ -44,11 +43,16 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     """
     side = min(NARROW, 2 * (frames.shape[-1] // 2) - 1)
     narrow, usual = (each - _mean_around(each, side) for each in (frames, background))
-    around = 2 * LOOSE + 1
-    most, least = (sign * F.max_pool2d(sign * usual[None], around, 1, LOOSE)[:, None] for sign in (1, -1))
+    most, least = _extremes_around(usual, LOOSE)
     apart = ((narrow - most).clamp(min=0) - (least - narrow).clamp(min=0)) / 2  # (B, K, C, S, S)
     stays, varies = apart.abs().amin(1), apart.amax(1) - apart.amin(1)  # (B, C, S, S)
     return (stays - varies).clamp(min=0).mean(1)
+
+
+def reduced(maps: torch.Tensor, times: int) -> torch.Tensor:
+    """Means of `times` x `times` places of maps (..., S, S), as `avg_pool2d`, by OpenCV in a tenth of its time."""
+    cv2, side = _opencv(), maps.shape[-1] // times
+    return _each(maps, lambda each: cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def smoothed(maps: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -71,10 +75,17 @@ def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
     return _each(maps, lambda each: total(each) / inside)
 
 
+def _extremes_around(maps: torch.Tensor, reach: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The highest and the lowest of maps (..., S, S) within `reach` pixels of each place."""
+    cv2 = _opencv()
+    square = np.ones((2 * reach + 1,) * 2, np.uint8)
+    return _each(maps, lambda each: cv2.dilate(each, square)), _each(maps, lambda each: cv2.erode(each, square))
+
+
 def _each(maps: torch.Tensor, change: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> torch.Tensor:
-    """Every map of (..., S, S) by itself, so that none depends on the others."""
-    found = [change(each) for each in maps.float().cpu().flatten(0, -3).numpy()]
-    return torch.from_numpy(np.stack(found)).view(maps.shape).to(maps.device)
+    """Every map of (..., S, S) by itself, so that none depends on the others; sides may change."""
+    found = torch.from_numpy(np.stack([change(each) for each in maps.float().cpu().flatten(0, -3).numpy()]))
+    return found.view(*maps.shape[:-2], *found.shape[-2:]).to(maps.device)
 
 
 def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.compare.motion import smoothed, standing, velocity
+from anotwin.compare.motion import reduced, smoothed, standing, velocity
 from anotwin.compare.places import CELL, Usual, highest_of_cells, rarity, usual_of_cells
 from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import light
@@ -117,7 +117,7 @@ class Frames:
         """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S / 2, S / 2) >= 0."""
         flow = flow_of(image, before)
         unusual = flow - self.networks["motion"](image)
-        long = F.avg_pool2d(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
+        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
         still = standing(long, self.norms.background)
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
         return _smooth(torch.cat([*lengths, still[:, None]], 1))
@@ -215,7 +215,7 @@ def next_to(before: torch.Tensor) -> torch.Tensor:
 
 def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     """f: of images (B, C, S, S) from the frames just before them: (B, 2, S / 2, S / 2), pixels a frame."""
-    return F.avg_pool2d(velocity(before[:, -1], images), COARSE).to(images.device)
+    return reduced(velocity(before[:, -1], images), COARSE).to(images.device)
 
 
 def context_of(batch: Batch) -> torch.Tensor:
@@ -256,7 +256,7 @@ def _moved(maps: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
     """|x - c| of (B, C, S, S) twice, pixels in [0, 1]: (B, 1, S / 2, S / 2), smoothed."""
-    return _smooth(F.avg_pool2d((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE))
+    return _smooth(reduced((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE))
 
 
 def _smooth(maps: torch.Tensor) -> torch.Tensor:

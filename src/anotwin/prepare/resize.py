@@ -223,20 +223,20 @@ def _resample(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def _invert(image: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """Undo the resizing of (C, S, S), axis by axis: (C, H, W). Interpolating back instead would blur a second time."""
     top, left, height, width = _inner(geometry)
-    rows, columns = _inverse(geometry.height, height), _inverse(geometry.width, width)
-    return rows @ image[:, top : top + height, left : left + width] @ columns.T
+    inner = image[:, top : top + height, left : left + width]
+    if geometry.height < height:
+        inner = _inverse(geometry.height, height) @ inner
+    if geometry.width < width:
+        inner = inner @ _inverse(geometry.width, width).T
+    return _resample(inner[None], geometry.height, geometry.width)[0]
 
 
 @lru_cache(maxsize=64)
 def _inverse(native: int, inner: int) -> torch.Tensor:
-    """(native, inner): least-squares inverse of enlarging `native` pixels to `inner`; interpolation if `inner` is less.
+    """(native, inner): least-squares inverse of enlarging `native` pixels to `inner`.
 
     Bilinear enlarging loses nothing and is well conditioned (condition number about 2), so it can be undone exactly.
     """
-    if native == inner:
-        return torch.eye(native)
-    if native < inner:
-        enlarge = _resample(torch.eye(native)[None, None], inner, native)[0, 0]  # (inner, native)
-        inverse: torch.Tensor = torch.linalg.pinv(enlarge.double()).float()
-        return inverse
-    return _resample(torch.eye(inner)[None, None], native, inner)[0, 0]
+    enlarge = _resample(torch.eye(native)[None, None], inner, native)[0, 0]  # (inner, native)
+    inverse: torch.Tensor = torch.linalg.pinv(enlarge.double()).float()
+    return inverse
