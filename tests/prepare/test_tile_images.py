@@ -13,11 +13,11 @@ from PIL import Image
 from anotwin.data.arrays import from_arrays
 from anotwin.data.folder import open_folder
 from anotwin.errors import DataError
-from anotwin.prepare import cache
+from anotwin.prepare import cache, tile_images
 from anotwin.prepare.patch_images import EACH
 from anotwin.prepare.pyramid import pyramid
 from anotwin.prepare.resize import to_model
-from anotwin.prepare.tile_images import FINEST, TileImages, prepare_tiles, read_images
+from anotwin.prepare.tile_images import ANYWHERE, FINEST, PLACES, TileImages, prepare_tiles, read_images
 from anotwin.records import Array, ImageSpec
 
 SPEC = ImageSpec(1, 16, view="tiles", parts=True)
@@ -56,6 +56,31 @@ def test_places_are_even_over_all_that_a_level_has() -> None:
     counts = np.bincount(fine[:, 0] * 5 + fine[:, 1])
     assert counts.min() > 0.6 * counts.mean()
     assert {(row, column) for _, level, row, column in places if level == 1} == {(0, 0)}
+
+
+def test_three_in_four_tiles_are_at_the_first_of_four_places_that_is_not_plain() -> None:
+    """A part that an eighth of all tiles touch; one of four places does with a chance of 1 - (7 / 8)^4."""
+    part = np.full((80, 80), 200, np.uint8) + RNG.integers(0, 3, (80, 80)).astype(np.uint8)
+    part[36:44, 36:44] = RNG.integers(0, 256, (8, 8))
+    subset = images_of([part]).subset(np.array([0]))
+    touches = [
+        20 < row < 44 and 20 < column < 44
+        for _, level, row, column in map(subset.__getitem__, range(3000))
+        if level == 0
+    ]
+    anywhere = (23 / 65) ** 2
+    most = ANYWHERE * anywhere + (1 - ANYWHERE) * (1 - (1 - anywhere) ** PLACES)  # were the least corner enough
+    assert 2 * anywhere < np.mean(touches) < most + 0.03
+
+
+def test_where_everything_is_to_be_seen_the_first_place_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And tiles of neighbouring numbers have no place in common but by chance."""
+    subset = images_of([noise(400, 400)]).subset(np.array([0]))
+    places = [subset[k] for k in range(3000)]
+    monkeypatch.setattr(tile_images, "ANYWHERE", 2.0)
+    assert [subset[k] for k in range(3000)] == places
+    fine = [place for place in places if place[1] == 0]
+    assert len(set(fine)) > 0.98 * len(fine)
 
 
 def test_a_tile_follows_from_the_seed_and_its_number_alone() -> None:

@@ -24,6 +24,8 @@ from anotwin.records import Array, Batch, ImageSource, ImageSpec
 from anotwin.seeding import derive, fingerprint
 
 FINEST = 0.55  # of the training tiles are of level 0, which has most to learn; the other levels share the rest evenly
+PLACES = 4  # of which most training tiles are at the first that is not plain: a part can fill little of its picture
+PLAIN, ANYWHERE = 1 / 3, 0.25  # of the largest spread among them; share of tiles that lie anywhere
 Rows = npt.NDArray[np.int64]
 
 
@@ -114,7 +116,8 @@ class TileImages:
 class TileSubset:
     """Random tiles of some images, none of them stored: tile k follows from (seed, k) alone.
 
-    They come in rounds, in each one of every image: images give equally many, whatever their size.
+    They come in rounds, in each one of every image: images give equally many, whatever their size. Three in four are at
+    the first of several places that is not plain beside the others: of textures that is the first of all.
     """
 
     def __init__(self, images: Sequence[tuple[Level, ...]], spec: ImageSpec, seed: int) -> None:
@@ -131,10 +134,16 @@ class TileSubset:
         turn, place = divmod(int(k), len(self.images))
         image = int(round_order(self.seed, turn, len(self.images))[place])
         first, second = (int(draw) for draw in np.random.Philox(key=self._key, counter=int(k)).random_raw(2))
+        apart = np.random.Philox(key=self._key, counter=int(k) + (1 << 64))  # a step of the counter is four words
+        others = [int(draw) for draw in apart.random_raw(PLACES)]
         levels = self.images[image]
         level = _level(first / 2**64, len(levels))
         rows, columns = (side - self.spec.size + 1 for side in levels[level].pixels.shape[:2])
-        return image, level, *divmod(second * rows * columns >> 64, columns)
+        places = [divmod(draw * rows * columns >> 64, columns) for draw in (second, *others[1:])]
+        if others[0] / 2**64 < ANYWHERE:
+            return image, level, *places[0]
+        spreads = [_spread(levels[level].pixels[row:, column:], self.spec.size) for row, column in places]
+        return image, level, *places[next(n for n, each in enumerate(spreads) if each >= PLAIN * max(spreads))]
 
     def batch(self, numbers: Rows) -> Batch:
         """The tiles of these numbers (B,) in 0 .. 2^20 - 1: (B, C, S, S) float32 in [-1, 1]."""
@@ -142,6 +151,11 @@ class TileSubset:
         corners = [(self.images[image][level], row, column) for image, level, row, column in places]
         tiles = cut_tiles(corners, self.spec)
         return Batch(tiles.clamp(-1, 1))  # training needs that range; queries keep what is brighter
+
+
+def _spread(pixels: Array, size: int) -> float:
+    """Of every fourth pixel a side of the first `size`, each channel about its own mean."""
+    return float(pixels[:size:4, :size:4].std((0, 1), dtype=np.float64).mean())
 
 
 def _level(draw: float, count: int) -> int:
