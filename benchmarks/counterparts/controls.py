@@ -58,8 +58,8 @@ class ToldWhere:
         """One an index, with pictures; all with one score."""
         for index in indices:
             query = source.read(index)
-            planted = isinstance(source, PlantedSource | LesionPairs)
-            found = _inpainted(query, source.read_mask(index)) if planted else query
+            mask = source.read_mask(index) if isinstance(source, PlantedSource | LesionPairs) else None
+            found = query if mask is None else _inpainted(query, mask)
             yield Finding(source.items[index].id, score=0.0, status="converged", query=query, counterpart=found)
 
 
@@ -67,7 +67,8 @@ def _inpainted(pixels: Array, mask: npt.NDArray[np.bool_]) -> Array:
     scale = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "iu" else 1.0
     channel = None if pixels.ndim == 2 else 2
     found = inpaint_biharmonic(pixels / scale, binary_dilation(mask), split_into_regions=True, channel_axis=channel)
-    return (np.rint(found * scale) if pixels.dtype.kind in "iu" else found).astype(pixels.dtype)
+    restored: Array = (np.rint(found * scale) if pixels.dtype.kind in "iu" else found).astype(pixels.dtype)
+    return restored
 
 
 def spec_for(train: ImageSource) -> ImageSpec:

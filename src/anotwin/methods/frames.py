@@ -2,22 +2,19 @@
 
 Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseline", 2018 (1712.09867).
 
-    frames before the query     (B, T, C, S, S): some seconds back, then SHORT next to it, then the one just before it
+    frames before the query     (B, K, C, S, S): some seconds back, then SHORT next to it, then the one just before it
     query x                     (B, C, S, S)
     generator G                 U-Net of the SHORT frames in spreads s of these: counterpart c = mean + s G(...)
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
-    spotting network P          x beside c and the frames before: the mask p of planted intruders (methods/spotter.py)
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
                                 min_M  v |m - f|,  v = 1 + 4 where |f| > MOVES
-                                min_P  cross-entropy + focal + Dice of p and the mask of planted intruders
-    evidence e_j, j = 1..J      error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds; what is
-                                spotted, log(1 + exp p). Smoothed
-    score of a frame            r_j = -log(share of training frames that show as much as e_j) (`compare.places`)
-                                heat = (sum_j r_j^2)^(1/2); A = max heat; R = max r_1; D = max of the others
+    evidence e_k                error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds. Smoothed
+    score of a frame            r_k = -log(share of training frames that show as much as e_k) (`compare.places`)
+                                heat = (sum_k r_k^2)^(1/2); A = max heat; R = max r_1; D = max of the others
 
 Deviations: no flow network in G's loss. w, as masked autoencoders weigh by motion (Ristea et al. 2023, 2306.12041).
 Hinge loss. M is the appearance-motion correspondence of Nguyen, Meunier 2019 (1908.06351) as a network of its own, half
@@ -46,12 +43,12 @@ from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
-from anotwin.methods.spotter import SHORT, Spotter, next_to, planted_intruders, spotter_loss
 from anotwin.methods.unet import PatchDiscriminator, UNet
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, TrainingSet
 
+SHORT = 4  # frames next to the query that it is predicted from, as in the paper
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
 MOVES = 0.3  # pixels a frame
@@ -62,15 +59,15 @@ LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
-EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
+EVIDENCE = ("error", "speed", "motion", "standing")
 REMEMBERED = 2048  # training frames that tell what is usual
 
 
 class Norms(nn.Module):
     """What training normals show at each place."""
 
-    level: torch.Tensor  # (J, S / 8, S / 8) > 0, `Usual.level`
-    tail: torch.Tensor  # (J,) > 0, `Usual.tail`
+    level: torch.Tensor  # (K, S / 8, S / 8) > 0, `Usual.level`
+    tail: torch.Tensor  # (K,) > 0, `Usual.tail`
     background: torch.Tensor  # (C, S / 2, S / 2) in [-1, 1]
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -82,7 +79,7 @@ class Norms(nn.Module):
 
 
 class Frames:
-    """See the module. `networks` holds "generator" (G), "motion" (M), "spotter" (P), "discriminator" (D), "norms"."""
+    """See the module. `networks` holds "generator" (G), "motion" (M), "discriminator" (D) and "norms"."""
 
     name: ClassVar[str] = "frames"
     looks_back: ClassVar[int] = SHORT + 2
@@ -96,7 +93,6 @@ class Frames:
             {
                 "generator": self.generator,
                 "motion": self.motion,
-                "spotter": Spotter(channels, base),
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
             }
@@ -110,24 +106,21 @@ class Frames:
         return folded_unets(self)
 
     def counterpart(self, batch: Batch) -> Counterpart:
-        """The predicted frames; `latents` are the evidence beside |x - c|, (B, J - 1, S / 2, S / 2)."""
+        """The predicted frames; `latents` are the evidence (B, K - 1, S / 2, S / 2) that needs no counterpart."""
         before = context_of(batch).to(device_of(self.networks))
         images = batch.images.to(before.device)
-        predicted, seen = [], []
-        for image, frames in zip(torch.split(images, 1), torch.split(before, 1), strict=True):  # each by itself
-            predicted.append(self.networks["generator"](frames))
-            seen.append(self._seen(image, frames, predicted[-1]))
+        seen = [self._seen(image[None], frames[None]) for image, frames in zip(images, before, strict=True)]
+        predicted = [self.networks["generator"](frames[None]) for frames in before]
         return one_pass(images, lambda _images: torch.cat(seen), lambda _codes: torch.cat(predicted))
 
-    def _seen(self, image: torch.Tensor, before: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        """What those before it tell of a frame (1, C, S, S) and its counterpart: (1, J - 1, S / 2, S / 2) >= 0."""
+    def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S / 2, S / 2) >= 0."""
         flow = flow_of(image, before)
         unusual = flow - self.networks["motion"](image)
         long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
         still = standing(long, self.norms.background)
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
-        spotted = reduced(F.softplus(self.networks["spotter"](image, before, predicted)), COARSE)
-        return _smooth(torch.cat([*lengths, still[:, None], spotted], 1))
+        return _smooth(torch.cat([*lengths, still[:, None]], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
@@ -136,7 +129,7 @@ class Frames:
         usual = Usual(self.norms.level, self.norms.tail)
         # each frame by itself: vectorised kernels round otherwise at the end of an array
         rare = torch.cat([rarity(each[None], usual) for each in evidence])
-        heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, J)
+        heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
         return comparison(
             queries,
             counterpart.images,
@@ -175,7 +168,7 @@ class Frames:
 
 
 class Predictor(nn.Module):
-    """G: frames (B, T, C, S, S) before another -> the other (B, C, S, S) in [-1, 1]."""
+    """G: frames (B, K, C, S, S) before another -> the other (B, C, S, S) in [-1, 1]."""
 
     def __init__(self, channels: int, base: int) -> None:
         super().__init__()
@@ -215,13 +208,18 @@ def in_own_light(images: torch.Tensor) -> torch.Tensor:
     return (small - mean) / spread
 
 
+def next_to(before: torch.Tensor) -> torch.Tensor:
+    """The frames (B, SHORT, C, S, S) that a query is predicted from, of those before it (B, K, C, S, S)."""
+    return before[:, -SHORT - 1 : -1]
+
+
 def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     """f: of images (B, C, S, S) from the frames just before them: (B, 2, S / 2, S / 2), pixels a frame."""
     return reduced(velocity(before[:, -1], images), COARSE).to(images.device)
 
 
 def context_of(batch: Batch) -> torch.Tensor:
-    """The frames before (B, T, C, S, S); raises SettingsError for images that have none."""
+    """The frames before (B, K, C, S, S); raises SettingsError for images that have none."""
     if batch.context is None:
         raise SettingsError(NO_CONTEXT.format(method=Frames.name, view="of single images"))
     return batch.context
@@ -266,16 +264,16 @@ def _smooth(maps: torch.Tensor) -> torch.Tensor:
 
 
 class FramesTrainer:
-    """D, then G, M and P."""
+    """D, then G and M."""
 
     def __init__(self, method: Frames) -> None:
         self.settings = settings = method.settings.training
         self.motion = method.motion
         self.networks = nn.ModuleDict(
-            {name: method.networks[name] for name in ("generator", "motion", "spotter", "discriminator")}
+            {name: method.networks[name] for name in ("generator", "motion", "discriminator")}
         )
         self.networks.train().requires_grad_(True)
-        self.rates = dict.fromkeys(("generator", "motion", "spotter"), settings.learning_rate or LEARNING_RATE)
+        self.rates = dict.fromkeys(("generator", "motion"), settings.learning_rate or LEARNING_RATE)
         self.rates["discriminator"] = 0.1 * self.rates["generator"]
         self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
 
@@ -306,15 +304,8 @@ class FramesTrainer:
         v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
         loss_m = (v * (m - f).abs()).mean()
         optimise(self.optimizers["motion"], loss_m, backward)
-
-        # P: min S(p, where intruders were planted), c as it will be
-        planted = planted_intruders(x, before, rng)
-        g.eval()
-        loss_p = spotter_loss(self.networks["spotter"], g, planted)
-        g.train()
-        optimise(self.optimizers["spotter"], loss_p, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
-        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m, "loss_p": loss_p}).items()}
+        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m}).items()}
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Frames of one half of the batch and, below, what was predicted in their place."""
