@@ -102,8 +102,13 @@ def test_what_is_told_where_it_is_is_filled_in_from_around_it(colours: int) -> N
 
 def test_controls_of_several_sizes() -> None:
     images = [normals(1)[0][:rows] for rows in (12, 14, 16)] * 3
-    for control in controls(from_arrays(images, ["good"] * 9, "good")).values():
-        assert not isinstance(control, Control) or control.restore(images[0]).shape == images[0].shape
+    source = from_arrays(images, ["good"] * 9, "good")
+    plans = tuple(Plan(host, "missing", 4, 3, 0) for host in range(3))
+    for control in controls(source).values():
+        for finding in control.findings(PlantedSource(source, ImageSpec(1, 16), plans), range(3)):
+            assert finding.counterpart is not None
+            assert finding.counterpart.shape == finding.query.shape  # type: ignore[union-attr]
+            assert finding.counterpart.dtype == np.uint8
 
 
 # -- the ablation ------------------------------------------------------------------------------------------------------
