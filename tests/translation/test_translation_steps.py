@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from anotwin.methods.unet import without_grid
 from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.translation.cyclegan import CycleGAN
-from anotwin.translation.pix2pix import Pix2Pix, noise
+from anotwin.translation.pix2pix import Pix2Pix, grain, noise
 from anotwin.translation.protocol import Examples, TranslationMethod, TranslationSpec, TranslationTrainer
 from anotwin.translation.srgan import SRGAN, WARM
 
@@ -85,12 +86,15 @@ def test_pix2pix_minimises_what_its_paper_says(weight: float) -> None:
     trainer = untrained(Pix2Pix, f"translation.l1_weight={weight}").trainer()
     a, b, networks, losses = smooth(4), smooth(4, seed=1), copy.deepcopy(trainer.networks), Minimised()
     trainer.step(Examples(a, b), 0, generator(0), losses)
-    made = torch.tanh(networks["generator"](a, noise(trainer.method.unet, trainer.settings, 4, generator(0))).maps)
+    rng = generator(0)
+    maps = networks["generator"](a, noise(trainer.method.unet, trainer.settings, 4, rng)).maps
+    mean, amount = without_grid(maps).split(1, 1)
+    made = torch.tanh(mean + (1 + (amount - 2).exp()).log() * torch.randn(4, 1, SIDE, SIDE, generator=rng))
     d, d_after = networks["discriminator"], trainer.networks["discriminator"]
     real, fake = (d(torch.cat([a, each], 1)).logits for each in (b, made))
     told = -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
     cheat = -torch.sigmoid(d_after(torch.cat([a, made], 1)).logits).log().mean()
-    expected = [told.item(), (cheat + weight * (made - b).abs().mean()).item()]
+    expected = [told.item(), (cheat + weight * (torch.tanh(mean) - b).abs().mean()).item()]
     assert losses == pytest.approx(expected, rel=1e-4)
 
 
@@ -101,7 +105,8 @@ def test_classes_are_told_apart_by_cross_entropy() -> None:
     assert set(trainer.optimizers) == {"generator"}
     classes = torch.randint(3, (4, SIDE, SIDE), generator=generator(5))
     b = torch.tensor(values)[classes][:, None] * 2 / 255 - 1
-    maps = copy.deepcopy(trainer.networks["generator"])(a, noise(found.unet, found.settings, 4, generator(0))).maps
+    own = copy.deepcopy(trainer.networks["generator"])
+    maps = without_grid(own(a, noise(found.unet, found.settings, 4, generator(0))).maps)
     logged = trainer.step(Examples(a, b), 0, generator(0), backward)
     chances = maps.softmax(1).gather(1, classes[:, None])
     assert float(logged["loss_rec"]) == pytest.approx(-chances.log().mean().item(), rel=1e-4)
@@ -128,8 +133,35 @@ def test_noise_follows_the_seed_and_nothing_else() -> None:
     assert torch.equal(made, found.translate(images, "AtoB", seed=1))
     assert torch.equal(made[2:3], found.translate(images[2:3], "AtoB", seed=1))
     assert (made - found.translate(images, "AtoB", seed=2)).abs().max() > 1e-4
-    still = untrained(Pix2Pix, "translation.dropout=0")
+    still = untrained(Pix2Pix, "translation.dropout=0", "translation.adversarial=false")
     assert torch.equal(still.translate(images, "AtoB", seed=1), still.translate(images, "AtoB", seed=2))
+
+
+def test_grain_is_learnt_where_the_other_domain_has_it_and_nowhere_else() -> None:
+    sets = "training.learning_rate=5e-3", "training.ema=0.8", "networks.base_channels=8"
+    a = smooth(8).clamp(-0.6, 0.6)
+    amounts = []
+    for grainy in (False, True):
+        b = a + grainy * (a > 0) * 0.3 * torch.randn(a.shape, generator=generator(9))
+        found = untrained(Pix2Pix, *sets)
+        learn(found.trainer(), Examples(a, b.clamp(-0.95, 0.95)))
+        one, other = (found.translate(a, "AtoB", at=(0, column)) for column in (0, 256))  # other grain, the same dropout
+        apart = (one - other).abs()
+        amounts.append((float(apart[a > 0.2].mean()), float(apart[a < -0.2].mean())))
+    (plain, _), (bright, dark) = amounts
+    assert bright > 2 * plain
+    assert bright > 2 * dark
+
+
+def test_grain_has_its_place_in_the_image() -> None:
+    whole = grain(3, 2, (0, 0), (300, 520))
+    assert whole.shape == (1, 2, 300, 520)
+    assert float(whole.std()) == pytest.approx(1, abs=0.01)
+    for top, left, height, width in ((0, 0, 16, 16), (250, 500, 20, 20), (256, 256, 44, 264), (17, 511, 1, 2)):
+        part = whole[..., top : top + height, left : left + width]
+        assert torch.equal(grain(3, 2, (top, left), (height, width)), part)
+    assert not torch.equal(whole[..., :40, :40], whole[..., 256:296, :40])
+    assert not torch.equal(grain(4, 2, (0, 0), (40, 40)), whole[..., :40, :40])
 
 
 def test_noise_drops_the_share_that_is_asked_and_keeps_the_mean() -> None:

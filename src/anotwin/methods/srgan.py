@@ -3,7 +3,7 @@
 Paper: Ledig et al., "Photo-realistic single image super-resolution using a generative adversarial network", 2017
 (1609.04802). What a reduction by 4 does not keep, small defects among it, is drawn as it is in normal images.
 
-    generator G            SRResNet: residual blocks at the reduced size, two pixel shuffles; c = G(reduced y)
+    generator G            SRResNet: residual blocks at the reduced size, twice `doubled`; c = G(reduced y)
     discriminator D        of patches, on images alone; phi, its maps, stand in for VGG's: nothing pretrained
     comparing network K    as in `pix2pix`: (k, a) = K(y, c, y - c)
     objective              min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
@@ -34,7 +34,7 @@ from anotwin.methods.planted import planted_squares, restoring_loss
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.restoring import compared, folded_unets, in_eights, patch_critique
 from anotwin.methods.scoring import one_pass
-from anotwin.methods.unet import PatchDiscriminator, residual_block
+from anotwin.methods.unet import PatchDiscriminator, doubled, residual_block
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward
@@ -54,8 +54,7 @@ class SRResNet(nn.Module):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU())
         self.blocks = nn.ModuleList(residual_block(width, norm) for _ in range(blocks))
-        twice = [nn.Conv2d(width, 2 * width, 3, 1, 1), nn.PixelShuffle(2), nn.ReLU()]
-        self.twice = nn.Sequential(*(twice if factor == 4 else []))
+        self.twice = nn.ModuleList([nn.Conv2d(width, 2 * width, 3, 1, 1)] if factor == 4 else [])
         self.out = nn.Conv2d(width // 2 if factor == 4 else width, 4 * channels, 3, 1, 1)
         self.factor = factor
 
@@ -64,7 +63,10 @@ class SRResNet(nn.Module):
         hidden = first = self.first(reduced)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return F.pixel_shuffle(self.out(self.twice(hidden + first)), 2)
+        hidden = hidden + first
+        for layer in self.twice:
+            hidden = F.relu(doubled(layer(hidden)))
+        return doubled(self.out(hidden))
 
     def forward(self, reduced: torch.Tensor) -> torch.Tensor:
         enlarged = F.interpolate(reduced, scale_factor=self.factor, mode="bilinear", align_corners=False)

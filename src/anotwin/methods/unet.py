@@ -88,6 +88,23 @@ class PatchDiscriminator(nn.Module):
         return PatchCritique(self.head(maps[-1]), maps[1 + self.feature_block], tuple(maps[1:]))
 
 
+def without_grid(images: torch.Tensor) -> torch.Tensor:
+    """Means of 2 x 2 pixels, the border repeated: the grid of a pixel shuffle by 2 is gone, whatever has been learnt.
+
+    What is flat before the shuffle is flat after it (Sugawara et al. 2018, 1806.02658).
+
+    >>> shuffled = F.pixel_shuffle(torch.arange(4.0).view(1, 4, 1, 1).expand(-1, -1, 3, 3), 2)
+    >>> shuffled.unique().tolist(), without_grid(shuffled)[..., 1:, 1:].unique().tolist()
+    ([0.0, 1.0, 2.0, 3.0], [1.5])
+    """
+    return F.avg_pool2d(F.pad(images, (1, 0, 1, 0), mode="replicate"), 2, 1)
+
+
+def doubled(maps: torch.Tensor) -> torch.Tensor:
+    """Maps (B, 4 C, s, s) -> (B, C, 2 s, 2 s) by a pixel shuffle without its grid."""
+    return without_grid(F.pixel_shuffle(maps, 2))
+
+
 def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
     """The layers that networks here consist of: convolution, batch norm, ReLU; sides are divided by `stride`."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)

@@ -41,7 +41,7 @@ class CycleGAN:
     name: ClassVar[str] = "cyclegan"
     directions: ClassVar[tuple[Direction, ...]] = DIRECTIONS
     aligned: ClassVar[bool] = False
-    reach: ClassVar[int] = 59
+    reach: ClassVar[int] = 60
     stride: ClassVar[int] = 4
 
     def __init__(self, spec: TranslationSpec, settings: Settings) -> None:
@@ -53,7 +53,10 @@ class CycleGAN:
     def trainer(self) -> CycleGANTrainer:
         return CycleGANTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
+    def translate(
+        self, images: torch.Tensor, direction: Direction, seed: int = 0, at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
+        del seed, at  # no noise is drawn
         return apart(self.networks[direction], images.to(device_of(self.networks)))
 
     def for_inference(self) -> CycleGAN:

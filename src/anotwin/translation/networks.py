@@ -7,7 +7,8 @@ All are convolutions and norms that are constant at inference: what is made of a
 within `reach` alone, so that a large image can be translated in tiles. That excludes instance norm, which both papers
 use: its mean and spread are those of the whole image. Changed for two CPU cores: no layer at full size (the first
 halves the side, the last is a pixel shuffle). Nothing here makes checkerboards: enlarging is nearest-neighbour and a
-convolution, or a pixel shuffle that begins as nearest-neighbour (ICNR). PatchGAN, which only training needs, has group
+convolution, or a pixel shuffle that begins as nearest-neighbour (ICNR) and whose grid, whatever is learnt, is taken
+away (`methods.unet.doubled`). PatchGAN, which only training needs, has group
 norm (Wu, He 2018, 1803.08494): its last maps have too few places for instance norm.
 """
 
@@ -19,13 +20,12 @@ from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam
 from anotwin.methods.protocol import freeze
-from anotwin.methods.unet import convolution, residual_block
+from anotwin.methods.unet import convolution, doubled, residual_block
 from anotwin.search.inference import for_search
 from anotwin.translation.protocol import TranslationMethod
 
@@ -52,7 +52,7 @@ class ResNet(nn.Module):
         hidden = self.down(images)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return torch.tanh(F.pixel_shuffle(self.out(self.up(hidden)), 2).float())  # bf16 has too few levels for pixels
+        return torch.tanh(doubled(self.out(self.up(hidden))).float())  # bf16 has too few levels for pixels
 
 
 class Judgement(NamedTuple):

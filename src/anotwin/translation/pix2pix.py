@@ -2,20 +2,24 @@
 
 Paper: Isola et al., "Image-to-image translation with conditional adversarial networks", 2017 (1611.07004).
 
-    generator G            U-Net with skips, G(a, z): the noise z is dropout in its decoder, at inference too
+    generator G            U-Net with skips, G(a, z) = tanh(m + s n): the noise z is dropout in its decoder, at
+                           inference too, and grain n, white at every pixel; s >= 0 is learnt like the mean m
     discriminator D        PatchGAN on pairs (a, b) side by side
     objective              min_D  -log D(a, b) - log(1 - D(a, G(a, z)))
-                           min_G  -log D(a, G(a, z)) + l_1 R,   R = |b - G(a, z)|
-    without D              min_G  R alone, to compare with (translation.adversarial = false)
+                           min_G  -log D(a, G(a, z)) + l_1 R,   R = |b - tanh m|
+    without D              min_G  R alone, to compare with (translation.adversarial = false): no grain
     of classes             G ends in a softmax over the K values that B has; R = cross-entropy; D sees the
-                           probabilities, and b as one of K; what is made is the most probable value
+                           probabilities, and b as one of K; what is made is the most probable value: no grain
 
-Deviations: dropout of whole channels, equal at all places, so that tiles of one image agree; skips are added, and no
-layer is at full size (methods/unet.py); group norm in D; what translates is the moving average of G.
+Deviations: the grain. Dropout knows no place, and without noise by place a network makes speckle of its own grid;
+|b - G| would ask for none, so that D alone decides how much. Dropout of whole channels, equal at all places, and grain
+by its place in the image, so that tiles of one image agree; skips are added, no layer is at full size, and the last
+shuffle leaves no grid (methods/unet.py); group norm in D; what translates is the moving average of G.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -25,7 +29,7 @@ from torch import nn
 from anotwin.methods.adversary import optimise, set_rates
 from anotwin.methods.losses import discriminator_loss, generator_loss
 from anotwin.methods.protocol import device_of, freeze
-from anotwin.methods.unet import UNet
+from anotwin.methods.unet import UNet, without_grid
 from anotwin.seeding import generator
 from anotwin.settings import Settings
 from anotwin.training.ema import update_average
@@ -34,6 +38,8 @@ from anotwin.translation.networks import apart, folded_copy, learners, shuffle_a
 from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 1e-3
+LITTLE = 2.0  # training begins with s = log(1 + exp(-2)) = 0.13
+BLOCK = 256  # pixels a side: grain is drawn in such blocks
 DROPPED = 2  # layers of the decoder with dropout, from the smallest on; the paper has it in 3 of 8
 
 
@@ -43,14 +49,15 @@ class Pix2Pix:
     name: ClassVar[str] = "pix2pix"
     directions: ClassVar[tuple[Direction, ...]] = ("AtoB",)
     aligned: ClassVar[bool] = True
-    reach: ClassVar[int] = 103
+    reach: ClassVar[int] = 104
     stride: ClassVar[int] = 16
 
     def __init__(self, spec: TranslationSpec, settings: Settings) -> None:
         self.spec, self.settings = spec, settings
         self.values = torch.tensor(spec.b.classes, dtype=torch.float32) * 2 / 255 - 1  # (K,)
         self.outputs = len(self.values) or spec.b.channels
-        self.unet = UNet(spec.a.channels, self.outputs, settings.networks.width_for(spec.a.parts))
+        self.grainy = settings.translation.adversarial and not len(self.values)
+        self.unet = UNet(spec.a.channels, self.outputs * (1 + self.grainy), settings.networks.width_for(spec.a.parts))
         shuffle_as_nearest(self.unet.out)
         self.networks = nn.ModuleDict({"AtoB": self.unet})
         freeze(self.networks)
@@ -58,10 +65,22 @@ class Pix2Pix:
     def trainer(self) -> Pix2PixTrainer:
         return Pix2PixTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
+    def translate(
+        self, images: torch.Tensor, direction: Direction, seed: int = 0, at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
+        del direction
         device, unet = device_of(self.networks), self.networks["AtoB"]
         kept = [each.to(device) for each in noise(self.unet, self.settings, 1, generator(seed, "dropout"))]
-        return apart(lambda part: self._finished(unet(part, kept).maps), images.to(device))
+        n = grain(seed, self.outputs, at, images.shape[2:]).to(device) if self.grainy else None
+        return apart(lambda part: self._finished(self.made(unet(part, kept).maps, n).maps), images.to(device))
+
+    def made(self, maps: torch.Tensor, n: torch.Tensor | None) -> Made:
+        """What the U-Net returns, (B, outputs or twice as many, h, w), and grain (1 or B, outputs, h, w) or None."""
+        maps = without_grid(maps.float())
+        if n is None:
+            return Made(maps, maps)
+        m, s = maps[:, : self.outputs], F.softplus(maps[:, self.outputs :] - LITTLE)
+        return Made(m + s * n, m)
 
     def _finished(self, maps: torch.Tensor) -> torch.Tensor:
         """Maps (B, outputs, h, w) as images (B, C_B, h, w) in [-1, 1]."""
@@ -77,6 +96,31 @@ def noise(unet: UNet, settings: Settings, rows: int, rng: torch.Generator) -> li
     """z: for each layer with dropout the factors (rows, W, 1, 1) of its channels, 0 for those that are dropped."""
     rate, widths = settings.translation.dropout, unet.decoder_widths[:DROPPED]
     return [(torch.rand(rows, width, 1, 1, generator=rng) >= rate) / (1 - rate) for width in widths]
+
+
+def grain(seed: int, channels: int, at: tuple[int, int], size: Sequence[int]) -> torch.Tensor:
+    """n: normal noise (1, C, h, w) of `size` (h, w) from row and column `at` of an image on, the same in any tile.
+
+    >>> whole, part = grain(0, 1, (0, 0), (600, 40)), grain(0, 1, (250, 16), (32, 16))
+    >>> torch.equal(part, whole[..., 250:282, 16:32])
+    True
+    """
+    ends = [first + length for first, length in zip(at, size, strict=True)]
+    rows, columns = (range(first // BLOCK, -(-end // BLOCK)) for first, end in zip(at, ends, strict=True))
+    blocks = [[_block(seed, channels, row, column) for column in columns] for row in rows]
+    top, left = at[0] - rows.start * BLOCK, at[1] - columns.start * BLOCK
+    return torch.cat([torch.cat(row, 3) for row in blocks], 2)[..., top : top + size[0], left : left + size[1]]
+
+
+def _block(seed: int, channels: int, row: int, column: int) -> torch.Tensor:
+    return torch.randn(1, channels, BLOCK, BLOCK, generator=generator(seed, "grain", row, column))
+
+
+class Made(NamedTuple):
+    """What G made, before tanh or the softmax."""
+
+    maps: torch.Tensor  # (B, outputs, h, w) m + s n
+    mean: torch.Tensor  # m
 
 
 class Compared(NamedTuple):
@@ -98,8 +142,10 @@ class Pix2PixTrainer:
     def step(self, batch: Examples, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         set_rates(self.optimizers, self.rates, step, self.settings.training.steps)
         own, g, a = self.settings.translation, self.networks["generator"], batch.a
-        maps = g(a, [each.to(a.device) for each in noise(self.method.unet, self.settings, len(a), rng)]).maps
-        fake, true, loss_rec = self._compared(maps, batch.b)
+        kept = [each.to(a.device) for each in noise(self.method.unet, self.settings, len(a), rng)]
+        shape = len(a), self.method.outputs, *a.shape[2:]
+        n = torch.randn(shape, generator=rng).to(a.device) if self.method.grainy else None
+        fake, true, loss_rec = self._compared(self.method.made(g(a, kept).maps, n), batch.b)
         logged, loss = {"loss_rec": loss_rec}, own.l1_weight * loss_rec
 
         if own.adversarial:
@@ -117,11 +163,10 @@ class Pix2PixTrainer:
         update_average(self.method.networks["AtoB"], g, self.settings.training.ema, step)
         return {name: value.detach() for name, value in logged.items()}
 
-    def _compared(self, maps: torch.Tensor, b: torch.Tensor) -> Compared:
-        maps, values = maps.float(), self.method.values.to(b.device)
+    def _compared(self, made: Made, b: torch.Tensor) -> Compared:
+        values = self.method.values.to(b.device)
         if not len(values):
-            made = torch.tanh(maps)
-            return Compared(made, b, F.l1_loss(made, b))
+            return Compared(torch.tanh(made.maps), b, F.l1_loss(torch.tanh(made.mean), b))
         classes = (b[:, 0, ..., None] - values).abs().argmin(-1)  # (B, S, S)
         one_of_k = F.one_hot(classes, len(values)).movedim(-1, 1).float()
-        return Compared(maps.softmax(1), one_of_k, F.cross_entropy(maps, classes))
+        return Compared(made.maps.softmax(1), one_of_k, F.cross_entropy(made.maps, classes))

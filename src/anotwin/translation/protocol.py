@@ -96,10 +96,13 @@ class TranslationMethod(Protocol):
         """Begin training this method's networks in place."""
         ...
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:
+    def translate(
+        self, images: torch.Tensor, direction: Direction, seed: int = 0, at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
         """Images (B, C, h, w) in [-1, 1] of any size that `stride` divides -> those of the other domain, no gradient.
 
-        Each depends on itself and `seed` alone; the seed matters where the method draws noise at inference.
+        Each depends on itself, `seed` and `at` alone. These matter where the method draws noise at inference: `at` is
+        the row and column of the first pixel in the image that these are a tile of, so that tiles agree.
         """
         ...
 

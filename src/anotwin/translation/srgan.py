@@ -49,8 +49,7 @@ class Enlarger(nn.Module):
         super().__init__()
         self.resnet = SRResNet(channels, width, factor, BLOCKS, norm=False)
         for layer in (*self.resnet.twice, self.resnet.out):
-            if isinstance(layer, nn.Conv2d):
-                shuffle_as_nearest(layer)
+            shuffle_as_nearest(layer)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         # antialias chooses the cubic kernel of a = -0.5, by which A was reduced; an enlargement does not blur by it
@@ -65,7 +64,7 @@ class SRGAN:
     name: ClassVar[str] = "srgan"
     directions: ClassVar[tuple[Direction, ...]] = ("AtoB",)
     aligned: ClassVar[bool] = True
-    reach: ClassVar[int] = 19
+    reach: ClassVar[int] = 20
     stride: ClassVar[int] = 1
 
     def __init__(self, spec: TranslationSpec, settings: Settings) -> None:
@@ -77,7 +76,10 @@ class SRGAN:
     def trainer(self) -> SRGANTrainer:
         return SRGANTrainer(self)
 
-    def translate(self, images: torch.Tensor, direction: Direction, seed: int = 0) -> torch.Tensor:  # noqa: ARG002
+    def translate(
+        self, images: torch.Tensor, direction: Direction, seed: int = 0, at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
+        del direction, seed, at  # no noise is drawn
         return apart(self.networks["AtoB"], images.to(device_of(self.networks))).clamp(-1, 1)
 
     def for_inference(self) -> SRGAN:

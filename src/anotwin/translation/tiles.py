@@ -57,7 +57,7 @@ def translate_native(method: TranslationMethod, pixels: Array, direction: Direct
         for across in spans(width, source.size, method.reach, method.stride):
             columns = mirrored(width, across.begin, across.end - across.begin)
             tile = model_values(pixels[np.ix_(rows, columns)][None], source)  # (1, C, h, w)
-            made = method.translate(tile, direction, seed)[0].float().cpu()
+            made = method.translate(tile, direction, seed, (down.begin, across.begin))[0].float().cpu()
             inner = [
                 slice(factor * (span.first - span.begin), factor * (span.last - span.begin)) for span in (down, across)
             ]
