@@ -23,11 +23,12 @@ from anotwin.compare.heatmap import gaussian
 from anotwin.compare.score import comparison
 from anotwin.evaluate.frames import places_by_group
 from anotwin.methods.adversary import adam, optimise, set_rates
-from anotwin.methods.frames import LEARNING_RATE, SHORT, Predictor, context_of
+from anotwin.methods.frames import LEARNING_RATE, Predictor, context_of
 from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
+from anotwin.methods.spotter import SHORT
 from anotwin.methods.unet import PatchDiscriminator
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings

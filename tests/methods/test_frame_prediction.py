@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
+from sklearn.metrics import roc_auc_score
 from torch import nn
 from training_steps import backward, changed, parameters_changed, state
 
@@ -18,8 +20,10 @@ from anotwin import Settings
 from anotwin.compare.heatmap import gaussian
 from anotwin.compare.places import Usual, highest_of_cells, rarity, usual_of_cells
 from anotwin.compare.side_by_side import FLAT, light
+from anotwin.defects import intruders
 from anotwin.errors import SettingsError
 from anotwin.methods import frames as frames_module
+from anotwin.methods import spotter
 from anotwin.methods.adversary import set_rates
 from anotwin.methods.frames import (
     ADVERSARIAL,
@@ -32,7 +36,6 @@ from anotwin.methods.frames import (
     MOTION,
     MOVES,
     NOISE,
-    SHORT,
     SMOOTH,
     Frames,
     Predictor,
@@ -42,15 +45,25 @@ from anotwin.methods.frames import (
     shifted,
     varied,
 )
+from anotwin.methods.planted import mask_loss
 from anotwin.methods.protocol import LooksBack, RemembersNormals, freeze
 from anotwin.methods.registry import create
+from anotwin.methods.spotter import (
+    BRIGHTNESS,
+    CONTRAST,
+    FOLLOWS,
+    MIRRORED,
+    SHORT,
+    VARIED,
+    planted_intruders,
+)
 from anotwin.records import Batch, ImageSpec
 from anotwin.seeding import generator
 from given_normals import Given
 
 SIDE = 64
 OFFSETS = 24, 16, 8, 4, 3, 2, 1, 1  # some seconds back, next to it, just before it
-SPEED, UNUSUAL, STANDING = range(3)  # evidence that needs no counterpart
+SPEED, UNUSUAL, STANDING, SPOTTED = range(4)  # evidence beside the error
 
 
 def untrained(*overrides: str, side: int = SIDE, channels: int = 1) -> Frames:
@@ -115,13 +128,15 @@ def no_mirror(seed: int, rows: int) -> torch.Generator:
 def test_a_step_is_the_one_written_out(step: int) -> None:
     method, given = untrained("training.steps=20", side=32), moving(8, 1)
     trainer = method.trainer()
-    g, m, d = (
+    g, m, p, d = (
         copy.deepcopy(method.networks[name]).train().requires_grad_(True)
-        for name in ("generator", "motion", "discriminator")
+        for name in ("generator", "motion", "spotter", "discriminator")
     )
-    rates = {"g": LEARNING_RATE, "m": LEARNING_RATE, "d": 0.1 * LEARNING_RATE}
+    rates = {"g": LEARNING_RATE, "m": LEARNING_RATE, "p": LEARNING_RATE, "d": 0.1 * LEARNING_RATE}
     betas = trainer.settings.beta1, trainer.settings.beta2
-    own = {name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in (("g", g), ("m", m), ("d", d))}
+    own = {
+        name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in (("g", g), ("m", m), ("p", p), ("d", d))
+    }
     set_rates(own, rates, step, 20)
     losses = trainer.step(Batch(given.images, context=given.context), step, no_mirror(step, 8), backward)
 
@@ -150,13 +165,22 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     own["m"].zero_grad()
     loss_m.backward()
     own["m"].step()
+    clips = halves(given.images, given.context)
+    b = p.background if step else clips[:, -1].mean(0)
+    b = b + FOLLOWS * torch.sign(clips[:, -1] - b).mean(0)
+    planted = planted_intruders(clips, b, rng)
+    loss_p = mask_loss(p(planted.clips, planted.background), planted.masks)
+    own["p"].zero_grad()
+    loss_p.backward()
+    own["p"].step()
 
     expected = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_m": loss_m, "loss_d": loss_d, "loss_g": loss_g}
+    expected["loss_p"] = loss_p
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4, abs=1e-5), name
         assert not losses[name].requires_grad
-    for net, ours in ((g, "generator"), (m, "motion"), (d, "discriminator")):
+    for net, ours in ((g, "generator"), (m, "motion"), (p, "spotter"), (d, "discriminator")):
         for key, value in dict(net.named_parameters()).items():
             apart = (dict(method.networks[ours].named_parameters())[key] - value).abs()
             # Adam makes whole steps of gradients that are nothing but rounding
@@ -168,14 +192,14 @@ def test_each_network_learns_from_its_own_loss() -> None:
     trainer = method.trainer()
     before = state(trainer.networks)
     trainer.step(Batch(given.images, context=given.context), 0, generator(0), backward)
-    assert parameters_changed(trainer.networks, before) == {"generator", "motion", "discriminator"}
-    for name in ("generator", "motion", "discriminator"):
+    assert parameters_changed(trainer.networks, before) == {"generator", "motion", "spotter", "discriminator"}
+    for name in ("generator", "motion", "spotter", "discriminator"):
         before = state(trainer.networks)
         for other in trainer.optimizers:
             trainer.rates[other] = 0.0 if other == name else LEARNING_RATE
         trainer.step(Batch(given.images, context=given.context), 1, generator(1), backward)
         assert name not in parameters_changed(trainer.networks, before)
-    assert set(trainer.networks) == {"generator", "motion", "discriminator"}  # what is remembered is not learnt
+    assert "norms" not in trainer.networks  # what is remembered is not learnt
 
 
 def test_left_and_right_are_exchanged_in_the_frame_and_in_those_before_it() -> None:
@@ -295,6 +319,124 @@ def remembering(*clips: tuple[float, float], **changes: str) -> Frames:
         Given(torch.cat([each.images for each in made]), torch.cat([each.context for each in made]))
     )
     return method
+
+
+def halves(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Frames some seconds back, next to a query, and it: at half the size, (B, T, C, S / 2, S / 2)."""
+    return torch.stack([F.avg_pool2d(each, 2) for each in (*before[:, :-1].unbind(1), images)], 1)
+
+
+def test_what_is_spotted_is_log_1_exp_p_smoothed() -> None:
+    method, batch = untrained(side=32), moving(3, 14)
+    found = method.counterpart(Batch(batch.images, (1, 2, 3), batch.context))
+    p = method.networks["spotter"](halves(batch.images, batch.context))
+    expected = gaussian((1 + p.exp()).log()[:, 0], SMOOTH * 16)
+    assert torch.allclose(found.latents[:, SPOTTED], expected, atol=1e-4)
+
+
+def test_the_spotter_sees_the_frame_beside_those_before_and_the_background() -> None:
+    method, batch = untrained(), moving(3, 14, SIDE)
+    seen: list[torch.Tensor] = []
+    spotter_ = method.networks["spotter"]
+    spotter_.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore
+    spotter_.background.copy_(torch.rand(1, 32, 32, generator=generator(1)))
+    clips, other = halves(batch.images, batch.context), torch.rand(3, 1, 32, 32, generator=generator(2))
+    spotter_(clips)
+    spotter_(clips, other)
+    for background, stacks in zip((spotter_.background.expand(3, -1, -1, -1), other), seen, strict=True):
+        for row, clip in enumerate(clips[:, :, 0]):
+            near, query = clip[3:7], clip[7]  # of OFFSETS: 4, 3, 2, 1
+            stack = [*(near - near.mean()), query - near.mean(), query - near[3]]
+            stack += [query - clip[:3].mean(0), query - background[row, 0]]
+            assert torch.allclose(stacks[row], torch.stack(stack) / near.std(correction=0).clamp(min=FLAT), atol=1e-4)
+
+
+def test_the_background_follows_the_median_of_frames() -> None:
+    follower = untrained().networks["spotter"]
+    random = generator(4, "frames")
+    for step in range(600):  # grey, and three times in ten somebody bright in front of it
+        walkers = (torch.rand(8, 1, 32, 32, generator=random) < 0.3).float()
+        frames = -0.2 + 0.8 * walkers + 0.02 * torch.randn(8, 1, 32, 32, generator=random)
+        follower.follow(frames, step)
+        if step == 0:
+            assert float((follower.background + 0.2).abs().max()) > 0.1
+    assert float((follower.background + 0.2).abs().max()) < 0.04
+
+
+def test_intruders_are_in_the_frames_and_in_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MIRRORED", "VARIED", "NOISE"):
+        monkeypatch.setattr(spotter, name, 0.0)
+    given = moving(40, 15)
+    clips = torch.cat([given.context[:, :-1], given.images[:, None]], 1)
+    found = planted_intruders(clips, torch.zeros(1, 32, 32), generator(3, "intruders"))
+    assert found.masks.shape == (40, 1, 32, 32)
+    changed = (found.clips != clips).flatten(2).any(2)  # (B, T)
+    marked = found.masks.flatten(1).any(1)
+    assert marked.float().mean() > 0.4
+    assert changed[marked][:, -SHORT - 1 :].float().mean() > 0.7  # next to it nearly all of them
+    trails = changed[marked][:, : -SHORT - 1].any(1).float().mean()
+    assert 0.2 < trails < 0.95  # some seconds ago some were there
+    assert not changed[(found.clips == clips)[:, -1].flatten(1).all(1) & ~marked][:, -2:].any()
+    again = planted_intruders(clips, torch.zeros(1, 32, 32), generator(3, "intruders"))
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+
+
+def test_neither_light_nor_noise_nor_a_mirror_is_an_intruder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intruders, "SPOILED", 0.0)
+    given = moving(100, 15)
+    clips = torch.cat([given.context[:, :-1], given.images[:, None]], 1)
+    usual = moving(1, 16).images[0]
+    found = planted_intruders(clips, usual, generator(3, "intruders"))
+    assert not found.masks.any()
+    mirrored_too = []
+    for clip, made, background in zip(clips, found.clips, found.background, strict=True):
+        fits = []
+        for before, own in ((clip, usual), (clip.flip(-1), usual.flip(-1))):
+            # one light for all frames: what remains of the best linear fit is noise
+            x, y, apart = before - before.mean(), made - made.mean(), background - background.mean()
+            slope = (x * y).sum() / x.square().sum()
+            own = own - own.mean()
+            likeness = (own * apart).sum() / (own.norm() * apart.norm())
+            fits.append((float((y - slope * x).std()), float(slope), float(made.mean() - before.mean()), likeness))
+        mirror = fits[1][0] < fits[0][0]
+        residual, slope, brighter, likeness = fits[mirror]
+        assert residual < 1.2 * spotter.NOISE
+        assert likeness > 0.999  # the background is mirrored with its clip
+        mirrored_too.append((mirror, math.log(slope), brighter))
+    share, contrast, brightness = np.array(mirrored_too).T
+    assert share.mean() == pytest.approx(MIRRORED, abs=0.15)
+    assert contrast.std() == pytest.approx(CONTRAST * VARIED**0.5, rel=0.3)
+    assert brightness.std() == pytest.approx(BRIGHTNESS * VARIED**0.5, rel=0.3)
+
+
+def walking(count: int, seed: int) -> Given:
+    """Frames of 32 x 32 in which a bright bar goes to the right, a pixel a frame, over a dark ground."""
+    random = np.random.default_rng(seed)
+    frames = np.full((count, len(OFFSETS) + 1, 1, 32, 32), -0.4, np.float32)
+    frames += random.normal(0, 0.02, frames.shape).astype(np.float32)
+    for clip in frames:
+        row, column = random.integers(4, 20), random.integers(0, 32)
+        for frame, offset in zip(clip, (*OFFSETS, 0), strict=True):
+            frame[:, row : row + 8, (column - offset + np.arange(3)) % 32] = 0.4
+    made = torch.from_numpy(frames)
+    return Given(made[:, -1], made[:, :-1])
+
+
+def test_the_spotter_learns_to_mark_intruders_and_nothing_else() -> None:
+    method, training = untrained("training.steps=150", "networks.base_channels=8", side=32), walking(120, 16)
+    trainer = method.trainer()
+    for step in range(150):
+        rows = np.random.default_rng(step).integers(0, 120, 8)
+        trainer.step(training.batch(rows), step, generator(0, step), backward)
+    freeze(method.networks)
+    unseen = walking(60, 17)
+    p, clips = method.networks["spotter"], halves(unseen.images, unseen.context)
+    y, background, masks = planted_intruders(clips, p.background, generator(9, "unseen"))
+    found = p(y, background)
+    assert roc_auc_score(masks.flatten().numpy(), found.flatten().numpy()) > 0.9
+    normal, spoiled = p(clips), masks.flatten(1).any(1)
+    highest = torch.cat([normal, found[spoiled]]).flatten(1).amax(1).numpy()
+    assert roc_auc_score(np.repeat([0, 1], [60, int(spoiled.sum())]), highest) > 0.8
 
 
 def test_motion_that_was_predicted_is_not_unusual() -> None:
@@ -424,11 +566,12 @@ class Asked:
 
 def test_what_is_usual_is_that_of_the_training_frames() -> None:
     method, given = untrained(side=32), moving(50, 6)
-    weights = {key: value.clone() for key, value in method.networks.state_dict().items() if "norms" not in key}
+    found = method.networks.state_dict().items()
+    weights = {key: value.clone() for key, value in found if "norms" not in key and "background" not in key}
     method.remember_normals(given)
     assert isinstance(method, RemembersNormals)
     median = given.images.median(0).values
-    assert torch.equal(method.norms.background, F.avg_pool2d(median, COARSE))
+    assert torch.equal(method.spotter.background, F.avg_pool2d(median, COARSE))
     found = method.counterpart(Batch(given.images, tuple(range(50)), given.context))
     error = F.avg_pool2d((given.images - found.images).abs().mean(1, keepdim=True) / 2, COARSE)
     error = gaussian(error[:, 0], SMOOTH * 16)[:, None]
@@ -438,7 +581,7 @@ def test_what_is_usual_is_that_of_the_training_frames() -> None:
     assert torch.allclose(method.norms.tail, usual.tail, rtol=1e-3)
     now = method.networks.state_dict()
     assert all(torch.equal(value, now[key]) for key, value in weights.items())
-    assert {key for key in now if "norms" in key} == {"norms.level", "norms.tail", "norms.background"}
+    assert {key for key in now if "norms" in key} == {"norms.level", "norms.tail"}
     again = {key: value.clone() for key, value in now.items()}
     method.remember_normals(given)  # the same, whatever was remembered before
     assert all(torch.equal(value, again[key]) for key, value in method.networks.state_dict().items())

@@ -25,7 +25,9 @@ class Blurring:
         self.spec = TranslationSpec(a, b, aligned=True)
         self.sizes: list[tuple[int, ...]] = []
 
-    def translate(self, images: torch.Tensor, direction: str, _seed: int = 0, _at: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    def translate(
+        self, images: torch.Tensor, direction: str, _seed: int = 0, _at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
         self.sizes.append(tuple(images.shape[2:]))
         channels = self.spec.b.channels if direction == "AtoB" else self.spec.a.channels
         half = F.avg_pool2d(images.mean(1, keepdim=True), 2)

@@ -115,7 +115,7 @@ def test_no_network_makes_a_checkerboard_whatever_it_has_learnt(kind: type[Trans
     assert found.translate(flat, "AtoB")[..., middle, middle].std() < 1e-6
     with torch.no_grad():
         for name, parameter in found.networks.named_parameters():
-            if parameter.dim() == 4 and "out" in name or "twice" in name:
+            if (parameter.dim() == 4 and "out" in name) or "twice" in name:
                 parameter.add_(0.3 * parameter.std() * torch.randn_like(parameter))  # no longer as nearest neighbour
     assert found.translate(flat, "AtoB")[..., middle, middle].std() < 1e-6
     hidden = noise(1, 8, 1, 1).expand(-1, -1, 8, 8)

@@ -27,7 +27,9 @@ class Fixed:
         self.spec = TranslationSpec(ImageSpec(1, 16), ImageSpec(1, 16, classes=classes), aligned)
         self.ways = {"AtoB": there, "BtoA": back}
 
-    def translate(self, images: torch.Tensor, direction: str, _seed: int = 0, _at: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    def translate(
+        self, images: torch.Tensor, direction: str, _seed: int = 0, _at: tuple[int, int] = (0, 0)
+    ) -> torch.Tensor:
         return self.ways[direction](images)
 
 

@@ -145,7 +145,9 @@ def test_grain_is_learnt_where_the_other_domain_has_it_and_nowhere_else() -> Non
         b = a + grainy * (a > 0) * 0.3 * torch.randn(a.shape, generator=generator(9))
         found = untrained(Pix2Pix, *sets)
         learn(found.trainer(), Examples(a, b.clamp(-0.95, 0.95)))
-        one, other = (found.translate(a, "AtoB", at=(0, column)) for column in (0, 256))  # other grain, the same dropout
+        one, other = (
+            found.translate(a, "AtoB", at=(0, column)) for column in (0, 256)
+        )  # other grain, the same dropout
         apart = (one - other).abs()
         amounts.append((float(apart[a > 0.2].mean()), float(apart[a < -0.2].mean())))
     (plain, _), (bright, dark) = amounts

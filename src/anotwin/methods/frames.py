@@ -2,19 +2,22 @@
 
 Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseline", 2018 (1712.09867).
 
-    frames before the query     (B, K, C, S, S): some seconds back, then SHORT next to it, then the one just before it
+    frames before the query     (B, T, C, S, S): some seconds back, then SHORT next to it, then the one just before it
     query x                     (B, C, S, S)
     generator G                 U-Net of the SHORT frames in spreads s of these: counterpart c = mean + s G(...)
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
+    spotting network P          x beside those before, at half the size: mask p of intruders (methods/spotter.py)
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
                                 min_M  v |m - f|,  v = 1 + 4 where |f| > MOVES
-    evidence e_k                error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds. Smoothed
-    score of a frame            r_k = -log(share of training frames that show as much as e_k) (`compare.places`)
-                                heat = (sum_k r_k^2)^(1/2); A = max heat; R = max r_1; D = max of the others
+                                min_P  cross-entropy + focal + Dice of p and the mask of planted intruders
+    evidence e_j, j = 1..J      error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds; what is
+                                spotted, log(1 + exp p). Smoothed
+    score of a frame            r_j = -log(share of training frames that show as much as e_j) (`compare.places`)
+                                heat = (sum_j r_j^2)^(1/2); A = max heat; R = max r_1; D = max of the others
 
 Deviations: no flow network in G's loss. w, as masked autoencoders weigh by motion (Ristea et al. 2023, 2306.12041).
 Hinge loss. M is the appearance-motion correspondence of Nguyen, Meunier 2019 (1908.06351) as a network of its own, half
@@ -43,12 +46,12 @@ from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
-from anotwin.methods.unet import PatchDiscriminator, UNet
+from anotwin.methods.spotter import SHORT, Spotter, planted_intruders, spotter_loss
+from anotwin.methods.unet import PatchDiscriminator, UNet, maps_of
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, TrainingSet
 
-SHORT = 4  # frames next to the query that it is predicted from, as in the paper
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
 MOVES = 0.3  # pixels a frame
@@ -57,29 +60,26 @@ MOVES = 0.3  # pixels a frame
 SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
-LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
-EVIDENCE = ("error", "speed", "motion", "standing")
+EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
 
 
 class Norms(nn.Module):
     """What training normals show at each place."""
 
-    level: torch.Tensor  # (K, S / 8, S / 8) > 0, `Usual.level`
-    tail: torch.Tensor  # (K,) > 0, `Usual.tail`
-    background: torch.Tensor  # (C, S / 2, S / 2) in [-1, 1]
+    level: torch.Tensor  # (J, S / 8, S / 8) > 0, `Usual.level`
+    tail: torch.Tensor  # (J,) > 0, `Usual.tail`
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
-        cells, side = spec.size // (COARSE * CELL), spec.size // COARSE
+        cells = spec.size // (COARSE * CELL)
         self.register_buffer("level", torch.ones(len(EVIDENCE), cells, cells))
         self.register_buffer("tail", torch.ones(len(EVIDENCE)))
-        self.register_buffer("background", torch.zeros(spec.channels, side, side))
 
 
 class Frames:
-    """See the module. `networks` holds "generator" (G), "motion" (M), "discriminator" (D) and "norms"."""
+    """See the module. `networks` holds "generator" (G), "motion" (M), "spotter" (P), "discriminator" (D), "norms"."""
 
     name: ClassVar[str] = "frames"
     looks_back: ClassVar[int] = SHORT + 2
@@ -89,10 +89,12 @@ class Frames:
         self.settings = settings
         base, channels = settings.networks.base_channels or 16, spec.channels
         self.norms, self.generator, self.motion = Norms(spec), Predictor(channels, base), Motion(channels, base // 2)
+        self.spotter = Spotter(channels, spec.size // COARSE, base)
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
                 "motion": self.motion,
+                "spotter": self.spotter,
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
             }
@@ -106,7 +108,7 @@ class Frames:
         return folded_unets(self)
 
     def counterpart(self, batch: Batch) -> Counterpart:
-        """The predicted frames; `latents` are the evidence (B, K - 1, S / 2, S / 2) that needs no counterpart."""
+        """The predicted frames; `latents` are the evidence (B, J - 1, S / 2, S / 2) that needs no counterpart."""
         before = context_of(batch).to(device_of(self.networks))
         images = batch.images.to(before.device)
         seen = [self._seen(image[None], frames[None]) for image, frames in zip(images, before, strict=True)]
@@ -114,13 +116,14 @@ class Frames:
         return one_pass(images, lambda _images: torch.cat(seen), lambda _codes: torch.cat(predicted))
 
     def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, K - 1, S / 2, S / 2) >= 0."""
+        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0."""
         flow = flow_of(image, before)
         unusual = flow - self.networks["motion"](image)
-        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
-        still = standing(long, self.norms.background)
+        v = half_size(image, before)
+        still = standing(torch.cat([v[:, : -SHORT - 1], v[:, -1:]], 1), self.spotter.background)
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
-        return _smooth(torch.cat([*lengths, still[:, None]], 1))
+        spotted = F.softplus(self.networks["spotter"](v))
+        return _smooth(torch.cat([*lengths, still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
@@ -129,7 +132,7 @@ class Frames:
         usual = Usual(self.norms.level, self.norms.tail)
         # each frame by itself: vectorised kernels round otherwise at the end of an array
         rare = torch.cat([rarity(each[None], usual) for each in evidence])
-        heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, K)
+        heat, highest = rare.square().sum(1).sqrt(), rare.flatten(2).amax(2)  # (B, S / 2, S / 2), (B, J)
         return comparison(
             queries,
             counterpart.images,
@@ -155,7 +158,7 @@ class Frames:
         device = device_of(self.networks)
         numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
         some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
-        self.norms.background.copy_(F.avg_pool2d(some.median(0).values, COARSE).to(device))
+        self.spotter.background.copy_(F.avg_pool2d(some.median(0).values, COARSE).to(device))
         cells = []
         for part in np.array_split(numbers, -(-len(numbers) // 8)):
             batch = normals.batch(part).to(device)
@@ -168,7 +171,7 @@ class Frames:
 
 
 class Predictor(nn.Module):
-    """G: frames (B, K, C, S, S) before another -> the other (B, C, S, S) in [-1, 1]."""
+    """G: frames (B, T, C, S, S) before another -> the other (B, C, S, S) in [-1, 1]."""
 
     def __init__(self, channels: int, base: int) -> None:
         super().__init__()
@@ -194,11 +197,8 @@ class Motion(nn.Module):
         return self.of_small(in_own_light(images))
 
     def of_small(self, small: torch.Tensor) -> torch.Tensor:
-        """Of frames `in_own_light`; those smaller than the network takes are enlarged for it."""
-        times = max(1, LEAST // small.shape[-1])
-        wide = F.interpolate(small, scale_factor=times) if times > 1 else small
-        flow: torch.Tensor = self.unet(wide).maps.float()
-        return F.avg_pool2d(flow, times) if times > 1 else flow
+        """Of frames `in_own_light`."""
+        return maps_of(self.unet, small)
 
 
 def in_own_light(images: torch.Tensor) -> torch.Tensor:
@@ -209,8 +209,16 @@ def in_own_light(images: torch.Tensor) -> torch.Tensor:
 
 
 def next_to(before: torch.Tensor) -> torch.Tensor:
-    """The frames (B, SHORT, C, S, S) that a query is predicted from, of those before it (B, K, C, S, S)."""
+    """Of the frames before queries (B, T, C, S, S) those that follow each other up to it: (B, SHORT, C, S, S).
+
+    Those in front of them are some seconds back; the one after them is the frame before as it came.
+    """
     return before[:, -SHORT - 1 : -1]
+
+
+def half_size(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """v: frames some seconds back and next to images (B, C, S, S), and these: (B, T, C, S / 2, S / 2)."""
+    return reduced(torch.cat([before[:, :-1], images[:, None]], 1), COARSE)
 
 
 def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -219,7 +227,7 @@ def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
 
 
 def context_of(batch: Batch) -> torch.Tensor:
-    """The frames before (B, K, C, S, S); raises SettingsError for images that have none."""
+    """The frames before (B, T, C, S, S); raises SettingsError for images that have none."""
     if batch.context is None:
         raise SettingsError(NO_CONTEXT.format(method=Frames.name, view="of single images"))
     return batch.context
@@ -264,16 +272,16 @@ def _smooth(maps: torch.Tensor) -> torch.Tensor:
 
 
 class FramesTrainer:
-    """D, then G and M."""
+    """D, then G, M and P."""
 
     def __init__(self, method: Frames) -> None:
         self.settings = settings = method.settings.training
-        self.motion = method.motion
+        self.motion, self.spotter = method.motion, method.spotter
         self.networks = nn.ModuleDict(
-            {name: method.networks[name] for name in ("generator", "motion", "discriminator")}
+            {name: method.networks[name] for name in ("generator", "motion", "spotter", "discriminator")}
         )
         self.networks.train().requires_grad_(True)
-        self.rates = dict.fromkeys(("generator", "motion"), settings.learning_rate or LEARNING_RATE)
+        self.rates = dict.fromkeys(("generator", "motion", "spotter"), settings.learning_rate or LEARNING_RATE)
         self.rates["discriminator"] = 0.1 * self.rates["generator"]
         self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
 
@@ -304,8 +312,14 @@ class FramesTrainer:
         v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
         loss_m = (v * (m - f).abs()).mean()
         optimise(self.optimizers["motion"], loss_m, backward)
+
+        # P: min S(p, where intruders were planted)
+        clips, spotter = half_size(batch.images, context_of(batch)), self.spotter
+        spotter.follow(clips[:, -1], step)
+        loss_p = spotter_loss(spotter, planted_intruders(clips, spotter.background, rng))
+        optimise(self.optimizers["spotter"], loss_p, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
-        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m}).items()}
+        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m, "loss_p": loss_p}).items()}
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Frames of one half of the batch and, below, what was predicted in their place."""
