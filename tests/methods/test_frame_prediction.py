@@ -165,7 +165,7 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     own["m"].zero_grad()
     loss_m.backward()
     own["m"].step()
-    clips = halves(given.images, given.context)
+    clips = in_order(given.images, given.context)
     b = p.background if step else clips[:, -1].mean(0)
     b = b + FOLLOWS * torch.sign(clips[:, -1] - b).mean(0)
     planted = planted_intruders(clips, b, rng)
@@ -321,16 +321,16 @@ def remembering(*clips: tuple[float, float], **changes: str) -> Frames:
     return method
 
 
-def halves(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Frames some seconds back, next to a query, and it: at half the size, (B, T, C, S / 2, S / 2)."""
-    return torch.stack([F.avg_pool2d(each, 2) for each in (*before[:, :-1].unbind(1), images)], 1)
+def in_order(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Frames some seconds back, next to a query, and it, (B, T, C, S, S)."""
+    return torch.stack([*before[:, :-1].unbind(1), images], 1)
 
 
 def test_what_is_spotted_is_log_1_exp_p_smoothed() -> None:
     method, batch = untrained(side=32), moving(3, 14)
     found = method.counterpart(Batch(batch.images, (1, 2, 3), batch.context))
-    p = method.networks["spotter"](halves(batch.images, batch.context))
-    expected = gaussian((1 + p.exp()).log()[:, 0], SMOOTH * 16)
+    p = method.networks["spotter"](in_order(batch.images, batch.context))
+    expected = gaussian(F.avg_pool2d((1 + p.exp()).log(), COARSE)[:, 0], SMOOTH * 16)
     assert torch.allclose(found.latents[:, SPOTTED], expected, atol=1e-4)
 
 
@@ -339,8 +339,8 @@ def test_the_spotter_sees_the_frame_beside_those_before_and_the_background() -> 
     seen: list[torch.Tensor] = []
     spotter_ = method.networks["spotter"]
     spotter_.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))  # type: ignore
-    spotter_.background.copy_(torch.rand(1, 32, 32, generator=generator(1)))
-    clips, other = halves(batch.images, batch.context), torch.rand(3, 1, 32, 32, generator=generator(2))
+    spotter_.background.copy_(torch.rand(1, SIDE, SIDE, generator=generator(1)))
+    clips, other = in_order(batch.images, batch.context), torch.rand(3, 1, SIDE, SIDE, generator=generator(2))
     spotter_(clips)
     spotter_(clips, other)
     for background, stacks in zip((spotter_.background.expand(3, -1, -1, -1), other), seen, strict=True):
@@ -352,7 +352,7 @@ def test_the_spotter_sees_the_frame_beside_those_before_and_the_background() -> 
 
 
 def test_the_background_follows_the_median_of_frames() -> None:
-    follower = untrained().networks["spotter"]
+    follower = untrained(side=32).networks["spotter"]
     random = generator(4, "frames")
     for step in range(600):  # grey, and three times in ten somebody bright in front of it
         walkers = (torch.rand(8, 1, 32, 32, generator=random) < 0.3).float()
@@ -430,7 +430,7 @@ def test_the_spotter_learns_to_mark_intruders_and_nothing_else() -> None:
         trainer.step(training.batch(rows), step, generator(0, step), backward)
     freeze(method.networks)
     unseen = walking(60, 17)
-    p, clips = method.networks["spotter"], halves(unseen.images, unseen.context)
+    p, clips = method.networks["spotter"], in_order(unseen.images, unseen.context)
     y, background, masks = planted_intruders(clips, p.background, generator(9, "unseen"))
     found = p(y, background)
     assert roc_auc_score(masks.flatten().numpy(), found.flatten().numpy()) > 0.9
@@ -571,7 +571,7 @@ def test_what_is_usual_is_that_of_the_training_frames() -> None:
     method.remember_normals(given)
     assert isinstance(method, RemembersNormals)
     median = given.images.median(0).values
-    assert torch.equal(method.spotter.background, F.avg_pool2d(median, COARSE))
+    assert torch.equal(method.spotter.background, median)
     found = method.counterpart(Batch(given.images, tuple(range(50)), given.context))
     error = F.avg_pool2d((given.images - found.images).abs().mean(1, keepdim=True) / 2, COARSE)
     error = gaussian(error[:, 0], SMOOTH * 16)[:, None]

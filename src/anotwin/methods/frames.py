@@ -8,7 +8,7 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
-    spotting network P          x beside those before, at half the size: mask p of intruders (methods/spotter.py)
+    spotting network P          x beside the frames before: mask p of intruders (methods/spotter.py), half the size
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
@@ -47,7 +47,7 @@ from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
 from anotwin.methods.spotter import SHORT, Spotter, planted_intruders, spotter_loss
-from anotwin.methods.unet import PatchDiscriminator, UNet, maps_of
+from anotwin.methods.unet import PatchDiscriminator, UNet
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, TrainingSet
@@ -60,6 +60,7 @@ MOVES = 0.3  # pixels a frame
 SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
+LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
@@ -89,7 +90,7 @@ class Frames:
         self.settings = settings
         base, channels = settings.networks.base_channels or 16, spec.channels
         self.norms, self.generator, self.motion = Norms(spec), Predictor(channels, base), Motion(channels, base // 2)
-        self.spotter = Spotter(channels, spec.size // COARSE, base)
+        self.spotter = Spotter(channels, spec.size, max(1, base // 2))
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
@@ -119,10 +120,10 @@ class Frames:
         """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0."""
         flow = flow_of(image, before)
         unusual = flow - self.networks["motion"](image)
-        v = half_size(image, before)
-        still = standing(torch.cat([v[:, : -SHORT - 1], v[:, -1:]], 1), self.spotter.background)
+        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
+        still = standing(long, reduced(self.spotter.background, COARSE))
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
-        spotted = F.softplus(self.networks["spotter"](v))
+        spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE)
         return _smooth(torch.cat([*lengths, still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
@@ -158,7 +159,7 @@ class Frames:
         device = device_of(self.networks)
         numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
         some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
-        self.spotter.background.copy_(F.avg_pool2d(some.median(0).values, COARSE).to(device))
+        self.spotter.background.copy_(some.median(0).values.to(device))
         cells = []
         for part in np.array_split(numbers, -(-len(numbers) // 8)):
             batch = normals.batch(part).to(device)
@@ -197,8 +198,11 @@ class Motion(nn.Module):
         return self.of_small(in_own_light(images))
 
     def of_small(self, small: torch.Tensor) -> torch.Tensor:
-        """Of frames `in_own_light`."""
-        return maps_of(self.unet, small)
+        """Of frames `in_own_light`; those smaller than the network takes are enlarged for it."""
+        times = max(1, LEAST // small.shape[-1])
+        wide = F.interpolate(small, scale_factor=times) if times > 1 else small
+        flow: torch.Tensor = self.unet(wide).maps.float()
+        return F.avg_pool2d(flow, times) if times > 1 else flow
 
 
 def in_own_light(images: torch.Tensor) -> torch.Tensor:
@@ -216,9 +220,9 @@ def next_to(before: torch.Tensor) -> torch.Tensor:
     return before[:, -SHORT - 1 : -1]
 
 
-def half_size(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """v: frames some seconds back and next to images (B, C, S, S), and these: (B, T, C, S / 2, S / 2)."""
-    return reduced(torch.cat([before[:, :-1], images[:, None]], 1), COARSE)
+def in_order(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """v: frames some seconds back and next to images (B, C, S, S), and these: (B, T, C, S, S)."""
+    return torch.cat([before[:, :-1], images[:, None]], 1)
 
 
 def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -314,7 +318,7 @@ class FramesTrainer:
         optimise(self.optimizers["motion"], loss_m, backward)
 
         # P: min S(p, where intruders were planted)
-        clips, spotter = half_size(batch.images, context_of(batch)), self.spotter
+        clips, spotter = in_order(batch.images, context_of(batch)), self.spotter
         spotter.follow(clips[:, -1], step)
         loss_p = spotter_loss(spotter, planted_intruders(clips, spotter.background, rng))
         optimise(self.optimizers["spotter"], loss_p, backward)

@@ -4,10 +4,10 @@ As `comparer.py` has it for single images (DRAEM, Zavrtanik et al. 2021, 2108.07
 (`defects/intruders.py`). The counterpart is no part of what it sees: frames that G has learnt from are predicted better
 than any other, and P would take the difference for an intruder.
 
-    clips v                    (B, T, C, s, s) at half the size: frames some seconds back, SHORT next to query x, and x
-    background b               (C, s, s) the median of training frames
+    clips v                    (B, T, C, S, S): frames some seconds back, SHORT next to query x, and x
+    background b               (C, S, S) the median of training frames
     mask p                     P(frames next to x, x, x less the one before, less the mean of those some seconds back,
-                               less b), in spreads: logits (B, 1, s, s)
+                               less b), in spreads: logits (B, 1, S, S)
     objective                  min  cross-entropy + focal + Dice of p and the mask m of what was planted into all of
                                these frames, by chance mirrored, in another light and with noise
 """
@@ -25,14 +25,14 @@ from torch import nn
 from anotwin.compare.side_by_side import light
 from anotwin.defects.intruders import intrude
 from anotwin.methods.planted import mask_loss
-from anotwin.methods.unet import UNet, maps_of
+from anotwin.methods.unet import UNet
 
 SHORT = 4  # frames next to the query, as in the paper of `frames`
 EVERY = 4  # frames between those some seconds back: `domains/video/context.py`
 MIRRORED = 0.5  # of the clips
 VARIED, CONTRAST, BRIGHTNESS = 0.7, 0.2, 0.1  # share of clips in another light; spreads, pixels in [-1, 1]
 SHARED = 0.5  # of these the background is in that light too
-NOISE = 0.03  # at most
+NOISE = 0.03  # its standard deviation, at most
 FOLLOWS = 0.005  # by how much the background follows a step's frames, at most
 
 
@@ -47,17 +47,18 @@ class Spotter(nn.Module):
         self.register_buffer("background", torch.zeros(channels, side, side))
 
     def forward(self, clips: torch.Tensor, background: torch.Tensor | None = None) -> torch.Tensor:
-        """`background` (B, C, s, s): instead of b."""
+        """`background` (B, C, S, S): instead of b."""
         short, query = clips[:, -SHORT - 1 : -1], clips[:, -1]
         mean, spread = light(short.flatten(1, 2))
         back = clips[:, : -SHORT - 1].mean(1)
         usual = self.background if background is None else background
         seen = [short.flatten(1, 2) - mean, query - mean, query - short[:, -1], query - back, query - usual]
-        return maps_of(self.unet, torch.cat(seen, 1) / spread)
+        mask: torch.Tensor = self.unet(torch.cat(seen, 1) / spread).maps
+        return mask.float()
 
     @torch.no_grad()
     def follow(self, frames: torch.Tensor, step: int) -> None:
-        """The background a little nearer to the median of frames (B, C, s, s) (McFarlane, Schofield 1995)."""
+        """The background a little nearer to the median of frames (B, C, S, S) (McFarlane, Schofield 1995)."""
         if step == 0:
             self.background.copy_(frames.mean(0))
         self.background += FOLLOWS * torch.sign(frames - self.background).mean(0)
@@ -66,20 +67,20 @@ class Spotter(nn.Module):
 class Planted(NamedTuple):
     """Clips with intruders."""
 
-    clips: torch.Tensor  # (B, T, C, s, s)
-    background: torch.Tensor  # (B, C, s, s), each in the light in which it is seen beside its clip
-    masks: torch.Tensor  # m (B, 1, s, s), 0 or 1
+    clips: torch.Tensor  # (B, T, C, S, S)
+    background: torch.Tensor  # (B, C, S, S), each in the light in which it is seen beside its clip
+    masks: torch.Tensor  # m (B, 1, S, S), 0 or 1
 
 
 def planted_intruders(clips: torch.Tensor, background: torch.Tensor, rng: torch.Generator) -> Planted:
-    """Clips v (B, T, C, s, s), some mirrored, in another light, most of them with intruders."""
+    """Clips v (B, T, C, S, S), some mirrored, in another light, most of them with intruders."""
     random = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
     back = clips.shape[1] - SHORT - 1
     times = [*range(-SHORT - EVERY * back, -SHORT, EVERY), *range(-SHORT, 1)]
     lit, usual = _varied(clips.float().cpu().numpy(), background.float().cpu().numpy(), random)
     made, masks = intrude(lit, random, times)
-    amounts = random.uniform(0, NOISE, (len(made), 1, 1, 1, 1)).astype(np.float32)
-    made += amounts * random.standard_normal(made.shape, np.float32)
+    amounts = random.uniform(0, 2 * math.sqrt(3) * NOISE, (len(made), 1, 1, 1, 1)).astype(np.float32)
+    made += amounts * (random.random(made.shape, np.float32) - np.float32(0.5))  # a quarter of the time of normal noise
     found = (torch.from_numpy(each).to(clips.device) for each in (made, usual, masks[:, None].astype(np.float32)))
     return Planted(*found)
 
@@ -92,9 +93,9 @@ def spotter_loss(spotter: nn.Module, planted: Planted) -> torch.Tensor:
 def _varied(
     clips: npt.NDArray[np.float32], background: npt.NDArray[np.float32], random: np.random.Generator
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Half of the clips (B, T, C, s, s) mirrored, most in another light, all frames of one alike.
+    """Half of the clips (B, T, C, S, S) mirrored, most in another light, all frames of one alike.
 
-    With them a background for each, (B, C, s, s).
+    With them a background for each, (B, C, S, S).
     """
     clips, backgrounds = clips.copy(), np.repeat(background[None], len(clips), 0)
     for clip, usual in zip(clips, backgrounds, strict=True):

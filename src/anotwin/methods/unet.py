@@ -20,7 +20,6 @@ from torch import nn
 
 from anotwin.methods.networks import feature_block
 
-LEAST = 16  # pixels a side that a U-Net takes
 WIDTHS = 1, 2, 4, 16 / 3  # channels after each halving of the side, times the base width
 
 
@@ -59,17 +58,6 @@ class UNet(nn.Module):
             if len(self.ups) - level <= len(kept):
                 hidden = hidden * kept[len(self.ups) - 1 - level]
         return UNetMaps(F.pixel_shuffle(self.out(hidden), 2), deepest)
-
-
-def maps_of(unet: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The maps (B, outputs, s, s) that a U-Net makes of images (B, inputs, s, s), which may be too small for it.
-
-    Those are enlarged for it, and what it makes of them is reduced again.
-    """
-    times = max(1, LEAST // images.shape[-1])
-    wide = F.interpolate(images, scale_factor=times) if times > 1 else images
-    maps: torch.Tensor = unet(wide).maps.float()
-    return F.avg_pool2d(maps, times) if times > 1 else maps
 
 
 class PatchCritique(NamedTuple):
