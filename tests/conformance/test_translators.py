@@ -132,7 +132,8 @@ def test_tiles_are_one_pass_over_the_whole(name: str, monkeypatch: pytest.Monkey
     height, width = (side // 16 * 16 + 16 for side in (height, width))
     pixels = np.random.default_rng(0).random((height, width)).astype(np.float32)
     found = tiles.translate_native(method, pixels, "AtoB", seed=3)
-    whole = method.translate(torch.from_numpy(pixels)[None, None] * 2 - 1, "AtoB", 3)[0, 0].numpy() / 2 + 0.5
+    whole = method.translate(torch.from_numpy(pixels)[None, None] * 2 - 1, "AtoB", 3, tiles.place_of(pixels))
+    whole = whole[0, 0].numpy() / 2 + 0.5
     assert len(list(tiles.spans(height, 16, method.reach, method.stride))) > 1
     assert np.abs(found - whole).max() < 1e-5
     monkeypatch.setattr(type(method), "reach", 0)

@@ -167,3 +167,12 @@ def test_the_way_back_is_not_enlarged() -> None:
 def test_what_cannot_be_translated_says_so(pixels: np.ndarray, said: str) -> None:
     with pytest.raises(DataError, match=said):
         translate_native(Blurring(GREY, GREY), pixels, "AtoB")
+
+
+def test_images_of_a_series_have_noise_of_their_own() -> None:
+    """Slices of one volume, translated with one seed: the same image has the same, another one has another."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 20, 20), np.uint8)
+    places = [tiles.place_of(image) for image in images]
+    assert len(set(places)) == 4
+    assert tiles.place_of(images[1].copy()) == places[1]
+    assert all(0 <= place < tiles.FAR for pair in places for place in pair)

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from anotwin.methods.unet import without_grid
 from anotwin.records import ImageSpec
 from anotwin.seeding import generator
 from anotwin.settings import Settings
@@ -87,8 +86,8 @@ def test_pix2pix_minimises_what_its_paper_says(weight: float) -> None:
     a, b, networks, losses = smooth(4), smooth(4, seed=1), copy.deepcopy(trainer.networks), Minimised()
     trainer.step(Examples(a, b), 0, generator(0), losses)
     rng = generator(0)
-    maps = networks["generator"](a, noise(trainer.method.unet, trainer.settings, 4, rng)).maps
-    mean, amount = without_grid(maps).split(1, 1)
+    maps = networks["generator"](a, noise(trainer.method.unet, trainer.settings, 4, rng))
+    mean, amount = maps.split(1, 1)
     made = torch.tanh(mean + (1 + (amount - 2).exp()).log() * torch.randn(4, 1, SIDE, SIDE, generator=rng))
     d, d_after = networks["discriminator"], trainer.networks["discriminator"]
     real, fake = (d(torch.cat([a, each], 1)).logits for each in (b, made))
@@ -106,7 +105,7 @@ def test_classes_are_told_apart_by_cross_entropy() -> None:
     classes = torch.randint(3, (4, SIDE, SIDE), generator=generator(5))
     b = torch.tensor(values)[classes][:, None] * 2 / 255 - 1
     own = copy.deepcopy(trainer.networks["generator"])
-    maps = without_grid(own(a, noise(found.unet, found.settings, 4, generator(0))).maps)
+    maps = own(a, noise(found.unet, found.settings, 4, generator(0)))
     logged = trainer.step(Examples(a, b), 0, generator(0), backward)
     chances = maps.softmax(1).gather(1, classes[:, None])
     assert float(logged["loss_rec"]) == pytest.approx(-chances.log().mean().item(), rel=1e-4)

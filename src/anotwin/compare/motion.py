@@ -22,7 +22,7 @@ def velocity(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     Pixels a frame, to the right and down. Dense inverse search (Kroeger et al. 2016, 1603.03590) as OpenCV has it, on
     the mean of the channels; each pair on its own. Raises MissingExtra where OpenCV is not installed.
     """
-    finder = _finder()
+    finder = _finder(before.shape[-1])
     pairs = zip(_grey(before), _grey(after), strict=True)
     found = [torch.from_numpy(finder.calc(first, second, None)).permute(2, 0, 1) for first, second in pairs]
     return torch.stack(found)
@@ -93,8 +93,8 @@ def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:
     return list(grey.round().to(torch.uint8).cpu().numpy())
 
 
-@cache  # it keeps its memory from pair to pair
-def _finder() -> Any:
+@cache  # it keeps its memory from pair to pair, and the scale that a small frame made it take
+def _finder(_side: int) -> Any:
     cv2 = _opencv()
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 

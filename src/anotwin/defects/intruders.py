@@ -6,7 +6,7 @@
     fast       somebody of some clip, about where he was, who goes two or three times as far in each frame
     backwards  what moves somewhere in the clip, in the reversed order of time
 
-They were there before: an intruder leaves the same trail in earlier frames as a walker. Some have only just come.
+They were there before: an intruder leaves the same trail in earlier frames as a walker. Some came a second ago or two.
 
 Pseudo-anomalies in time: STEAL Net (Astrid et al. 2021, "Synthetic temporal anomaly guided end-to-end video anomaly
 detection"); pieces as CutPaste (Li et al. 2021, 2104.04015) has them in single images.
@@ -43,9 +43,9 @@ WALKS = 0.3  # pixels a frame: slower ones stand, and twice nothing is nothing
 FLOWS = 16  # pixels: no optical flow is found in smaller frames
 BODY = (0.1, 0.25), (0.06, 0.16)  # height and width of who is made faster, in sides of the frame
 ASIDE = 0.03, 0.12  # of the side: how far from his place, up and along
-STILL, NEW = 0.2, 0.3  # of pieces and shapes stay where they are; were not there yet some frames ago
+STILL, NEW = 0.2, 0.3  # of pieces and shapes stay where they are; were not there yet some seconds ago
 SLOW = 1 / 128  # sides a frame: pieces that go no faster than that and have nearly their own size are enlarged
-SEEN, MOVES = 0.05, 0.1  # differences of pixels in [-1, 1]: what can be seen, and what a step makes
+SEEN, MOVES = 0.05, 0.1  # differences of pixels in [-1, 1]: what can be seen, and what a step makes, above noise
 SCALES = -0.6, 1.0  # of pieces, logarithms
 ALIKE, ENLARGED = 0.3, 1.7
 
@@ -71,14 +71,13 @@ def intrude(
             continue
         drawn = rng.choice(kinds, int(rng.integers(1, MOST + 1)), p=chances).tolist()
         for kind in sorted(drawn, key="backwards".__ne__):  # first what is of the clip itself
+            before = clip[-1].copy()
             if kind == "backwards":
-                mask |= _turn_back(clip[-near:], rng)
-                continue
-            other, before = clips[int(rng.integers(len(clips)))][-near:], clip[-1].copy()
-            intruder = _somebody_faster(other, rng) if kind == "fast" else _stranger(other, kind, times, rng)
-            if intruder is None:
-                continue
-            where = _put(clip, times, intruder)
+                where = _turn_back(clip[-near:], rng)
+            else:
+                other = clips[int(rng.integers(len(clips)))][-near:]
+                intruder = _somebody_faster(other, rng) if kind == "fast" else _stranger(other, kind, times, rng)
+                where = _put(clip, times, intruder) if intruder else np.zeros_like(mask)
             changed = np.abs(clip[-1] - before).max(0) > SEEN
             mask &= where | ~changed  # what another one hides is not to be seen
             mask |= where & changed
@@ -91,7 +90,8 @@ class Intruder(NamedTuple):
     frames: Frames  # (T', C, h, w) of the last T' of the clip's; before them it looks as in the first
     alpha: Alpha  # (h, w) its soft mask
     end: Place  # of its upper left corner in the last frame
-    way: Place  # a frame
+    way: Place  # a frame, beside that which it has in `frames`
+    own: Place  # a frame, in `frames`, as far as it is known: before them it went on like that
     since: float  # the time from which on it is there
 
 
@@ -114,7 +114,8 @@ def _put(clip: Frames, times: Times, intruder: Intruder) -> Mask:
     side, size = clip.shape[-1], np.array(intruder.alpha.shape)
     found = np.zeros(clip.shape[2:], bool)
     for number, (frame, time) in enumerate(zip(clip, times, strict=True)):
-        first = np.rint(intruder.end + time * intruder.way).astype(int)
+        earlier = min(0, time - times[-min(len(intruder.frames), len(times))])
+        first = np.rint(intruder.end + time * intruder.way + earlier * intruder.own).astype(int)
         low, high = np.maximum(first, 0), np.minimum(first + size, side)
         if time < intruder.since or (low >= high).any():
             continue
@@ -139,7 +140,7 @@ def _stranger(other: Frames, kind: str, times: Times, rng: Rng) -> Intruder:
     diameter = _diameter(side, rng)
     made, alpha = _piece(other, diameter, speed, rng) if kind == "piece" else _shape(other, diameter, rng)
     end = np.array([rng.uniform(-0.3 * k, side - 0.7 * k) for k in alpha.shape])
-    return Intruder(made, alpha, end, way, since)
+    return Intruder(made, alpha, end, way, np.zeros(2), since)
 
 
 def _somebody_faster(other: Frames, rng: Rng) -> Intruder | None:
@@ -161,7 +162,7 @@ def _somebody_faster(other: Frames, rng: Rng) -> Intruder | None:
     if rng.random() < 0.5:
         made, way = made[..., ::-1], way * (1, -1)
     end = first + rng.normal(0, side, 2) * ASIDE
-    return Intruder(made, alpha, end, way * (rng.uniform(*FASTER) - 1), -math.inf)  # his own way is in the frames
+    return Intruder(made, alpha, end, way * (rng.uniform(*FASTER) - 1), way, -math.inf)
 
 
 def _piece(clip: Frames, diameter: float, speed: float, rng: Rng) -> tuple[Frames, Alpha]:

@@ -8,7 +8,7 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
-    spotting network P          x beside the frames before: mask p of intruders (methods/spotter.py), half the size
+    spotting network P          x beside the frames before: mask p of intruders (methods/spotter.py), half as wide
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
@@ -46,7 +46,7 @@ from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
 from anotwin.methods.restoring import folded_unets
 from anotwin.methods.scoring import one_pass
-from anotwin.methods.spotter import SHORT, Spotter, planted_intruders, spotter_loss
+from anotwin.methods.spotter import SHORT, Spotter, forwards, planted_intruders, spotter_loss
 from anotwin.methods.unet import PatchDiscriminator, UNet
 from anotwin.records import Batch, Comparison, Counterpart, ImageSpec
 from anotwin.settings import Settings
@@ -120,10 +120,10 @@ class Frames:
         """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0."""
         flow = flow_of(image, before)
         unusual = flow - self.networks["motion"](image)
-        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, LONG + 1, C, S / 2, S / 2)
+        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, T - SHORT, C, S / 2, S / 2)
         still = standing(long, reduced(self.spotter.background, COARSE))
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
-        spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE)
+        spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE) * forwards(before)
         return _smooth(torch.cat([*lengths, still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
@@ -319,7 +319,9 @@ class FramesTrainer:
 
         # P: min S(p, where intruders were planted)
         clips, spotter = in_order(batch.images, context_of(batch)), self.spotter
-        spotter.follow(clips[:, -1], step)
+        spotter.follow(batch.images, step)
+        kept = forwards(context_of(batch))
+        clips = clips[kept] if kept.any() else clips
         loss_p = spotter_loss(spotter, planted_intruders(clips, spotter.background, rng))
         optimise(self.optimizers["spotter"], loss_p, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}

@@ -9,7 +9,10 @@ than any other, and P would take the difference for an intruder.
     mask p                     P(frames next to x, x, x less the one before, less the mean of those some seconds back,
                                less b), in spreads: logits (B, 1, S, S)
     objective                  min  cross-entropy + focal + Dice of p and the mask m of what was planted into all of
-                               these frames, by chance mirrored, in another light and with noise
+                               these frames, then by chance mirrored, in another light and with noise
+
+The first frames of a clip have none before them, and those after them stand in, mirrored in time
+(`domains/video/context.py`): everybody in them walks backwards. P neither learns from them nor says anything of them.
 """
 
 from __future__ import annotations
@@ -64,6 +67,14 @@ class Spotter(nn.Module):
         self.background += FOLLOWS * torch.sign(frames - self.background).mean(0)
 
 
+def forwards(before: torch.Tensor) -> torch.Tensor:
+    """Whether frames before queries (B, T, C, S, S) are in the order of time, (B,).
+
+    The last is always the frame before the query, and so is the last but one where they are.
+    """
+    return (before[:, -1] == before[:, -2]).flatten(1).all(1)
+
+
 class Planted(NamedTuple):
     """Clips with intruders."""
 
@@ -73,15 +84,16 @@ class Planted(NamedTuple):
 
 
 def planted_intruders(clips: torch.Tensor, background: torch.Tensor, rng: torch.Generator) -> Planted:
-    """Clips v (B, T, C, S, S), some mirrored, in another light, most of them with intruders."""
+    """Clips v (B, T, C, S, S), most with intruders, then some mirrored and in another light, with noise."""
     random = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
     back = clips.shape[1] - SHORT - 1
     times = [*range(-SHORT - EVERY * back, -SHORT, EVERY), *range(-SHORT, 1)]
-    lit, usual = _varied(clips.float().cpu().numpy(), background.float().cpu().numpy(), random)
-    made, masks = intrude(lit, random, times)
+    made, masks = intrude(clips.float().cpu().numpy(), random, times)
+    usual = _vary(made, masks, background.float().cpu().numpy(), random)
     amounts = random.uniform(0, 2 * math.sqrt(3) * NOISE, (len(made), 1, 1, 1, 1)).astype(np.float32)
     made += amounts * (random.random(made.shape, np.float32) - np.float32(0.5))  # a quarter of the time of normal noise
-    found = (torch.from_numpy(each).to(clips.device) for each in (made, usual, masks[:, None].astype(np.float32)))
+    parts = made.clip(-1, 1), usual, masks[:, None].astype(np.float32)
+    found = (torch.from_numpy(each).to(clips.device) for each in parts)
     return Planted(*found)
 
 
@@ -90,20 +102,25 @@ def spotter_loss(spotter: nn.Module, planted: Planted) -> torch.Tensor:
     return mask_loss(spotter(planted.clips, planted.background), planted.masks)
 
 
-def _varied(
-    clips: npt.NDArray[np.float32], background: npt.NDArray[np.float32], random: np.random.Generator
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Half of the clips (B, T, C, S, S) mirrored, most in another light, all frames of one alike.
+def _vary(
+    clips: npt.NDArray[np.float32],
+    masks: npt.NDArray[np.bool_],
+    background: npt.NDArray[np.float32],
+    random: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Half of clips (B, T, C, S, S) and masks (B, S, S) mirrored, most clips in another light, in place.
 
-    With them a background for each, (B, C, S, S).
+    All frames of a clip alike; with them a background for each, (B, C, S, S).
     """
-    clips, backgrounds = clips.copy(), np.repeat(background[None], len(clips), 0)
-    for clip, usual in zip(clips, backgrounds, strict=True):
+    backgrounds = np.repeat(background[None], len(clips), 0)
+    for clip, mask, usual in zip(clips, masks, backgrounds, strict=True):
         if random.random() < MIRRORED:
-            clip[:], usual[:] = clip[..., ::-1].copy(), usual[..., ::-1].copy()
+            for each in (clip, mask, usual):
+                each[:] = each[..., ::-1].copy()
         if random.random() < VARIED:
             mean, more = clip.mean(), math.exp(random.normal(0, CONTRAST)) - 1
             brighter = random.normal(0, BRIGHTNESS)
             for each in (clip, usual) if random.random() < SHARED else (clip,):
                 each += (each - mean) * more + brighter
-    return clips.clip(-1, 1), backgrounds
+                np.clip(each, -1, 1, out=each)
+    return backgrounds

@@ -55,7 +55,7 @@ class SRResNet(nn.Module):
         self.first = nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1), nn.ReLU())
         self.blocks = nn.ModuleList(residual_block(width, norm) for _ in range(blocks))
         self.twice = nn.ModuleList([nn.Conv2d(width, 2 * width, 3, 1, 1)] if factor == 4 else [])
-        self.out = nn.Conv2d(width // 2 if factor == 4 else width, 4 * channels, 3, 1, 1)
+        self.drawn = nn.Conv2d(width // 2 if factor == 4 else width, 4 * channels, 3, 1, 1)
         self.factor = factor
 
     def added(self, reduced: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ class SRResNet(nn.Module):
         hidden = hidden + first
         for layer in self.twice:
             hidden = F.relu(doubled(layer(hidden)))
-        return doubled(self.out(hidden))
+        return doubled(self.drawn(hidden).float())
 
     def forward(self, reduced: torch.Tensor) -> torch.Tensor:
         enlarged = F.interpolate(reduced, scale_factor=self.factor, mode="bilinear", align_corners=False)

@@ -45,14 +45,14 @@ class ResNet(nn.Module):
         self.down = nn.Sequential(*convolution(inputs, base, 5, 2), *convolution(base, wide, 3, 2))
         self.blocks = nn.ModuleList(residual_block(wide) for _ in range(BLOCKS))
         self.up = nn.Sequential(nn.Upsample(scale_factor=2), *convolution(wide, base))
-        self.out = nn.Conv2d(base, 4 * outputs, 3, 1, 1)
-        shuffle_as_nearest(self.out)
+        self.drawn = nn.Conv2d(base, 4 * outputs, 3, 1, 1)
+        shuffle_as_nearest(self.drawn)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         hidden = self.down(images)
         for block in self.blocks:
             hidden = hidden + block(hidden)
-        return torch.tanh(doubled(self.out(self.up(hidden))).float())  # bf16 has too few levels for pixels
+        return torch.tanh(doubled(self.drawn(self.up(hidden)).float()))  # bf16 has too few levels for pixels
 
 
 class Judgement(NamedTuple):

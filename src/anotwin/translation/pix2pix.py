@@ -20,6 +20,7 @@ shuffle leaves no grid (methods/unet.py); group norm in D; what translates is th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -43,8 +44,21 @@ BLOCK = 256  # pixels a side: grain is drawn in such blocks
 DROPPED = 2  # layers of the decoder with dropout, from the smallest on; the paper has it in 3 of 8
 
 
+class Painter(nn.Module):
+    """Images (B, inputs, h, w), sides multiples of 16 -> maps (B, outputs, h, w), unbounded and without a grid."""
+
+    def __init__(self, inputs: int, outputs: int, base: int) -> None:
+        super().__init__()
+        self.unet = UNet(inputs, outputs, base)
+        shuffle_as_nearest(self.unet.out)
+
+    def forward(self, images: torch.Tensor, kept: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """`kept`: what dropout leaves, as `UNet` takes it."""
+        return without_grid(self.unet(images, kept).maps.float())
+
+
 class Pix2Pix:
-    """See the module. `networks` holds "AtoB" (G)."""
+    """See the module. `networks` holds "AtoB" (G before tanh)."""
 
     name: ClassVar[str] = "pix2pix"
     directions: ClassVar[tuple[Direction, ...]] = ("AtoB",)
@@ -57,9 +71,10 @@ class Pix2Pix:
         self.values = torch.tensor(spec.b.classes, dtype=torch.float32) * 2 / 255 - 1  # (K,)
         self.outputs = len(self.values) or spec.b.channels
         self.grainy = settings.translation.adversarial and not len(self.values)
-        self.unet = UNet(spec.a.channels, self.outputs * (1 + self.grainy), settings.networks.width_for(spec.a.parts))
-        shuffle_as_nearest(self.unet.out)
-        self.networks = nn.ModuleDict({"AtoB": self.unet})
+        base = settings.networks.width_for(spec.a.parts)
+        painter = Painter(spec.a.channels, self.outputs * (1 + self.grainy), base)
+        self.unet = painter.unet
+        self.networks = nn.ModuleDict({"AtoB": painter})
         freeze(self.networks)
 
     def trainer(self) -> Pix2PixTrainer:
@@ -69,14 +84,13 @@ class Pix2Pix:
         self, images: torch.Tensor, direction: Direction, seed: int = 0, at: tuple[int, int] = (0, 0)
     ) -> torch.Tensor:
         del direction
-        device, unet = device_of(self.networks), self.networks["AtoB"]
+        device, painter = device_of(self.networks), self.networks["AtoB"]
         kept = [each.to(device) for each in noise(self.unet, self.settings, 1, generator(seed, "dropout"))]
         n = grain(seed, self.outputs, at, images.shape[2:]).to(device) if self.grainy else None
-        return apart(lambda part: self._finished(self.made(unet(part, kept).maps, n).maps), images.to(device))
+        return apart(lambda part: self._finished(self.made(painter(part, kept), n).maps), images.to(device))
 
     def made(self, maps: torch.Tensor, n: torch.Tensor | None) -> Made:
-        """What the U-Net returns, (B, outputs or twice as many, h, w), and grain (1 or B, outputs, h, w) or None."""
-        maps = without_grid(maps.float())
+        """What the painter returns, (B, outputs or twice as many, h, w), and grain (1 or B, outputs, h, w) or None."""
         if n is None:
             return Made(maps, maps)
         m, s = maps[:, : self.outputs], F.softplus(maps[:, self.outputs :] - LITTLE)
@@ -112,6 +126,7 @@ def grain(seed: int, channels: int, at: tuple[int, int], size: Sequence[int]) ->
     return torch.cat([torch.cat(row, 3) for row in blocks], 2)[..., top : top + size[0], left : left + size[1]]
 
 
+@lru_cache(maxsize=48)  # two rows of tiles of an image of 4,000 pixels
 def _block(seed: int, channels: int, row: int, column: int) -> torch.Tensor:
     return torch.randn(1, channels, BLOCK, BLOCK, generator=generator(seed, "grain", row, column))
 
@@ -145,7 +160,7 @@ class Pix2PixTrainer:
         kept = [each.to(a.device) for each in noise(self.method.unet, self.settings, len(a), rng)]
         shape = len(a), self.method.outputs, *a.shape[2:]
         n = torch.randn(shape, generator=rng).to(a.device) if self.method.grainy else None
-        fake, true, loss_rec = self._compared(self.method.made(g(a, kept).maps, n), batch.b)
+        fake, true, loss_rec = self._compared(self.method.made(g(a, kept), n), batch.b)
         logged, loss = {"loss_rec": loss_rec}, own.l1_weight * loss_rec
 
         if own.adversarial:

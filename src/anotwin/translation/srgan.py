@@ -48,14 +48,14 @@ class Enlarger(nn.Module):
     def __init__(self, channels: int, width: int, factor: int) -> None:
         super().__init__()
         self.resnet = SRResNet(channels, width, factor, BLOCKS, norm=False)
-        for layer in (*self.resnet.twice, self.resnet.out):
+        for layer in (*self.resnet.twice, self.resnet.drawn):
             shuffle_as_nearest(layer)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         # antialias chooses the cubic kernel of a = -0.5, by which A was reduced; an enlargement does not blur by it
         side = [self.resnet.factor * each for each in images.shape[2:]]
         enlarged = F.interpolate(images.float(), side, mode="bicubic", align_corners=False, antialias=True)
-        return enlarged + self.resnet.added(images).float()
+        return enlarged + self.resnet.added(images)
 
 
 class SRGAN:

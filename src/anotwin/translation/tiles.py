@@ -16,9 +16,11 @@ import numpy as np
 from anotwin.errors import DataError
 from anotwin.prepare.resize import check_image, model_values, native_values
 from anotwin.records import Array, ImageSpec
+from anotwin.seeding import fingerprint
 from anotwin.translation.examples import mirrored
 from anotwin.translation.protocol import Direction, TranslationMethod
 
+FAR = 2**20  # pixels
 INNER = 256  # pixels of the input, at least, that a tile is for
 _TYPES: dict[str, type[np.generic]] = {"uint8": np.uint8, "uint16": np.uint16, "float32": np.float32}
 
@@ -51,19 +53,26 @@ def translate_native(method: TranslationMethod, pixels: Array, direction: Direct
     height, width = pixels.shape[:2]
     colour = target.channels == 3 and (pixels.ndim == 3 or source.channels == 1)
     shape = (factor * height, factor * width, *((3,) if colour else ()))
+    top, left = place_of(pixels)
     found = np.empty(shape, _type_of(pixels, source, target))
     for down in spans(height, source.size, method.reach, method.stride):
         rows = mirrored(height, down.begin, down.end - down.begin)
         for across in spans(width, source.size, method.reach, method.stride):
             columns = mirrored(width, across.begin, across.end - across.begin)
             tile = model_values(pixels[np.ix_(rows, columns)][None], source)  # (1, C, h, w)
-            made = method.translate(tile, direction, seed, (down.begin, across.begin))[0].float().cpu()
+            made = method.translate(tile, direction, seed, (top + down.begin, left + across.begin))[0].float().cpu()
             inner = [
                 slice(factor * (span.first - span.begin), factor * (span.last - span.begin)) for span in (down, across)
             ]
             place = tuple(slice(factor * span.first, factor * span.last) for span in (down, across))
             found[place] = native_values(made[:, inner[0], inner[1]], target, found[place])
     return found
+
+
+def place_of(pixels: Array) -> tuple[int, int]:
+    """Where an image begins in the plane of a seed's noise: a place of its own, or all slices had the same grain."""
+    own = fingerprint(pixels)
+    return own % FAR, own // FAR % FAR
 
 
 def spans(side: int, least: int, reach: int, stride: int) -> Iterator[_Span]:
