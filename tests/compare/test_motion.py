@@ -79,6 +79,18 @@ def test_only_what_moves_is_fast() -> None:
     assert np.median(np.linalg.norm(flow[:, 90:], axis=0)) < 0.1
 
 
+def test_frames_of_another_size_change_no_velocity() -> None:
+    """OpenCV's finder keeps the scale that a small frame made it take."""
+    before, after = texture(5), shifted(texture(5), 2.0, -1.0)
+    pairs = [(frames(before[:side, :side]), frames(after[:side, :side])) for side in (SIDE, 32)]
+    motion._finder.cache_clear()
+    first = velocity(*pairs[0])
+    other = velocity(*pairs[1])
+    assert torch.equal(velocity(*pairs[0]), first)
+    motion._finder.cache_clear()
+    assert torch.equal(velocity(*pairs[1]), other)
+
+
 def test_pairs_do_not_depend_on_their_batch() -> None:
     images = [texture(seed) for seed in range(6)]
     before = frames(*images)

@@ -6,15 +6,16 @@ Paper: Isola et al., "Image-to-image translation with conditional adversarial ne
                            inference too, and grain n, white at every pixel; s >= 0 is learnt like the mean m
     discriminator D        PatchGAN on pairs (a, b) side by side
     objective              min_D  -log D(a, b) - log(1 - D(a, G(a, z)))
-                           min_G  -log D(a, G(a, z)) + l_1 R,   R = |b - tanh m|
+                           min_G  -log D(a, G(a, z)) + l_1 R,   R = 0.9 |b - tanh m| + 0.1 |b - G|
     without D              min_G  R alone, to compare with (translation.adversarial = false): no grain
     of classes             G ends in a softmax over the K values that B has; R = cross-entropy; D sees the
                            probabilities, and b as one of K; what is made is the most probable value: no grain
 
-Deviations: the grain. Dropout knows no place, and without noise by place a network makes speckle of its own grid;
-|b - G| would ask for none, so that D alone decides how much. Dropout of whole channels, equal at all places, and grain
-by its place in the image, so that tiles of one image agree; skips are added, no layer is at full size, and the last
-shuffle leaves no grid (methods/unet.py); group norm in D; what translates is the moving average of G.
+Deviations: the grain. Dropout knows no place, and without noise by place a network makes speckle of its own grid.
+|b - G| asks for none, so that only a tenth of R sees it: D decides how much, and where b is sure there is none. Dropout
+of whole channels, equal at all places, and grain by its place in the image, so that tiles of one image agree; skips are
+added, no layer is at full size, and the last shuffle leaves no grid (methods/unet.py); group norm in D; what translates
+is the moving average of G.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from anotwin.translation.protocol import Direction, Examples, TranslationSpec
 
 LEARNING_RATE = 1e-3
 LITTLE = 2.0  # training begins with s = log(1 + exp(-2)) = 0.13
+SEES = 0.1  # of R is of the image with its grain, where there is any
 BLOCK = 256  # pixels a side: grain is drawn in such blocks
 DROPPED = 2  # layers of the decoder with dropout, from the smallest on; the paper has it in 3 of 8
 
@@ -181,7 +183,8 @@ class Pix2PixTrainer:
     def _compared(self, made: Made, b: torch.Tensor) -> Compared:
         values = self.method.values.to(b.device)
         if not len(values):
-            return Compared(torch.tanh(made.maps), b, F.l1_loss(torch.tanh(made.mean), b))
+            fake, mean = torch.tanh(made.maps), torch.tanh(made.mean)
+            return Compared(fake, b, (1 - SEES) * F.l1_loss(mean, b) + SEES * F.l1_loss(fake, b))
         classes = (b[:, 0, ..., None] - values).abs().argmin(-1)  # (B, S, S)
         one_of_k = F.one_hot(classes, len(values)).movedim(-1, 1).float()
         return Compared(made.maps.softmax(1), one_of_k, F.cross_entropy(made.maps, classes))
