@@ -144,8 +144,8 @@ def test_a_fresh_restorer_is_nearly_a_copy() -> None:
 
 def test_a_fresh_super_resolution_is_the_enlarged_reduction_give_or_take_what_is_added() -> None:
     net, images = SRResNet(1, 8).eval(), torch.full((1, 1, 32, 32), 0.3)
-    torch.nn.init.zeros_(net.out.weight)
-    torch.nn.init.zeros_(net.out.bias)  # type: ignore[arg-type]
+    torch.nn.init.zeros_(net.drawn.weight)
+    torch.nn.init.zeros_(net.drawn.bias)  # type: ignore[arg-type]
     with torch.no_grad():
         assert torch.allclose(net(reduced(images)), images, atol=1e-6)
 
