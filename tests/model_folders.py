@@ -15,7 +15,7 @@ from anotwin.errors import BundleError
 from anotwin.records import Calibration, ImageSpec
 from anotwin.settings import Settings
 
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I8": torch.int8}
 CALIBRATION = Calibration(0.05, 2.5, 2.0, 0.5, (0.5, 1.0, 1.0, 2.5), 0.25, 0.2)
 
 

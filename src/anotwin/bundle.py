@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from anotwin.bundle_arrays import PREFIX, apart, together
 from anotwin.bundle_json import MAX_BYTES, Document, SpecOfJson, parse, seal
 from anotwin.domains.registry import DOMAINS
 from anotwin.errors import RESTORE, BundleError, SettingsError
@@ -55,7 +56,8 @@ class Bundle:
         default_factory=dict, repr=False
     )  # "train", "holdout", "groups": (n,) int64
     layout: dict[str, str | None] = field(default_factory=dict)  # "name", "normal" label of training
-    history: dict[str, Any] = field(default_factory=dict)  # plain JSON: steps, seconds, versions, health, notes
+    # plain JSON: steps, seconds, versions, health, notes; in "reference" tensors too (`bundle_arrays`)
+    history: dict[str, Any] = field(default_factory=dict)
     target: ImageSpec | None = None  # of a translation: what images of `spec` become; None: a detector
 
 
@@ -70,13 +72,15 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
     """
     folder = Path(folder)
     fingerprints = {_FINGERPRINTS + name: values for name, values in bundle.fingerprints.items()}
-    clash = sorted(name for name in bundle.tensors if name.startswith(_FINGERPRINTS))
-    if clash:
-        raise BundleError(f"cannot save tensor {clash[0]!r}: the name 'fingerprints' is taken; rename the network")
+    for taken in (_FINGERPRINTS, PREFIX):
+        clash = sorted(name for name in bundle.tensors if name.startswith(taken))
+        if clash:
+            raise BundleError(f"cannot save tensor {clash[0]!r}: the name {taken[:-1]!r} is taken; rename the network")
+    history, arrays = apart(bundle.history)
     _check_fingerprints(
         {name: (tuple(values.shape), values.dtype) for name, values in fingerprints.items()}, "cannot save"
     )
-    data = encode({**bundle.tensors, **fingerprints})
+    data = encode({**bundle.tensors, **fingerprints, **arrays})
     sealed = seal(
         {
             "method": bundle.method,
@@ -85,7 +89,7 @@ def save_bundle(bundle: Bundle, folder: str | Path) -> None:
             "layout": bundle.layout,
             "settings": bundle.settings.model_dump(mode="json"),
             "calibration": bundle.calibration.stored() if bundle.calibration else None,
-            "history": bundle.history,
+            "history": history,
             "weights_bytes": len(data),
             "weights_sha256": hashlib.sha256(data).hexdigest(),
         }
@@ -207,8 +211,13 @@ def _load(folder: Path, expected: Callable[[Document, ImageSpec, ImageSpec | Non
     fingerprints = {
         name.removeprefix(_FINGERPRINTS): tensors.pop(name) for name in _FINGERPRINT_NAMES if name in tensors
     }
+    arrays = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
+    try:
+        history = together(document.history, arrays)
+    except ValueError as error:
+        raise BundleError(f"{where}: {error}; {RESTORE}") from None
     calibration = document.calibration.record() if document.calibration else None
-    found = document.method, spec, settings, tensors, calibration, fingerprints, document.layout, document.history
+    found = document.method, spec, settings, tensors, calibration, fingerprints, document.layout, history
     return Bundle(*found, target)
 
 
@@ -247,6 +256,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 def _counted(value: Any) -> Any:
     """Long lists of numbers (what a view keeps to compare with) by their length: nobody reads a thousand of them."""
+    if isinstance(value, torch.Tensor):
+        return f"{value.numel()} numbers"
     if isinstance(value, dict):
         return {key: _counted(each) for key, each in value.items()}
     count = _numbers_in(value)
@@ -330,7 +341,8 @@ def _read_weights(folder: Path, document: Document, wanted: Mapping[str, TensorT
         fingerprints = {name: kind for name, kind in types.items() if name.startswith(_FINGERPRINTS)}
         _check_fingerprints(fingerprints, where)
         if wanted is not None:
-            check_expected({name: kind for name, kind in types.items() if name not in fingerprints}, wanted, where)
+            own = {name: kind for name, kind in types.items() if name not in fingerprints}
+            check_expected({name: kind for name, kind in own.items() if not name.startswith(PREFIX)}, wanted, where)
         return read_tensors(stream, where)
 
 

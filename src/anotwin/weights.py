@@ -21,7 +21,9 @@ from anotwin.files import parse_json
 
 TensorType = tuple[tuple[int, ...], torch.dtype]
 
-_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+_DTYPES = {
+    "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I8": torch.int8
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)+", re.ASCII)  # "network.parameter", as state_dict names them
 _MAX_NAME = 256  # characters
 _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
@@ -34,7 +36,7 @@ def encode(tensors: Mapping[str, torch.Tensor]) -> bytes:
     """The bytes of a safetensors file: the same tensors, whatever their order, give the same bytes.
 
     Args:
-        tensors: by "network.parameter" name; float32, float16, bfloat16 or int64, on any device, all finite.
+        tensors: by "network.parameter" name; float32, float16, bfloat16, int64 or int8, on any device, all finite.
 
     Raises:
         BundleError: naming the tensor whose name, type or values cannot be stored.
@@ -43,7 +45,7 @@ def encode(tensors: Mapping[str, torch.Tensor]) -> bytes:
         if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
             raise BundleError(f"cannot save tensor {reprlib.repr(name)}: expected a name like 'generator.weight'")
         if tensor.dtype not in _DTYPES.values():
-            allowed = "float32, float16, bfloat16 or int64"
+            allowed = "float32, float16, bfloat16, int64 or int8"
             raise BundleError(f"cannot save tensor {name!r}: type {_plain(tensor.dtype)}, expected {allowed}")
     check_finite(tensors, "cannot save")
     # clones: safetensors refuses tensors that share memory (tied weights, views)

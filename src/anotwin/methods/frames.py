@@ -62,6 +62,7 @@ LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
+RIM = 0.02  # of the side: nobody can predict who comes in there, or how fast; no evidence
 EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
 
@@ -272,7 +273,10 @@ def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
 
 
 def _smooth(maps: torch.Tensor) -> torch.Tensor:
-    return smoothed(maps, SMOOTH * maps.shape[-1])
+    """Smoothed, and nothing at the rim."""
+    rim = round(RIM * maps.shape[-1])
+    inside = [side - 2 * rim for side in maps.shape[-2:]]
+    return F.pad(smoothed(maps, SMOOTH * maps.shape[-1])[..., rim:, rim:][..., : inside[0], : inside[1]], [rim] * 4)
 
 
 class FramesTrainer:

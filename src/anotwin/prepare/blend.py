@@ -85,12 +85,22 @@ def merge(levels: Sequence[Floats]) -> Floats:
         for begin in range(0, height, step):
             rows = slice(begin, min(begin + step, height))
             above = enlarged(coarse, rows, height, width)
-            own = fine[:, rows].astype(np.float32)
-            share = np.clip(above[0] / np.maximum(own[0], 1) - 1, 0, 1)
-            fine[0, rows] = np.maximum(own[0], above[0])
-            fine[1:, rows] = own[1:] + share * (above[1:] - own[1:])
+            fine[:, rows] = over(fine[:, rows], above)
         coarse = fine
     return coarse
+
+
+def over(maps: Floats, above: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Heat and changes (1 + C, h, w) of one level with those of another in their place, as `merge` puts them together.
+
+    >>> over(np.array([[[1.0]], [[0.2]]], np.float32), np.array([[[1.5]], [[0.4]]], np.float32)).round(3).tolist()
+    [[[1.5]], [[0.3]]]
+    """
+    own = maps.astype(np.float32)
+    share = np.clip(above[0] / np.maximum(own[0], 1) - 1, 0, 1)
+    found: npt.NDArray[np.float32] = own + share * (above - own)
+    found[0] = np.maximum(own[0], above[0])
+    return found
 
 
 def _weights(corners: npt.NDArray[np.int64], size: int) -> dict[int, npt.NDArray[np.float32]]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import map_coordinates
 from skimage.registration import phase_cross_correlation
 from skimage.transform import EuclideanTransform, resize, warp
 
@@ -23,6 +25,8 @@ FARTHEST = 0.25  # of a side: a part that lies farther off has not been found
 COARSE, FINE = 6.0, 1.0  # degrees between the turns that are tried, first all around, then beside the best
 STRETCHED = 0.1  # pictures whose aspect ratios differ by more do not show the same part alike
 ROUNDS = 2  # of the template: the mean of all pictures as they lie on the one before
+REFINED, ANGLE, PART = 8, 0.25, 0.5  # rounds at most; degrees and pixels along which slopes are measured
+MOST_STEPS = 4.0  # of these, in one round
 Floats = npt.NDArray[np.float64]
 
 
@@ -46,6 +50,17 @@ class Pose:
         turned = np.stack([cosine * down - sine * across, sine * down + cosine * across], 1) / sides
         return turned + 0.5 + [self.down, self.across]
 
+    def on_picture(self, places: Floats, shape: tuple[int, int]) -> Floats:
+        """Places (N, 2) of the template of this shape as places of the picture: the way back.
+
+        >>> Pose(90.0).on_picture(np.array([[0.5, 0.0]]), (10, 10)).round(6).tolist()
+        [[0.0, 0.5]]
+        """
+        sides = np.array(shape, np.float64)
+        down, across = ((places - 0.5 - [self.down, self.across]) * sides).T
+        cosine, sine = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
+        return np.stack([cosine * down + sine * across, cosine * across - sine * down], 1) / sides + 0.5
+
 
 def small_picture(levels: Sequence[Level]) -> Floats:
     """The image (h, w) at `SIDE` pixels along its longer side, grey, with mean 0 and spread 1."""
@@ -63,9 +78,9 @@ def template_of(pictures: Sequence[Floats], turn: bool) -> tuple[Floats, float]:
 
     That is the median of each one's correlation with the mean of the others; of another shape than most, it has none.
     """
-    template = max(pictures, key=lambda one: sum(_fits(each, one.shape) for each in pictures))
+    template = max(pictures, key=lambda one: sum(fits(each, one.shape) for each in pictures))
     correlations, shape = [0.0], template.shape
-    fitting = [each for each in pictures if _fits(each, shape)]
+    fitting = [each for each in pictures if fits(each, shape)]
     for _ in range(ROUNDS):
         found = [pose_of(each, template, turn) for each in fitting]
         laid = [_laid(_of_shape(each, shape), pose) for each, pose in zip(fitting, found, strict=True)]
@@ -77,7 +92,7 @@ def template_of(pictures: Sequence[Floats], turn: bool) -> tuple[Floats, float]:
 
 def pose_of(picture: Floats, template: Floats, turn: bool) -> Pose:
     """How a small picture lies on the template; as it is, where nothing fits better or its shape is another."""
-    if not (_fits(picture, template.shape) and picture.any() and template.any()):
+    if not (fits(picture, template.shape) and picture.any() and template.any()):
         return Pose()
     picture = _of_shape(picture, template.shape)
     angles = np.zeros(1)
@@ -88,6 +103,47 @@ def pose_of(picture: Floats, template: Floats, turn: bool) -> Pose:
     best = _best(picture, template, angles, FINER)
     unmoved = (picture * template).mean() >= (_laid(picture, best) * template).mean()
     return Pose() if unmoved else best
+
+
+def lay(picture: npt.NDArray[Any], pose: Pose, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """A picture (h, w) as it lies on the template of this shape, its border repeated."""
+    rows, columns = (pose.on_picture(middles(shape), shape) * picture.shape - 0.5).T
+    found = map_coordinates(picture.astype(np.float32), (rows, columns), order=1, mode="nearest")
+    return found.reshape(shape)  # type: ignore[no-any-return]
+
+
+def middles(shape: tuple[int, int]) -> Floats:
+    """The middles of the pixels of a template, from 0 to 1: (h w, 2)."""
+    rows, columns = ((np.arange(side) + 0.5) / side for side in shape)
+    return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+
+
+def refined(pose: Pose, picture: npt.NDArray[np.float32], template: npt.NDArray[np.float32], turn: bool) -> Pose:
+    """A pose that is nearly right, to a small part of a pixel: Gauss-Newton on squares (Lucas, Kanade 1981).
+
+    Args:
+        picture, template: of one scale and light, smooth enough that a pixel more or less is the same edge.
+        turn: whether the angle may change.
+    """
+    shape: tuple[int, int] = template.shape
+    steps = np.array([ANGLE if turn else 0.0, *(PART / side for side in shape)])
+    moved = [np.eye(3)[k] * steps for k in range(3) if steps[k]]
+
+    def error(values: Floats) -> Floats:
+        found: Floats = (lay(picture, Pose(*values), shape) - template).ravel().astype(np.float64)
+        return found
+
+    values = np.array([pose.angle, pose.down, pose.across])
+    here = error(values)
+    for _ in range(REFINED):
+        slopes = np.stack([(error(values + each) - error(values - each)) / 2 for each in moved], 1)
+        by = np.clip(np.linalg.lstsq(slopes, -here, rcond=None)[0], -MOST_STEPS, MOST_STEPS)
+        next_values = values + by @ np.stack(moved)
+        there = error(next_values)
+        if there @ there >= here @ here:
+            break
+        values, here = next_values, there
+    return Pose(*values.tolist())
 
 
 def _half(picture: Floats) -> tuple[int, int]:
@@ -126,7 +182,8 @@ def _even(picture: Floats) -> Floats:
     return centred / spread if spread > 1e-9 else np.zeros_like(centred)
 
 
-def _fits(picture: Floats, shape: tuple[int, ...]) -> bool:
+def fits(picture: Floats, shape: tuple[int, ...]) -> bool:
+    """Whether a picture is about as long and wide as others of this shape: otherwise it shows another part."""
     one, other = (side[0] / side[1] for side in (picture.shape, shape))
     return bool(abs(np.log(one / other)) <= STRETCHED)
 

