@@ -22,11 +22,12 @@ from anotwin.defects.library import plant
 from anotwin.domains.open import open_source
 from anotwin.records import ImageItem, ImageSource
 from benchmarks.common.rows import Bools, console
+from benchmarks.surfaces import screws
 
 Pixels = npt.NDArray[np.uint8]
 Names = npt.NDArray[np.str_]
 
-TEXTURES, PARTS = "textures", "parts"
+TEXTURES, PARTS, SCREWS = "textures", "parts", "screws"
 GROUPS = {  # of files of the real sets, as `anotwin train --group` takes them; None: those of manifest.csv
     "magnetic_tile": None,
     "aitex": "*_{}_*",  # the strip of woven fabric
@@ -219,7 +220,26 @@ def _seen(tray: npt.NDArray[np.float64], rng: np.random.Generator) -> Pixels:
     return pixels
 
 
-MADE_UP: dict[str, Callable[[], Surfaces]] = {TEXTURES: textures, PARTS: parts}
+SCREWS_TRAINED, SCREWS_TESTED, SCREWS_DAMAGED = 220, 40, 16  # the last with each kind of defect
+
+
+def turned_screws(
+    count: int = SCREWS_TRAINED, tested: int = SCREWS_TESTED, damaged: int = SCREWS_DAMAGED, seed: int = 0
+) -> Surfaces:
+    """Screws that lie anyhow; each picture is of one of its own."""
+    rng = np.random.default_rng([seed, 2])
+    train = [(image, ImageItem(f"screw-{k}", GOOD, True)) for k, image in enumerate(screws.pictures(count, rng))]
+    test = [(image, ImageItem(f"good-{k}", GOOD, True)) for k, image in enumerate(screws.pictures(tested, rng))]
+    masks = [np.zeros(image.shape, bool) for image, _ in test]
+    for kind in screws.KINDS:
+        for number in range(damaged):
+            image, mask = screws.damaged(kind, rng)
+            test.append((image, ImageItem(f"{kind}-{number}", kind, False)))
+            masks.append(mask)
+    return Surfaces(SCREWS, _source(SCREWS, train), _source(SCREWS, test), tuple(masks))
+
+
+MADE_UP: dict[str, Callable[[], Surfaces]] = {TEXTURES: textures, PARTS: parts, SCREWS: turned_screws}
 
 
 def _damaged(image: Pixels, kind: str, rng: np.random.Generator, most: float | None = None) -> tuple[Pixels, Bools]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from anotwin.prepare.registration import small_picture, template_of
 from anotwin.updates import silent
 from benchmarks.common.kept import Keeper, Outcome
 from benchmarks.surfaces import __main__ as surfaces
-from benchmarks.surfaces import alone, classical, costs, measures, methods
-from benchmarks.surfaces.sets import Surfaces, find_sets, parts, textures
+from benchmarks.surfaces import alone, classical, costs, measures, methods, screws
+from benchmarks.surfaces.sets import Surfaces, find_sets, parts, textures, turned_screws
 
 OPTIONS = {"quick": True, "device": "cpu", "minutes": 0.001, "steps": None, "set": [], "models": None, "without": None}
 
@@ -67,6 +68,39 @@ def test_parts_lie_alike_and_have_exact_masks() -> None:
     _, alike = template_of(pictures, turn=False)
     assert alike > ALIKE
     assert not {item.group for item in found.train.items} & set(found.groups)
+
+
+def test_screws_lie_alike_when_they_are_turned_and_have_exact_masks() -> None:
+    found = turned_screws(count=8, tested=2, damaged=1)
+    assert len(found.training) == 8
+    assert [str(item.label) for item in found.test.items] == ["good", "good", *screws.KINDS]
+    _, alike = template_of([small_picture(pyramid(image, 128, 1)) for image in found.training], turn=True)
+    assert alike > ALIKE
+    assert [bool(mask.any()) for mask in found.masks] == [item.normal is False for item in found.test.items]
+    again = turned_screws(count=8, tested=2, damaged=1)
+    assert all((a == b).all() for a, b in zip(found.images, again.images, strict=True))
+
+
+@pytest.mark.parametrize("kind", screws.KINDS)
+def test_a_mask_of_a_screw_is_where_its_defect_changes_the_picture(kind: str) -> None:
+    """The same random numbers draw the same screw, grain and light, with the defect and without it."""
+    whole = screws.Screw(0.7, 384.0, 380.0, 0.3)
+    side = "thread side"
+    defect = screws.Defect(
+        kind, 40.0, 60.0 if "head" in kind else 170.0 if "neck" in kind else 400.0, 3.0, 0.4, 60.0, 1.0
+    )
+    if kind == side:
+        defect = replace(defect, strength=0.1)
+    pictures = [screws._picture(each, np.random.default_rng(1)) for each in (whole, replace(whole, defect=defect))]
+    change = abs(pictures[0][0].astype(float) - pictures[1][0])
+    assert not pictures[0][1].any()
+    mask = pictures[1][1]
+    assert screws.LEAST <= mask.sum() < 4000
+    assert (change > 3)[mask].mean() > 0.9
+    rows, columns = np.nonzero(change > 20)
+    away = np.ones_like(mask)
+    away[max(rows.min() - 60, 0) : rows.max() + 60, max(columns.min() - 60, 0) : columns.max() + 60] = False
+    assert change[away].max() == 0
 
 
 def mvtec(root: Path, *names: str) -> Path:

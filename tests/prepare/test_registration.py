@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, rotate, shift
 
 from anotwin.prepare.pyramid import pyramid
-from anotwin.prepare.registration import SIDE, Pose, pose_of, small_picture, template_of
+from anotwin.prepare.registration import SIDE, Pose, lay, pose_of, refined, small_picture, template_of
 
 Picture = npt.NDArray[np.float64]
 
@@ -92,6 +92,49 @@ def test_places_turn_around_the_middle_and_move(angle: float, down: float, acros
     assert np.linalg.norm(after, axis=1) == pytest.approx(np.linalg.norm(before, axis=1))
     back = Pose(-angle).on_template(Pose(angle).on_template(places, (30, 40)), (30, 40))
     assert back == pytest.approx(places)
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(st.floats(-180, 180), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.integers(8, 90), st.integers(8, 90))
+def test_the_way_to_the_template_leads_back(angle: float, down: float, across: float, height: int, width: int) -> None:
+    pose, places = Pose(angle, down, across), np.random.default_rng(0).uniform(0, 1, (20, 2))
+    there = pose.on_template(places, (height, width))
+    assert pose.on_picture(there, (height, width)) == pytest.approx(places, abs=1e-9)
+
+
+@pytest.mark.parametrize("by", [(0, 0), (3, -2), (-4, 5)])
+def test_what_is_laid_by_whole_pixels_is_moved_by_them(by: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).normal(0, 1, (40, 50)).astype(np.float32)
+    found = lay(picture, Pose(0.0, by[0] / 40, by[1] / 50), (40, 50))
+    inside = slice(6, -6), slice(6, -6)
+    assert found[inside] == pytest.approx(np.roll(picture, by, (0, 1))[inside], abs=1e-4)
+
+
+@pytest.mark.parametrize(("angle", "by"), [(0.0, (0.4, -0.7)), (33.3, (2.3, 1.1)), (-151.7, (-3.0, 0.6))])
+def test_a_pose_that_is_nearly_right_is_made_exact(angle: float, by: tuple[float, float]) -> None:
+    """The place of a hole is known to a twentieth of a pixel; before, to one or two."""
+    template = gaussian_filter(part(), 4).astype(np.float32)
+    true = Pose(angle, by[0] / 240, by[1] / 320)
+    back = Pose(-angle, *(true.on_picture(np.array([[0.5, 0.5]]), template.shape)[0] - 0.5))
+    picture = lay(template, back, template.shape)
+    near = Pose(angle + 0.7, true.down + 1.5 / 240, true.across - 1.5 / 320)
+    found = refined(near, picture, template, turn=True)
+    hole = np.array([[120.5, 215.5]]) / template.shape
+    expected, off = true.on_template(hole, template.shape), near.on_template(hole, template.shape)
+    assert abs((off - expected) * template.shape).max() > 1
+    assert abs((found.on_template(hole, template.shape) - expected) * template.shape).max() < 0.1
+
+
+def test_a_part_that_is_not_turned_keeps_its_angle() -> None:
+    template = gaussian_filter(part(), 4).astype(np.float32)
+    turned = lay(template, Pose(2.0), template.shape)
+    assert refined(Pose(), turned, template, turn=False).angle == 0
+    assert refined(Pose(), turned, template, turn=True).angle == pytest.approx(-2, abs=0.1)
+
+
+def test_a_flat_picture_stays_where_it_is() -> None:
+    flat = np.zeros((30, 40), np.float32)
+    assert refined(Pose(5.0, 0.1, 0.0), flat, flat, turn=True) == Pose(5.0, 0.1, 0.0)
 
 
 def test_what_shows_nothing_or_another_shape_stays_where_it_is() -> None:

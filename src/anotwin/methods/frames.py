@@ -62,7 +62,7 @@ LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
-RIM = 0.02  # of the side: nobody can predict who comes in there, or how fast; no evidence
+RIM = 0.04  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
 EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
 
@@ -125,7 +125,7 @@ class Frames:
         still = standing(long, reduced(self.spotter.background, COARSE))
         lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
         spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE) * forwards(before)
-        return _smooth(torch.cat([*lengths, still[:, None], spotted], 1))
+        return _smooth(torch.cat([*map(_within, lengths), still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
@@ -269,14 +269,18 @@ def _moved(maps: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
     """|x - c| of (B, C, S, S) twice, pixels in [0, 1]: (B, 1, S / 2, S / 2), smoothed."""
-    return _smooth(reduced((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE))
+    return _smooth(_within(reduced((images - counterparts).abs().mean(1, keepdim=True) / 2, COARSE)))
 
 
 def _smooth(maps: torch.Tensor) -> torch.Tensor:
-    """Smoothed, and nothing at the rim."""
-    rim = round(RIM * maps.shape[-1])
-    inside = [side - 2 * rim for side in maps.shape[-2:]]
-    return F.pad(smoothed(maps, SMOOTH * maps.shape[-1])[..., rim:, rim:][..., : inside[0], : inside[1]], [rim] * 4)
+    return smoothed(maps, SMOOTH * maps.shape[-1])
+
+
+def _within(maps: torch.Tensor) -> torch.Tensor:
+    """Nothing at the rim."""
+    rim, (height, width) = round(RIM * maps.shape[-1]), maps.shape[-2:]
+    inside = maps[..., rim : height - rim, rim : width - rim]
+    return F.pad(inside, [rim] * 4)
 
 
 class FramesTrainer:
