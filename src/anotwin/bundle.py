@@ -232,6 +232,7 @@ def _spec(stored: SpecOfJson, where: str) -> ImageSpec:
 def describe(bundle: Bundle) -> dict[str, Any]:
     """What ``anotwin info --json`` prints, plain JSON; `parameters`: floating-point values per network."""
     parameters: dict[str, int] = {}
+    arrays = apart(bundle.history)[1]
     for name, tensor in bundle.tensors.items():
         network = name.partition(".")[0]
         parameters[network] = parameters.get(network, 0) + (tensor.numel() if tensor.is_floating_point() else 0)
@@ -247,7 +248,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         **({} if bundle.target is None else {"target": bundle.target.stored()}),
         "layout": dict(bundle.layout),
         "parameters": parameters,
-        "bytes": sum(tensor.nbytes for tensor in bundle.tensors.values()),
+        "bytes": sum(tensor.nbytes for kept in (bundle.tensors, arrays) for tensor in kept.values()),
         "images": {name: values.numel() for name, values in bundle.fingerprints.items() if "groups" not in name},
         "calibration": calibration,
         "history": {key: _counted(value) for key, value in bundle.history.items()},

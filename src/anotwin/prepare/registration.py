@@ -1,7 +1,7 @@
 """How a part lies in its picture, beside others of its kind: moved and, where that is asked for, turned.
 
-By cross-correlation of small pictures (scikit-image). Nothing is resampled that a model sees: a pose tells which place
-of the part a place of the image is.
+By cross-correlation of small pictures (scikit-image), and by least squares of larger ones from there on. Nothing is
+resampled that a model sees: a pose tells which place of the part a place of the image is.
 """
 
 from __future__ import annotations
@@ -116,6 +116,16 @@ def middles(shape: tuple[int, int]) -> Floats:
     """The middles of the pixels of a template, from 0 to 1: (h w, 2)."""
     rows, columns = ((np.arange(side) + 0.5) / side for side in shape)
     return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+
+
+def cells_of(points: Floats, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """The cells (n, 2) of points (n, 2) from 0 to 1; what lies outside is in the cell at the border.
+
+    >>> cells_of(np.array([[0.0, 0.99], [0.5, 1.2]]), (2, 4)).tolist()
+    [[0, 3], [1, 3]]
+    """
+    found: npt.NDArray[np.int64] = np.clip((points * shape).astype(np.int64), 0, np.array(shape) - 1)
+    return found
 
 
 def refined(pose: Pose, picture: npt.NDArray[np.float32], template: npt.NDArray[np.float32], turn: bool) -> Pose:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from local_mean import LocalMean, tiles
 from scipy.ndimage import gaussian_filter, rotate, shift
+from skimage.transform import resize
 
 from anotwin.data.arrays import from_arrays
 from anotwin.domains.surfaces.golden import STEPS, WIDE, Golden, Wide, exactly, in_steps, laid, mean_of, wide_picture
@@ -20,6 +22,7 @@ from anotwin.prepare.pyramid import pyramid
 from anotwin.prepare.registration import Pose
 from anotwin.records import Array, Finding
 from anotwin.run.local import reference_of, score_stream
+from anotwin.seeding import fingerprint
 
 COPIES = 0  # radius of a method whose counterparts are copies: it finds nothing
 
@@ -130,8 +133,12 @@ def test_grain_is_no_part() -> None:
 
 
 def test_an_image_of_another_shape_is_left_to_the_tiles(combs: dict[str, Any]) -> None:
-    (found,) = findings([np.ascontiguousarray(part(1).T)], combs)
-    assert np.isfinite(found.score)
+    """In the units that the threshold is told in."""
+    turned = np.ascontiguousarray(part(1).T)
+    (found,) = findings([turned], combs)
+    (alone,) = findings([turned], {name: values for name, values in combs.items() if name != "golden"})
+    median, spread = combs["golden"]["units"]["anomaly"]
+    assert found.score == pytest.approx((alone.score - median) / spread)
     assert (found.counterpart == found.query).all()  # type: ignore[union-attr]
 
 
@@ -196,7 +203,7 @@ def test_a_flat_picture_is_beside_others_too() -> None:
     golden = Golden(
         flat.pixels[None], np.ones((64, 64), np.float32), False, units=dict.fromkeys(("golden", *TERMS), (0.0, 1.0))
     )
-    assert np.isfinite(golden.beside(flat, Pose()).hottest)
+    assert np.isfinite(golden.beside(flat, Pose()).farthest)
 
 
 def test_colour_is_compared_too() -> None:
@@ -211,18 +218,94 @@ def test_colour_is_compared_too() -> None:
     assert scores[1] > scores[0] + 3
 
 
+def test_a_training_image_is_beside_the_others_and_not_beside_itself() -> None:
+    """One that is odd is seen to be, although it is among the pictures."""
+    images = [*parts(0, 59), part(900, tooth=2)]
+    known = reference(images)
+    assert str(fingerprint(images[-1])) in known["golden"]["of"]
+    (own,) = findings([images[-1]], known)
+    normal = [each.score for each in findings(parts(300, 10), known)]
+    assert own.score > max(normal)
+
+
+def test_photographs_of_one_part_are_not_measured_by_each_other() -> None:
+    """Three of each part, alike but for noise, and each part with a tooth of its own length."""
+    random, images = np.random.default_rng(4), []
+    for number in range(20):
+        base = part(number).astype(float)
+        base[60:110, 20 + 10 * (number % 15) : 30 + 10 * (number % 15)] += 40
+        images += [(base + random.normal(0, 3, base.shape)).clip(0, 255).astype(np.uint8) for _ in range(3)]
+    usual = {}
+    for name, groups in {"alone": None, "together": [f"part {number // 3}" for number in range(60)]}.items():
+        source = from_arrays(images)
+        if groups is not None:
+            items = tuple(replace(item, group=group) for item, group in zip(source.items, groups, strict=True))
+            source = replace(source, items=items)
+        usual[name] = reference_of(method("data.registration=shift"), source, range(12), range(12, 60))["golden"][
+            "usual"
+        ]
+    assert float(usual["together"].mean()) > 1.2 * float(usual["alone"].mean())
+
+
+@pytest.mark.parametrize("held", [2, 3, 5])
+def test_few_held_out_normals_say_nothing(held: int) -> None:
+    known = reference(parts(0, 30), "data.registration=shift", held=held)
+    assert ("golden" in known) == (held >= 4)
+
+
+def test_strips_are_too_narrow_to_be_compared() -> None:
+    rows = np.sin(np.arange(2000) / 40)[None].repeat(40, 0)
+    images = [(120 + 60 * rows + np.random.default_rng(k).normal(0, 3, rows.shape)).astype(np.uint8) for k in range(30)]
+    known = reference(images, "data.registration=shift", held=10)
+    assert "golden" not in known
+
+
+@pytest.mark.parametrize(("kind", "scale"), [(np.uint8, None), (np.uint16, None), (np.float32, None), (np.uint8, 0.5)])
+def test_a_blob_on_a_large_turned_part_is_at_its_own_place(kind: type, scale: float | None) -> None:
+    """701 x 901 pixels, odd sides, reduced for the picture; in any type of file, and at half the size."""
+
+    def large(image: Array) -> Array:
+        wide = resize(image.astype(float), (701, 901), order=1)
+        return (wide * {np.uint8: 1, np.uint16: 200, np.float32: 1 / 255}[kind]).astype(kind)
+
+    images = [large(each) for each in parts(0, 24, turned=True)]
+    overrides = [] if scale is None else [f"data.scale={scale}"]
+    spec = tiles(128, pixel_type=np.dtype(kind).name, black=0.0, white=float(images[0].max()))
+    odd = LocalMean(spec, *overrides, radius=COPIES)
+    known = reference_of(odd, from_arrays(images), range(8), range(8, 24))
+    for row, column in ((120, 700), (600, 150)):
+        image = large(part(700, (3, -4), 77.0))
+        image[row - 12 : row + 12, column - 12 : column + 12] = 0.2 * spec.white
+        (found,) = score_stream(odd, from_arrays([image]), None, reference=known)
+        assert found.heatmap is not None
+        hot = np.argwhere(found.heatmap > 0.5 * found.heatmap.max()).mean(0)
+        assert hot == pytest.approx([row - 0.5, column - 0.5], abs=1.5)  # half a pixel of the picture
+
+
+def test_scores_do_not_depend_on_what_is_scored_beside(combs: dict[str, Any]) -> None:
+    images = [part(41), part(42, (3, 3)), part(43, tooth=5)]
+    together = findings(images, combs)
+    for number, image in enumerate(images):
+        (alone,) = findings([image], combs)
+        assert alone.score == together[number].score
+        assert (alone.heatmap == together[number].heatmap).all()  # type: ignore[union-attr]
+        assert (alone.counterpart == together[number].counterpart).all()  # type: ignore[union-attr]
+
+
 def whole() -> dict[str, Any]:
     units = {name: [0.0, 1.0] for name in ("golden", *TERMS)}
     golden = {
-        "pictures": torch.zeros((2, 1, 4, 5), dtype=torch.int8),
-        "usual": torch.ones((4, 5)),
-        "turn": False,
+        "pictures": torch.zeros((2, 1, 32, 40), dtype=torch.int8),
+        "usual": torch.ones((32, 40)),
+        "of": ["1", "2"],
         "heat": 1.0,
         "tiles": 1.0,
         "units": units,
         "without": [[0.0, 1.0] * 6],
     }
-    return {"golden": golden, "without": {"of": ["3"], "levels": [[]]}}
+    places = {"registration": "turn", "alike": 0.9, "template": [[0.0, 1.0]], "heat": [[[1.0]]]}
+    places["terms"] = {term: [[[1.0]]] for term in TERMS}
+    return {"golden": golden, "places": places, "without": {"of": ["3"], "levels": [[]]}}
 
 
 def test_what_is_whole_is_restored() -> None:
@@ -230,21 +313,26 @@ def test_what_is_whole_is_restored() -> None:
     assert golden_without({}) == {}
     golden = golden_of(whole())
     assert golden is not None
-    assert golden.usual.shape == (4, 5)
+    assert golden.usual.shape == (32, 40)
+    assert golden.turn
     assert golden_without(whole())[3]["anomaly"] == (0.0, 1.0)
-    assert float(Golden(in_steps(np.full((1, 1, 2, 2), 99.0, np.float32)), golden.usual, False).pictures.max()) == 127
-    assert STEPS * 4 > 127
+    assert in_steps(np.array([-99.0, -1.0, 0.5, 99.0], np.float32)).tolist() == [-127, -STEPS, STEPS // 2, 127]
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"pictures": [1.0]},
-        {"pictures": torch.zeros((2, 4, 5), dtype=torch.int8)},
-        {"pictures": torch.zeros((2, 1, 4, 5))},
-        {"pictures": torch.zeros((0, 1, 4, 5), dtype=torch.int8)},
-        {"usual": torch.zeros((4, 5))},
-        {"usual": torch.ones((5, 4))},
+        {"pictures": torch.zeros((2, 32, 40), dtype=torch.int8)},
+        {"pictures": torch.zeros((2, 1, 32, 40))},
+        {"pictures": torch.zeros((2, 0, 32, 40), dtype=torch.int8)},
+        {"pictures": torch.zeros((0, 1, 32, 40), dtype=torch.int8), "of": []},
+        {"pictures": torch.zeros((2, 1, 4, 40), dtype=torch.int8), "usual": torch.ones((4, 40))},
+        {"of": ["1"]},
+        {"of": ["one", "two"]},
+        {"usual": torch.zeros((32, 40))},
+        {"usual": torch.ones((40, 32))},
+        {"units": {"golden": []}},
         {"heat": 0.0},
         {"tiles": "many"},
         {"units": {}},

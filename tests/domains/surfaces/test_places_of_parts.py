@@ -127,7 +127,7 @@ def test_tables_are_high_percentiles_of_what_lies_there() -> None:
     expected = np.ones((12, 15))
     expected[:3, 1:4] = 4.0  # and beside it
     assert places.heat[0] == pytest.approx(expected)
-    (highest,) = highest_of(training[:1], places)
+    (highest,) = highest_of(training[:1], [training[0].placed(places)])
     assert highest.residual == pytest.approx([5 - table[2, 3]])
     (plain,) = highest_of(training[:1], None)
     assert plain.residual == [5.0]

@@ -22,18 +22,18 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from anotwin.compare.same_place import counterpart_there, distance_there, in_own_light, slow
-from anotwin.domains.surfaces.places import cells_of
 from anotwin.prepare.blend import over
 from anotwin.prepare.foreground import Foreground
 from anotwin.prepare.pyramid import Level
-from anotwin.prepare.registration import Pose, lay, middles, refined
+from anotwin.prepare.registration import Pose, cells_of, lay, middles, refined
 from anotwin.prepare.resize import model_values
 from anotwin.records import ImageSpec
 
 WIDE = 320  # pixels of the longer side of a picture, or those of the image: what is smaller than 3 of them is not seen
 SMOOTH = 2.0  # pixels: by what is left it is seen to a part of a pixel how a picture lies
 ROUNDS = 8  # of giving a change its slow part back
-HOT = 10  # pixels of a picture: the mean of the hottest is the score
+FARTHEST = 10  # pixels of a picture: their mean is the score
+HIGHEST = 6e4  # heat: maps of large images are kept in half precision
 STEPS = 32  # of a stored picture, in its spread: from -4 to 4
 Floats = npt.NDArray[np.float32]
 Fractions = npt.NDArray[np.float64]
@@ -50,11 +50,13 @@ class Wide:
     pixels: Steps  # (C, h, w), in its own light, in steps of `STEPS`
     spread: float  # of the image, of pixels from -1 to 1
     counts: Bools  # (h, w): what shows the object
+    covers: tuple[float, float] = (1.0, 1.0)  # times height and width of the image: the last row of a level may be half
 
 
 def wide_picture(levels: Sequence[Level], spec: ImageSpec, foreground: Foreground | None = None) -> Wide:
     """The image at `WIDE` pixels along its longer side, or at its own resolution if that has fewer."""
-    level = [each for k, each in enumerate(levels) if k == 0 or max(each.height, each.width) >= WIDE][-1]
+    number = [k for k, each in enumerate(levels) if k == 0 or max(each.height, each.width) >= WIDE][-1]
+    level, times = levels[number], 2**number
     values = model_values(level.pixels[None, : level.height, : level.width], spec)
     factor = min(1.0, WIDE / max(level.height, level.width))
     shape = [max(1, round(factor * side)) for side in (level.height, level.width)]
@@ -62,10 +64,11 @@ def wide_picture(levels: Sequence[Level], spec: ImageSpec, foreground: Foregroun
     counts = np.ones(picture.shape[1:], bool)
     if foreground is not None:
         sides = zip(picture.shape[1:], (levels[0].height, levels[0].width), strict=True)
-        rows, columns = (np.arange(side) * whole // side for side, whole in sides)
+        rows, columns = ((2 * np.arange(side) + 1) * whole // (2 * side) for side, whole in sides)
         counts = foreground.at(rows[:, None], columns[None])
     spread = float((picture - picture.mean((1, 2), keepdims=True)).std())
-    return Wide(in_steps(in_own_light(picture)), spread, counts)
+    covers = level.height * times / levels[0].height, level.width * times / levels[0].width
+    return Wide(in_steps(in_own_light(picture)), spread, counts, covers)
 
 
 def in_steps(pictures: Floats) -> Steps:
@@ -97,13 +100,17 @@ class Golden:
     pictures: Steps  # (N, C, h, w)
     usual: Floats  # (h, w) > 0: how far they are from each other
     turn: bool  # whether parts are turned
+    of: tuple[int, ...] = ()  # (N,) the fingerprints of the images that they show
     heat: float = 1.0  # > 0: the highest that a normal image reaches
     tiles: float = 1.0  # > 0: likewise of the heat of its tiles
     units: Units = field(default_factory=dict)  # of normal images
 
-    def beside(self, wide: Wide, pose: Pose, without: Units | None = None) -> Beside:
-        """An image beside them; `without`: the units for a normal that they were made of."""
-        return Beside(self, wide, exactly(wide, pose, self.template, self.turn), without or self.units)
+    def beside(self, wide: Wide, pose: Pose, own: int | None = None, without: Units | None = None) -> Beside:
+        """An image beside them, or beside the others of them.
+
+        `own`: its fingerprint. `without`: the units for a normal that they were made of.
+        """
+        return Beside(self, wide, exactly(wide, pose, self.template, self.turn), own, without or self.units)
 
     @cached_property
     def template(self) -> Floats:
@@ -118,18 +125,19 @@ class Beside:
     golden: Golden
     wide: Wide
     pose: Pose
+    own: int | None
     units: Units
 
     def pooled(self, scores: Mapping[str, float]) -> dict[str, float]:
         """Each term of the tiles, or what is found here if that is higher, in units of what each usually is."""
-        own = _in_units(self.hottest, self.units[OWN])
-        return {term: max(own, _in_units(value, self.units[term])) for term, value in scores.items()}
+        own = _in_units(self.farthest, self.units[OWN])
+        return {term: max(own, value) for term, value in alone(scores, self.units).items()}
 
     @property
-    def hottest(self) -> float:
-        """The logarithm of how far the hottest places are from the others."""
+    def farthest(self) -> float:
+        """The logarithm of how far those places are that are farthest from the others."""
         far = self.far.ravel()
-        return float(np.log(max(float(np.partition(far, -min(HOT, far.size))[-HOT:].mean()), 1e-6)))
+        return float(np.log(max(float(np.partition(far, -min(FARTHEST, far.size))[-FARTHEST:].mean()), 1e-6)))
 
     def over(self, maps: Floats, first: int, shape: tuple[int, int]) -> Floats:
         """Heat and changes of the tiles (1 + C, n, w), or heat alone, and what is found here over them.
@@ -144,19 +152,21 @@ class Beside:
             (np.arange(shape[1]) + 0.5) / shape[1],
         )
         points = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-        cells = (self.pose.on_template(points, self._shape) * self._shape - 0.5).T
+        places = self.pose.on_template(points, self._shape)
+        inside, cells = ((places >= 0) & (places <= 1)).all(1), (places * self._shape - 0.5).T
         planes = [self.heat / self.golden.heat, *(self.change if len(maps) > 1 else ())]
-        found = [map_coordinates(each, cells, order=1, mode="constant").reshape(maps.shape[1:]) for each in planes]
+        found = [(inside * map_coordinates(each, cells, order=1, mode="nearest")) for each in planes]
         unit = np.ones((len(maps), 1, 1), np.float32)
         unit[0] = self.golden.tiles
-        laid_over: Floats = over(maps / unit, np.stack(found).astype(np.float32)) * unit
+        above = np.stack(found).reshape(maps.shape).astype(np.float32)
+        laid_over: Floats = np.minimum(over(maps / unit, above) * unit, HIGHEST)
         return laid_over
 
     @cached_property
     def far(self) -> Floats:
         """(h, w) of the template: how far from the nearest of what others show there, in units of what is usual."""
         counts = shown(self.wide, self.pose, self._shape)
-        found: Floats = distance_there(self._laid, Others(self.golden.pictures)) / self.golden.usual * counts
+        found: Floats = distance_there(self._laid, self._others) / self.golden.usual * counts
         return found
 
     @property
@@ -172,12 +182,17 @@ class Beside:
         Light was taken from both, and with it a part of what is wrong: of a change e within what is hot, e less its
         slow part is to be seen. That is solved for e.
         """
-        seen = counterpart_there(self._laid, Others(self.golden.pictures)) - self._laid
+        seen = counterpart_there(self._laid, self._others) - self._laid
         hot, change = np.clip(self.heat / self.golden.heat - 1, 0, 1), seen
         for _ in range(ROUNDS if hot.any() else 0):
             change = seen + slow(change * hot)
         found: Floats = change * np.float32(self.wide.spread)
         return found
+
+    @property
+    def _others(self) -> Others:
+        golden = self.golden
+        return Others(golden.pictures if self.own is None else golden.pictures[np.array(golden.of) != self.own])
 
     @cached_property
     def _laid(self) -> Floats:
@@ -187,6 +202,11 @@ class Beside:
     def _shape(self) -> tuple[int, int]:
         height, width = self.golden.usual.shape
         return height, width
+
+
+def alone(scores: Mapping[str, float], units: Units) -> dict[str, float]:
+    """Each term of the tiles of an image that is beside no other, in the same units."""
+    return {term: _in_units(value, units[term]) for term, value in scores.items()}
 
 
 def _in_units(value: float, units: tuple[float, float]) -> float:

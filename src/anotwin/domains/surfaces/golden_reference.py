@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,22 +26,15 @@ from anotwin.domains.surfaces.golden import (
     mean_of,
     shown,
 )
-from anotwin.domains.surfaces.levels import (
-    TERMS,
-    not_of_this_view,
-    pool_levels,
-    short,
-    spread_of,
-    usual_of,
-    usual_without,
-)
-from anotwin.domains.surfaces.places import Places, Shown
+from anotwin.domains.surfaces.levels import TERMS, Usual, not_of_this_view, pool_levels, short, spread_of
+from anotwin.domains.surfaces.places import Placed, Places, Shown
 from anotwin.prepare.registration import Pose
 from anotwin.records import Scores
 
-MOST = 128  # pictures kept
-FEWEST = 8  # of them, or nobody knows how parts differ
-MEASURED = 40  # of them, each compared with all others, tell how far normal ones are
+FEWEST = 8  # training images, or nobody knows how parts differ; and groups of them
+KNOWN = 4  # held-out normals, or their units say nothing
+LOWEST = 32  # pixels of the shorter side of a picture
+MEASURED = 40  # training images, each compared with those of other groups, tell how far normal ones are
 LOOSE, WIDTH = 5, 2.0  # pixels: usual is what is usual beside it too, smoothed
 FLOOR = 0.2  # of the mean over all places: where all are alike to the bit nothing is known of noise
 LEAST = 0.1  # of what is usual: a unit of heat, so that where all are alike nothing is hot
@@ -50,61 +42,56 @@ EXPLAINED = 0.5  # of what they show others show as well, or it is a texture: no
 ROUNDS = 2  # of laying them on their mean
 
 
-@dataclass(frozen=True, eq=False)
-class Lying:
-    """A normal image, and how it lies on the template."""
+class Held(NamedTuple):
+    """A held-out normal."""
 
-    wide: Wide
-    pose: Pose
+    shown: Shown
+    placed: Placed
+    highest: Scores[list[float]]  # of each of its levels the highest tile
+    usual: Sequence[Usual]  # the units of these, to which it has added nothing
 
 
-def stored_golden(
-    training: Sequence[Shown],
-    heldout: Sequence[Shown],
-    highest: Sequence[Scores[list[float]]],
-    groups: Sequence[str],
-    places: Places,
-    reference: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A part of the reference, of training and (n,) held-out normals; {} where too few lie alike, or agree.
-
-    Args:
-        highest: (n,) of each level of the held-out ones the highest tile.
-        groups: (n,) of them: none sets the units that it is measured in (`levels.stored_without`).
-        reference: what `levels.stored` and `stored_without` made of them.
-    """
-    turn = places.registration == "turn"
-    kept = [lying for each in training if (lying := _lying(each, places))]
-    held = [_lying(each, places) for each in heldout]
-    if len(kept) < FEWEST or not any(held):
+def stored_golden(training: Sequence[tuple[Shown, Placed]], heldout: Sequence[Held], places: Places) -> dict[str, Any]:
+    """A part of the reference, of training and (n,) held-out normals; {} where too few lie alike, or agree."""
+    kept = [(each.wide, placed.pose, each) for each, placed in training if each.wide is not None and placed.fits]
+    fit = [each.shown.wide is not None and each.placed.fits for each in heldout]
+    groups = [each.group for _, _, each in kept]
+    if len(set(groups)) < FEWEST or sum(fit) < KNOWN:
         return {}
-    height, width = np.median([each.wide.pixels.shape[1:] for each in kept], axis=0).astype(int).tolist()
-    shape, kept = (height, width), kept[:: -(-len(kept) // MOST)]
+    # even: a turn depends on the aspect ratio, and how parts lie is seen at half the size
+    height, width = (2 * int(side / 2) for side in np.median([wide.pixels.shape[1:] for wide, _, _ in kept], axis=0))
+    if min(height, width) < LOWEST:
+        return {}
+    shape, turn = (height, width), places.registration == "turn"
+    poses = [pose for _, pose, _ in kept]
+    wides = [wide for wide, _, _ in kept]
+    pictures = _laid(wides, poses, shape)
     for _ in range(ROUNDS):  # each is laid on the mean of all as they lay before
-        mean = mean_of(np.stack([in_steps(laid(each.wide, each.pose, shape)) for each in kept]))
-        kept = [Lying(each.wide, exactly(each.wide, each.pose, mean, turn)) for each in kept]
-    pictures = np.stack([in_steps(laid(each.wide, each.pose, shape)) for each in kept])
-    far = _far(pictures, [shown(each.wide, each.pose, shape) for each in kept])
+        mean = mean_of(pictures)
+        poses = [exactly(wide, pose, mean, turn) for wide, pose in zip(wides, poses, strict=True)]
+        pictures = _laid(wides, poses, shape)
+    far = _far(pictures, [shown(wide, pose, shape) for wide, pose in zip(wides, poses, strict=True)], groups)
     if _explained(pictures, far) < EXPLAINED:
         return {}
     golden = Golden(pictures, _usual(far), turn)
-    found = [None if each is None else golden.beside(each.wide, each.pose) for each in held]
-
-    scores = {OWN: [np.nan if each is None else each.hottest for each in found], **_pooled(highest, reference)}
-    names = np.array(groups)
-    without = [[value for pair in _units(scores, names != group).values() for value in pair] for group in groups]
-    heat = float(np.median([each.heat.max() for each in found if each]))
-    units = [level["heat"] for level in reference["levels"]]
-    tiles = float(np.median([each.placed(places).highest_heat(each, units) for each in heldout]))
+    farthest, heats = [], []
+    for each, fits in zip(heldout, fit, strict=True):
+        beside = golden.beside(each.shown.wide, each.placed.pose) if fits and each.shown.wide else None
+        farthest.append(np.nan if beside is None else beside.farthest)
+        heats.append(np.nan if beside is None else float(beside.heat.max()))
+    scores = {OWN: farthest} | {term: [_pooled(each, term) for each in heldout] for term in TERMS}
+    names = np.array([each.shown.group for each in heldout])
+    units = [each.heat for each in heldout[0].usual]
+    tiles = [each.placed.highest_heat(each.shown, units) for each in heldout]
     return {
         "golden": {
             "pictures": torch.from_numpy(pictures),
+            "of": [str(each.fingerprint) for _, _, each in kept],
             "usual": torch.from_numpy(golden.usual),
-            "turn": turn,
-            "heat": short(max(heat, LEAST)),
-            "tiles": short(max(tiles, LEAST)),
-            "units": _units(scores, np.ones(len(groups), bool)),
-            "without": without,
+            "heat": short(max(float(np.nanmedian(heats)), LEAST)),
+            "tiles": short(max(float(np.median(tiles)), LEAST)),
+            "units": _units(scores, np.ones(len(names), bool)),
+            "without": [[value for pair in _units(scores, names != name).values() for value in pair] for name in names],
         }
     }
 
@@ -116,12 +103,14 @@ def golden_of(reference: Mapping[str, Any]) -> Golden | None:
     try:
         found = reference["golden"]
         pictures, usual = found["pictures"].numpy(), found["usual"].numpy()
+        turn, of = reference["places"]["registration"] == "turn", tuple(int(name) for name in found["of"])
         heat, tiles = float(found["heat"]), float(found["tiles"])
-        golden = Golden(pictures, usual, bool(found["turn"]), heat, tiles, _restored(found["units"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        golden = Golden(pictures, usual, turn, of, heat, tiles, _restored(found["units"]))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise not_of_this_view() from error
-    known = pictures.dtype == np.int8 and usual.dtype == np.float32 and pictures.ndim == 4 and len(pictures)
-    if not known or pictures.shape[2:] != usual.shape or not (heat > 0 and tiles > 0 and (usual > 0).all()):
+    known = pictures.dtype == np.int8 and usual.dtype == np.float32 and pictures.ndim == 4 and len(pictures) == len(of)
+    fits = known and pictures.shape[2:] == usual.shape and min(pictures.shape) > 0 and min(usual.shape) >= LOWEST
+    if not fits or not (heat > 0 and tiles > 0 and (usual > 0).all()):
         raise not_of_this_view()
     return golden
 
@@ -132,23 +121,22 @@ def golden_without(reference: Mapping[str, Any]) -> dict[int, Units]:
         return {}
     try:
         names, found = [int(name) for name in reference["without"]["of"]], reference["golden"]["without"]
-        units = [dict(zip((OWN, *TERMS), zip(*[iter(each)] * 2, strict=True), strict=True)) for each in found]
+        units = [dict(zip((OWN, *TERMS), zip(each[::2], each[1::2], strict=True), strict=True)) for each in found]
         return dict(zip(names, map(_restored, units), strict=True))
     except (KeyError, TypeError, ValueError) as error:
         raise not_of_this_view() from error
 
 
-def _lying(image: Shown, places: Places) -> Lying | None:
-    """None: it does not lie as the others do."""
-    placed = image.placed(places)
-    return Lying(image.wide, placed.pose) if image.wide is not None and placed.fits else None
+def _laid(wides: Sequence[Wide], poses: Sequence[Pose], shape: tuple[int, int]) -> Steps:
+    return np.stack([in_steps(laid(wide, pose, shape)) for wide, pose in zip(wides, poses, strict=True)])
 
 
-def _far(pictures: Steps, inside: Sequence[Bools]) -> Floats:
-    """The root of the mean square of how far some pictures (N, C, h, w) are from all others, at each place (h, w)."""
+def _far(pictures: Steps, inside: Sequence[Bools], groups: Sequence[str]) -> Floats:
+    """How far some pictures (N, C, h, w) are from those of other groups at each place, (h, w): root mean square."""
+    names = np.array(groups)
     total, count = np.zeros(pictures.shape[2:]), np.zeros(pictures.shape[2:])
     for number in range(0, len(pictures), -(-len(pictures) // MEASURED)):
-        others = Others(np.delete(pictures, number, 0))
+        others = Others(pictures[names != names[number]])
         total += np.where(inside[number], distance_there(Others(pictures)[number], others) ** 2, 0)
         count += inside[number]
     far: Floats = np.sqrt(total / np.maximum(count, 1)).astype(np.float32)
@@ -168,16 +156,11 @@ def _usual(far: Floats) -> Floats:
     return usual
 
 
-def _pooled(highest: Sequence[Scores[list[float]]], reference: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Of each term what the tiles of each held-out normal make of it."""
-    of_all, without = usual_of(reference), usual_without(reference)
-    own = [without.get(int(name), of_all) for name in reference["without"]["of"]]
-
-    def pool(values: Sequence[float], levels: Sequence[Any], term: str) -> float:
-        count = min(len(values), len(levels))
-        return pool_levels(values[:count], [each.of(term) for each in levels[:count]])
-
-    return {term: [pool(getattr(one, term), o, term) for one, o in zip(highest, own, strict=True)] for term in TERMS}
+def _pooled(held: Held, term: str) -> float:
+    """What the tiles make of a term."""
+    values = getattr(held.highest, term)
+    count = min(len(values), len(held.usual))
+    return pool_levels(values[:count], [each.of(term) for each in held.usual[:count]])
 
 
 def _units(scores: Mapping[str, Sequence[float]], some: Bools) -> dict[str, list[float]]:
@@ -187,7 +170,7 @@ def _units(scores: Mapping[str, Sequence[float]], some: Bools) -> dict[str, list
 
 def _spread(values: npt.NDArray[np.float64], some: Bools) -> tuple[float, float]:
     known = ~np.isnan(values)
-    return spread_of(values[known & some] if (known & some).any() else values[known])
+    return spread_of(values[known & some] if (known & some).sum() >= KNOWN - 1 else values[known])
 
 
 def _restored(units: Mapping[str, Sequence[float]]) -> Units:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates, maximum_filter
 
 from anotwin.domains.surfaces.levels import TERMS, highest_of_levels, not_of_this_view, short
-from anotwin.prepare.registration import Pose, fits, pose_of, template_of
+from anotwin.prepare.registration import Pose, cells_of, fits, pose_of, template_of
 from anotwin.records import Array, Scores
 
 if TYPE_CHECKING:
@@ -92,16 +92,6 @@ class Placed:
         return self.pose.on_template(points, self.places.template.shape)
 
 
-def cells_of(points: Floats, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """The cells (n, 2) of points (n, 2) from 0 to 1; what lies outside is in the cell at the border.
-
-    >>> cells_of(np.array([[0.0, 0.99], [0.5, 1.2]]), (2, 4)).tolist()
-    [[0, 3], [1, 3]]
-    """
-    found: npt.NDArray[np.int64] = np.clip((points * shape).astype(np.int64), 0, np.array(shape) - 1)
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
     """What the tiles of one normal image showed, without its pixels."""
@@ -115,6 +105,8 @@ class Shown:
     registration: str = "none"  # as `data.registration` says
     size: int = 0  # of a tile
     wide: Wide | None = None  # the picture that is compared with other parts
+    group: str = ""  # the images that belong together
+    fingerprint: int = 0
 
     def placed(self, places: Places) -> Placed:
         """How it lies; only where places are asked for."""
@@ -131,9 +123,9 @@ class Shown:
         return scores.map(lambda term: highest_of_levels(term, counts, self.deciding))
 
 
-def highest_of(shown: Sequence[Shown], places: Places | None) -> list[Scores[list[float]]]:
-    """Of each image and each of its levels the highest tile, less what is usual at its place."""
-    return [each.highest(each.placed(places) if places else None) for each in shown]
+def highest_of(shown: Sequence[Shown], placed: Sequence[Placed] | None) -> list[Scores[list[float]]]:
+    """Of each image and each of its levels the highest tile, less what is usual at its place, where this is known."""
+    return [each.highest(placed[number] if placed else None) for number, each in enumerate(shown)]
 
 
 def heat_of_cells(heat: Array) -> Floats:

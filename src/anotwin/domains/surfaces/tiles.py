@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from anotwin.domains.regions import highest_heat
-from anotwin.domains.surfaces.golden import Beside, Golden, Units, wide_picture
+from anotwin.domains.surfaces.golden import Beside, Golden, Units, alone, wide_picture
 from anotwin.domains.surfaces.levels import (
     HEAT_QUANTILE,
     TERMS,
@@ -82,8 +83,9 @@ class TiledImage:
         highest = self.highest(scores)
         usual = [self.usual_at(level) for level in range(len(self.levels))]
         found = {term: pool_levels(getattr(highest, term), [each.of(term) for each in usual]) for term in TERMS}
-        if self.beside is not None:
-            found = self.beside.pooled(found)
+        if self.golden is not None:
+            units = self.without or self.golden.units
+            found = alone(found, units) if self.beside is None else self.beside.pooled(found)
         finest = slice(len(self.grids[0]))
         mean = float(scores.mean_residual[finest][self.deciding[finest]].mean())
         return Scores(**{**found, "score": found[self.score], "mean_residual": mean})
@@ -94,7 +96,7 @@ class TiledImage:
         if self.golden is None or self.placed is None or not self.placed.fits:
             return None
         wide = wide_picture(self.levels, self.spec, self.foreground)
-        return self.golden.beside(wide, self.placed.pose, self.without)
+        return self.golden.beside(wide, self.placed.pose, self.fingerprint, self.without)
 
     def usual_at(self, level: int) -> Usual:
         """What is usual at a level; units of 1 before it is known."""
@@ -114,12 +116,21 @@ class TiledImage:
     def shown(self, scores: Scores[Array], results: TileResults | None) -> Shown:
         """What a reference is made of; places only where `data.registration` asks for them."""
         if self.registration == "none":
-            return Shown(self.middles, self.deciding, scores)
-        heat = () if results is None else tuple(heat_of_cells(each) for each in results.maps_of_levels())
+            return Shown(self.middles, self.deciding, scores, group=self.group, fingerprint=self.fingerprint or 0)
         sides = tuple((level.height, level.width) for level in self.levels)
-        asked = self.registration, self.spec.size
-        wide = wide_picture(self.levels, self.spec, self.foreground)
-        return Shown(self.middles, self.deciding, scores, small_picture(self.levels), sides, heat, *asked, wide)
+        return Shown(
+            self.middles,
+            self.deciding,
+            scores,
+            small_picture(self.levels),
+            sides,
+            () if results is None else tuple(map(heat_of_cells, results.shown_of_levels())),
+            self.registration,
+            self.spec.size,
+            wide_picture(self.levels, self.spec, self.foreground),
+            self.group,
+            self.fingerprint or 0,
+        )
 
     def results(self) -> TileResults:
         """Maps of each level."""
@@ -187,6 +198,13 @@ class TileResults:
     def maps_of_levels(self) -> tuple[Array, ...]:
         """The heat of each level (h, w), the finest first, in units of what is usual there."""
         return tuple(blend.done[0] for blend in self._blends)
+
+    def shown_of_levels(self) -> Iterator[Array]:
+        """Likewise, and none beside the object."""
+        for level, heat in enumerate(self.maps_of_levels()):
+            rows, columns = (np.arange(side) for side in heat.shape)
+            foreground = self._image.foreground
+            yield heat if foreground is None else heat * foreground.at(rows[:, None], columns[None], level)
 
     def heat_of_levels(self) -> list[float]:
         """A high quantile of each level's heat, the finest first, in units of what is usual there."""

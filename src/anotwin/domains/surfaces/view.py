@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from anotwin.data.folder import FileSource
 from anotwin.data.pixels import image_shape
 from anotwin.domains.surfaces.alike import learnt_of, stored_textures
-from anotwin.domains.surfaces.golden_reference import golden_of, golden_without, stored_golden
-from anotwin.domains.surfaces.levels import stored, stored_without, usual_of, usual_without
+from anotwin.domains.surfaces.golden_reference import Held, golden_of, golden_without, stored_golden
+from anotwin.domains.surfaces.levels import Usual, not_of_this_view, stored, stored_without, usual_of, usual_without
 from anotwin.domains.surfaces.places import highest_of, places_of, stored_places, told_of
-from anotwin.domains.surfaces.texture import texture_of
+from anotwin.domains.surfaces.texture import Texture, texture_of
 from anotwin.domains.surfaces.tiles import TiledImage
 from anotwin.prepare.foreground import find_foreground
 from anotwin.prepare.image_spec import Measured, sample_images, spec_of
@@ -111,6 +111,8 @@ class TilesView:
         usual, learnt, data = usual_of(self.reference), learnt_of(self.reference), settings.data
         places, without = places_of(self.reference), usual_without(self.reference)
         golden, others = golden_of(self.reference), golden_without(self.reference)
+        if golden is not None and golden.pictures.shape[1] != spec.channels:
+            raise not_of_this_view()
         for image in read_images(source, indices, spec, data.scale, data.workers):
             image = replace(image, levels=image.levels[: len(usual) or None])
             foreground = find_foreground(image.levels) if data.foreground == "auto" and image.levels else None
@@ -137,14 +139,13 @@ class TilesView:
 
     def refer(self, heldout: Seen, training: Seen = ()) -> dict[str, Any]:
         """What the highest tile of each level scores, and how hot a level is; {} without normals."""
-        seen, names, groups = [], [], []
-        for image, results, scores in heldout:
-            seen.append((results.heat_of_levels(), image.shown(scores, results)))
-            names.append(str(image.fingerprint))
-            groups.append(image.group)
+        seen = [
+            (results.heat_of_levels(), image.shown(scores, results), texture_of(image.levels[0].pixels))
+            for image, results, scores in heldout
+        ]
         known = [(texture_of(image.levels[0].pixels), image.shown(scores, None)) for image, _, scores in training]
         textures, learnt = [texture for texture, _ in known], [each for _, each in known]
-        heats, normal = [heat for heat, _ in seen], [each for _, each in seen]
+        heats, normal = [heat for heat, _, _ in seen], [each for _, each, _ in seen]
         found = stored(heats, highest_of(normal, None))
         if not found:
             return {}
@@ -152,14 +153,18 @@ class TilesView:
         if normal[0].picture is not None:
             placed = stored_places(learnt, normal, [level["heat"] for level in found["levels"]])
         places = places_of(placed)
-        highest = highest_of(normal, places)
+        lie = [[each.placed(places) for each in some] if places else None for some in (normal, learnt)]
+        highest = highest_of(normal, lie[0])
         found = stored(heats, highest)
-        levels = found["levels"]
+        levels, groups = found["levels"], [each.group for each in normal]
+        names = [str(each.fingerprint) for each in normal]
         found["without"] = {"of": names, "levels": stored_without(heats, highest, groups, levels)}
-        alike = stored_textures(textures, highest_of(learnt, places), len(levels)) if known else {}
-        if places is None:
+        alike = stored_textures(textures, highest_of(learnt, lie[1]), len(levels)) if known else {}
+        if places is None or lie[0] is None or lie[1] is None:
             return found | alike
-        golden = stored_golden(learnt, normal, highest, groups, places, found)
+        own = _usual_of_each([texture for _, _, texture in seen], found | alike)
+        held = [Held(*each) for each in zip(normal, lie[0], highest, own, strict=True)]
+        golden = stored_golden(list(zip(learnt, lie[1], strict=True)), held, places)
         others = len(golden["golden"]["pictures"]) if golden else 0
         return found | alike | placed | golden | {"notes": [told_of(places, others)]}
 
@@ -172,6 +177,15 @@ class TilesView:
         golden_of(reference)
         golden_without(reference)
         return TilesView(reference)
+
+
+def _usual_of_each(textures: Sequence[Texture], reference: Mapping[str, Any]) -> list[tuple[Usual, ...]]:
+    """The units of the levels of each held-out normal, as `TilesView.prepare` has them."""
+    usual, without, learnt = usual_of(reference), usual_without(reference), learnt_of(reference)
+    own = [without.get(int(name), usual) for name in reference["without"]["of"]]
+    if learnt is None:
+        return own
+    return [learnt.usual_for(texture, each) for texture, each in zip(textures, own, strict=True)]
 
 
 def _notes(sample: Sequence[Measured], size: int, settings: Settings) -> list[str]:
