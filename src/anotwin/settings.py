@@ -48,7 +48,7 @@ class DataSettings(_Stage):
     image_size: int | None = None  # 16..256, a power of two; None: the first that holds the median image, at most 64
     scale: float | None = Field(None, gt=0, le=1)  # of images seen in tiles: 0.5 is half; None: their own resolution
     foreground: Literal["none", "auto"] = "none"  # of tiles: auto: what lies beside the object does not count
-    registration: Literal["auto", "none", "shift", "turn"] = "auto"  # of tiles: what is usual at each place of a part
+    registration: Literal["auto", "none", "shift", "turn"] = "auto"  # of tiles: a part by its places, and beside others
     channels: Literal[1, 3] | None = None  # None: 3 as soon as one training image is in colour
     fit: Literal["stretch", "pad"] = "stretch"  # pad keeps the aspect ratio and repeats the border
     holdout: float = Field(0.2, gt=0, lt=1)  # share of the groups of normals kept for health and calibration

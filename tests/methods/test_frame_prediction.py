@@ -39,6 +39,7 @@ from anotwin.methods.frames import (
     MOTION,
     MOVES,
     NOISE,
+    RIM,
     SMOOTH,
     Frames,
     Predictor,
@@ -316,6 +317,14 @@ def seen(method: Frames, batch: Batch) -> np.ndarray:
     return latents.numpy()
 
 
+def inside(maps: torch.Tensor) -> torch.Tensor:
+    """A copy with nothing at the rim."""
+    found, rim = torch.zeros_like(maps), round(RIM * maps.shape[-1])
+    rows = slice(rim, maps.shape[-1] - rim)
+    found[..., rows, rows] = maps[..., rows, rows]
+    return found
+
+
 def remembering(*clips: tuple[float, float], **changes: str) -> Frames:
     """Of frames of bodies of these velocities, at many times."""
     method = untrained(*(f"{key}={value}" for key, value in changes.items()))
@@ -562,6 +571,23 @@ def test_speed_is_seen_where_the_body_is() -> None:
     assert 22 <= COARSE * column <= 40
 
 
+def test_error_and_speed_say_nothing_of_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = torch.zeros(1, 1, 2 * SIDE, 2 * SIDE)
+    rim = COARSE * round(RIM * SIDE)
+    assert rim > 1
+    frames[..., :rim] = frames[..., -rim:, :] = 1.0
+    assert frames_module._error(frames, torch.zeros_like(frames)).max() == 0
+    frames[..., rim] = 1.0
+    assert frames_module._error(frames, torch.zeros_like(frames)).max() > 0.01
+
+    flow = torch.ones(1, 2, SIDE // COARSE, SIDE // COARSE)
+    monkeypatch.setattr(frames_module, "flow_of", lambda *_: flow)
+    (found,) = seen(untrained(), batch_of((0, 0)))[:, SPEED]
+    lengths = inside(flow.square().sum(1).sqrt())
+    assert lengths[0, 0].max() == 0 < lengths[0, 1].max()
+    np.testing.assert_allclose(found, gaussian(lengths, SMOOTH * (SIDE // COARSE))[0].numpy(), atol=1e-4)
+
+
 def test_what_was_left_stands_and_who_passes_does_not() -> None:
     method = remembering((0, 1), (0, -1), (1, 0), (-1, 0))
     # a bag since three seconds, somebody who passes, a bag since one second: it was not there two seconds ago
@@ -615,7 +641,7 @@ def test_what_is_usual_is_that_of_the_training_frames() -> None:
     assert torch.equal(method.spotter.background, median)
     found = method.counterpart(Batch(given.images, tuple(range(50)), given.context))
     error = F.avg_pool2d((given.images - found.images).abs().mean(1, keepdim=True) / 2, COARSE)
-    error = gaussian(error[:, 0], SMOOTH * 16)[:, None]
+    error = gaussian(inside(error)[:, 0], SMOOTH * 16)[:, None]
     cells = highest_of_cells(torch.cat([error, found.latents], 1))
     usual = usual_of_cells(cells)
     assert torch.allclose(method.norms.level, usual.level, rtol=1e-4)
@@ -656,7 +682,7 @@ def test_the_score_is_how_rare_all_evidence_is_at_the_highest_place() -> None:
     found = method.compare(batch.images, counterpart)
     for row in range(4):
         error = F.avg_pool2d((batch.images[row] - counterpart.images[row]).abs()[None] / 2, COARSE)[:, 0]
-        maps = torch.cat([gaussian(error, SMOOTH * 16), counterpart.latents[row]])
+        maps = torch.cat([gaussian(inside(error), SMOOTH * 16), counterpart.latents[row]])
         rare = rarity(maps[None], Usual(method.norms.level, method.norms.tail))[0].double().numpy()
         heat = np.sqrt((rare**2).sum(0))
         assert float(found.scores.anomaly[row]) == pytest.approx(heat.max(), rel=1e-3)

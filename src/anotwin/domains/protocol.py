@@ -166,7 +166,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Refers(Protocol):
-    """A view that compares with what a model learnt from: plain JSON that is kept with the model as ``reference``.
+    """A view that compares with what a model learnt from: JSON, and tensors, kept with the model as ``reference``.
 
     `TrainingImages` may have a part of it too, as an attribute `reference`.
     """

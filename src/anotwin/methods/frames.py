@@ -62,7 +62,7 @@ LEARNING_RATE = 3e-3
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
-RIM = 0.04  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
+RIM = 0.03  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
 EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
 

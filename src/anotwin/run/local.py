@@ -200,7 +200,7 @@ def reference_of(
     training: Sequence[int] = (),
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """What the view of a method keeps of some normals to compare with, as JSON; {} where it keeps nothing.
+    """What the view of a method keeps of some normals to compare with, JSON and tensors; {} where it keeps nothing.
 
     `progress` is called with the number of images done and of all, of held-out and of training ones apart.
     """
