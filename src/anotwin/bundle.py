@@ -212,10 +212,7 @@ def _load(folder: Path, expected: Callable[[Document, ImageSpec, ImageSpec | Non
         name.removeprefix(_FINGERPRINTS): tensors.pop(name) for name in _FINGERPRINT_NAMES if name in tensors
     }
     arrays = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
-    try:
-        history = together(document.history, arrays)
-    except ValueError as error:
-        raise BundleError(f"{where}: {error}; {RESTORE}") from None
+    history = together(document.history, arrays)
     calibration = document.calibration.record() if document.calibration else None
     found = document.method, spec, settings, tensors, calibration, fingerprints, document.layout, history
     return Bundle(*found, target)
@@ -341,6 +338,10 @@ def _read_weights(folder: Path, document: Document, wanted: Mapping[str, TensorT
             raise BundleError(f"{where}: altered or damaged after it was written (SHA-256 differs); {RESTORE}")
         fingerprints = {name: kind for name, kind in types.items() if name.startswith(_FINGERPRINTS)}
         _check_fingerprints(fingerprints, where)
+        try:
+            together(document.history, {name: kind for name, kind in types.items() if name.startswith(PREFIX)})
+        except ValueError as error:
+            raise BundleError(f"{where}: {error}; {RESTORE}") from None
         if wanted is not None:
             own = {name: kind for name, kind in types.items() if name not in fingerprints}
             check_expected({name: kind for name, kind in own.items() if not name.startswith(PREFIX)}, wanted, where)

@@ -27,7 +27,7 @@ def apart(history: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, torch.T
     return {**history, REFERENCE: _without(history[REFERENCE], PREFIX, arrays)}, arrays
 
 
-def together(history: Mapping[str, Any], arrays: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+def together(history: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The history as it was before `apart`; raises ValueError where there is no place for an array."""
     found = dict(history)
     for name, values in arrays.items():

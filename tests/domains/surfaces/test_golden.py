@@ -329,6 +329,7 @@ def test_what_is_whole_is_restored() -> None:
         {"pictures": torch.zeros((0, 1, 32, 40), dtype=torch.int8), "of": []},
         {"pictures": torch.zeros((2, 1, 4, 40), dtype=torch.int8), "usual": torch.ones((4, 40))},
         {"of": ["1"]},
+        {"evil": torch.zeros(3)},
         {"of": ["one", "two"]},
         {"usual": torch.zeros((32, 40))},
         {"usual": torch.ones((40, 32))},

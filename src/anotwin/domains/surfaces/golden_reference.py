@@ -39,6 +39,7 @@ LOOSE, WIDTH = 5, 2.0  # pixels: usual is what is usual beside it too, smoothed
 FLOOR = 0.2  # of the mean over all places: where all are alike to the bit nothing is known of noise
 LEAST = 0.1  # of what is usual: a unit of heat, so that where all are alike nothing is hot
 EXPLAINED = 0.5  # of what they show others show as well, or it is a texture: no two are alike in its grain
+PARTS = {"pictures", "of", "usual", "heat", "tiles", "units", "without"}  # of what is kept
 ROUNDS = 2  # of laying them on their mean
 
 
@@ -108,6 +109,8 @@ def golden_of(reference: Mapping[str, Any]) -> Golden | None:
         golden = Golden(pictures, usual, turn, of, heat, tiles, _restored(found["units"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise not_of_this_view() from error
+    if set(found) != PARTS:
+        raise not_of_this_view()
     known = pictures.dtype == np.int8 and usual.dtype == np.float32 and pictures.ndim == 4 and len(pictures) == len(of)
     fits = known and pictures.shape[2:] == usual.shape and min(pictures.shape) > 0 and min(usual.shape) >= LOWEST
     if not fits or not (heat > 0 and tiles > 0 and (usual > 0).all()):
