@@ -112,6 +112,10 @@ class Golden:
         """
         return Beside(self, wide, exactly(wide, pose, self.template, self.turn), own, without or self.units)
 
+    def sees(self, sides: tuple[int, ...]) -> bool:
+        """Whether pictures show as much as a level of these sides, of whose tiles heat spreads farther than a defect."""
+        return max(sides) <= int(max(self.usual.shape))
+
     @cached_property
     def template(self) -> Floats:
         """Their mean, by which it is seen how others lie."""
@@ -165,28 +169,44 @@ class Beside:
     @cached_property
     def far(self) -> Floats:
         """(h, w) of the template: how far from the nearest of what others show there, in units of what is usual."""
-        counts = shown(self.wide, self.pose, self._shape)
-        found: Floats = distance_there(self._laid, self._others) / self.golden.usual * counts
-        return found
+        return self._distance(self._laid)
 
-    @property
+    @cached_property
     def heat(self) -> Floats:
-        """(h, w) of the template: by how much a place is farther than is usual there."""
-        found: Floats = np.maximum(self.far - 1, 0)
-        return found
+        """(h, w) of the template: by how much a place is farther than is usual there.
+
+        What is wrong moves the light around it too, and with it the light that was taken from the picture: that part of
+        it is given back before what lies around it is told.
+        """
+        heat, light = _above(self.far), self._light
+        return heat if light is None else _above(self._distance(self._laid - light))
 
     @cached_property
     def change(self) -> Floats:
-        """(C, h, w) of the template: counterpart less query, of pixels from -1 to 1.
+        """(C, h, w) of the template: counterpart less query, of pixels from -1 to 1."""
+        light = self._light
+        found: Floats = (self._seen if light is None else self._seen + light) * np.float32(self.wide.spread)
+        return found
 
-        Light was taken from both, and with it a part of what is wrong: of a change e within what is hot, e less its
-        slow part is to be seen. That is solved for e.
-        """
-        seen = counterpart_there(self._laid, self._others) - self._laid
-        hot, change = np.clip(self.heat / self.golden.heat - 1, 0, 1), seen
-        for _ in range(ROUNDS if hot.any() else 0):
-            change = seen + slow(change * hot)
-        found: Floats = change * np.float32(self.wide.spread)
+    @cached_property
+    def _light(self) -> Floats | None:
+        """What is missing of a change e: e less its slow part is to be seen, and where it is hot it is solved for e."""
+        hot = np.clip(_above(self.far) / self.golden.heat - 1, 0, 1)
+        if not hot.any():
+            return None
+        light = slow(self._seen * hot)
+        for _ in range(ROUNDS):
+            light = slow((self._seen + light) * hot)
+        return light
+
+    @cached_property
+    def _seen(self) -> Floats:
+        return counterpart_there(self._laid, self._others) - self._laid
+
+    def _distance(self, picture: Floats) -> Floats:
+        """In units of what is usual, and nothing beside the picture or the object."""
+        counts = shown(self.wide, self.pose, self._shape)
+        found: Floats = distance_there(picture, self._others) / self.golden.usual * counts
         return found
 
     @property
@@ -207,6 +227,12 @@ class Beside:
 def alone(scores: Mapping[str, float], units: Units) -> dict[str, float]:
     """Each term of the tiles of an image that is beside no other, in the same units."""
     return {term: _in_units(value, units[term]) for term, value in scores.items()}
+
+
+def _above(far: Floats) -> Floats:
+    """By how much it is more than usual."""
+    found: Floats = np.maximum(far - 1, 0)
+    return found
 
 
 def _in_units(value: float, units: tuple[float, float]) -> float:

@@ -79,11 +79,18 @@ def stored_golden(training: Sequence[tuple[Shown, Placed]], heldout: Sequence[He
     for each, fits in zip(heldout, fit, strict=True):
         beside = golden.beside(each.shown.wide, each.placed.pose) if fits and each.shown.wide else None
         farthest.append(np.nan if beside is None else beside.farthest)
-        heats.append(np.nan if beside is None else float(beside.heat.max()))
+        heats.append(np.nan if beside is None else max(float(beside.far.max()) - 1, 0.0))
     scores = {OWN: farthest} | {term: [_pooled(each, term) for each in heldout] for term in TERMS}
     names = np.array([each.shown.group for each in heldout])
     units = [each.heat for each in heldout[0].usual]
-    tiles = [each.placed.highest_heat(each.shown, units) for each in heldout]
+    tiles = [
+        max(
+            heat
+            for k, heat in enumerate(each.placed.highest_heat(each.shown, units))
+            if k == 0 or not golden.sees(each.shown.sides[k])
+        )
+        for each in heldout
+    ]
     return {
         "golden": {
             "pictures": torch.from_numpy(pictures),

@@ -80,13 +80,13 @@ class Placed:
         found = map_coordinates(tables[level], cells, order=1, mode="nearest")
         return found.reshape(len(rows), len(columns)).astype(np.float32)  # type: ignore[no-any-return]
 
-    def highest_heat(self, shown: Shown, units: Sequence[float]) -> float:
-        """The highest heat of an image, of levels in these units, in what is usual at its places."""
-        found = [0.0]
+    def highest_heat(self, shown: Shown, units: Sequence[float]) -> list[float]:
+        """The highest heat of each level of an image, in these units and in what is usual at its places."""
+        found = []
         for level, (heat, unit) in enumerate(zip(shown.heat, units, strict=False)):
             rows, columns = (_middles(count, side) for count, side in zip(heat.shape, shown.sides[level], strict=True))
             found.append(float((heat / self.heat(level, rows, columns)).max()) / unit)
-        return max(found)
+        return found
 
     def _on_template(self, points: Floats) -> Floats:
         return self.pose.on_template(points, self.places.template.shape)

@@ -244,11 +244,14 @@ class TileResults:
     def _merged(self) -> Floats:
         """Heat and changes of all levels over the pixels of the file, (1 + C, H, W) or (1, H, W)."""
         assert self._blends, "the pictures have been made: the maps are gone"
-        maps = merge([blend.done for blend in self._blends])
+        beside, levels = self._image.beside, [blend.done for blend in self._blends]
+        if beside is not None:  # levels that show no more than the pictures of other parts are told by these
+            levels = [maps for k, maps in enumerate(levels) if k == 0 or not beside.golden.sees(maps.shape[1:])]
+        maps = merge(levels)
         self._blends = []  # they take as much memory again
-        if self._image.beside is not None:
+        if beside is not None:
             for rows in blocks(maps.shape[1:]):
-                maps[:, rows] = self._image.beside.over(maps[:, rows], rows.start, maps.shape[1:])
+                maps[:, rows] = beside.over(maps[:, rows], rows.start, maps.shape[1:])
         assert self._image.pixels is not None
         height, width = self._image.pixels.shape[:2]
         if maps.shape[1:] != (height, width):
