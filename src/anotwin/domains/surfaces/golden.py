@@ -113,7 +113,7 @@ class Golden:
         return Beside(self, wide, exactly(wide, pose, self.template, self.turn), own, without or self.units)
 
     def sees(self, sides: tuple[int, ...]) -> bool:
-        """Whether pictures show as much as a level of these sides, of whose tiles heat spreads farther than a defect."""
+        """Whether pictures show as much as a level of these sides: of its tiles heat spreads farther than a defect."""
         return max(sides) <= int(max(self.usual.shape))
 
     @cached_property
