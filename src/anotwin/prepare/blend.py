@@ -93,8 +93,8 @@ def merge(levels: Sequence[Floats]) -> Floats:
 def over(maps: Floats, above: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Heat and changes (1 + C, h, w) of one level with those of another in their place, as `merge` puts them together.
 
-    >>> over(np.array([[[1.0]], [[0.2]]], np.float32), np.array([[[1.5]], [[0.4]]], np.float32)).round(3).tolist()
-    [[[1.5]], [[0.3]]]
+    >>> over(np.array([[[1.0]], [[0.25]]], np.float32), np.array([[[1.5]], [[0.75]]], np.float32)).tolist()
+    [[[1.5]], [[0.5]]]
     """
     own = maps.astype(np.float32)
     share = np.clip(above[0] / np.maximum(own[0], 1) - 1, 0, 1)
