@@ -27,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Defect:
-    """One that is wrong with a screw; lengths in pixels."""
+    """What is wrong with a screw; lengths in pixels."""
 
     kind: str
     size: float
@@ -100,22 +100,28 @@ def _picture(screw: Screw, rng: np.random.Generator) -> tuple[Pixels, Bools]:
     return np.clip(np.rint(seen), 0, 255).astype(np.uint8), mask
 
 
-def _drawn(u: Floats, v: Floats, screw: Screw) -> tuple[Floats, Bools]:
-    """Grey levels of the metal, and where it is."""
-    defect = screw.defect
-    kind = "" if defect is None else defect.kind
+def _damaged(u: Floats, v: Floats, defect: Defect) -> tuple[Floats, Floats, Floats]:
+    """The share of the thread that is left, by how many grey levels the metal is brighter, and v of what is bent."""
     left, spot = np.ones_like(u), np.zeros_like(u)
-    if defect is not None and kind == "thread side":
+    if defect.kind == "thread side":
         left[(abs(u - defect.at) < defect.size / 2 + 6) & (defect.side * v > 0)] = defect.strength
-    if defect is not None and kind == "thread top":
+    elif defect.kind == "thread top":
         far = np.hypot(u - defect.at, 1.2 * (v - defect.beside))
         spot = defect.side * defect.strength * np.clip(1.4 - 2 * far / defect.size, 0, 1)
-    if defect is not None and kind.startswith("scratch"):
+    elif defect.kind == "tip":
+        v = v - defect.side * 0.35 * defect.size * (np.maximum(u - THREAD, 0) / (LENGTH - THREAD)) ** 1.5
+    else:  # a scratch
         along = np.cos(defect.turn) * (u - defect.at) + np.sin(defect.turn) * (v - defect.beside)
         beside = np.cos(defect.turn) * (v - defect.beside) - np.sin(defect.turn) * (u - defect.at)
         spot = defect.side * defect.strength * np.exp(-((beside / 1.8) ** 2)) * (abs(along) < defect.size / 2)
-    if defect is not None and kind == "tip":
-        v = v - defect.side * 0.35 * defect.size * (np.maximum(u - THREAD, 0) / (LENGTH - THREAD)) ** 1.5
+    return left, spot, v
+
+
+def _drawn(u: Floats, v: Floats, screw: Screw) -> tuple[Floats, Bools]:
+    """Grey levels of the metal, and where it is."""
+    left, spot = np.ones_like(u), np.zeros_like(u)
+    if screw.defect is not None:
+        left, spot, v = _damaged(u, v, screw.defect)
     thread, tip = (u >= NECK) & (u < THREAD), u >= THREAD
     tooth = 2 * abs(((u + 0.18 * v) / PITCH + screw.phase) % 1 - 0.5)
     half = np.where(u < HEAD, WIDE - (WIDE - NARROW) * np.clip(u / HEAD, 0, 1), NARROW)

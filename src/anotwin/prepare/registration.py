@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 from skimage.registration import phase_cross_correlation
-from skimage.transform import EuclideanTransform, resize, warp
+from skimage.transform import resize
 
 from anotwin.prepare.pyramid import Level
 
@@ -105,11 +105,11 @@ def pose_of(picture: Floats, template: Floats, turn: bool) -> Pose:
     return Pose() if unmoved else best
 
 
-def lay(picture: npt.NDArray[Any], pose: Pose, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """A picture (h, w) as it lies on the template of this shape, its border repeated."""
-    rows, columns = (pose.on_picture(middles(shape), shape) * picture.shape - 0.5).T
-    found = map_coordinates(picture.astype(np.float32), (rows, columns), order=1, mode="nearest")
-    return found.reshape(shape)  # type: ignore[no-any-return]
+def lay(picture: npt.NDArray[Any], pose: Pose, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """A picture (h, w) as it lies on the template of this shape, its border repeated; float32, of float64 that."""
+    cells = (pose.on_picture(middles(shape), shape) * picture.shape - 0.5).T
+    values = picture.astype(np.result_type(picture, np.float32))
+    return map_coordinates(values, cells, order=1, mode="nearest").reshape(shape)  # type: ignore[no-any-return]
 
 
 def middles(shape: tuple[int, int]) -> Floats:
@@ -177,13 +177,8 @@ def _moved(picture: Floats, template: Floats, angle: float, finer: int) -> Pose:
 
 
 def _laid(picture: Floats, pose: Pose) -> Floats:
-    """The picture as it lies on the template, its border repeated; mean 0, spread 1."""
-    height, width = picture.shape
-    middle = EuclideanTransform(translation=(-width / 2 + 0.5, -height / 2 + 0.5))  # type: ignore[no-untyped-call]
-    turn = EuclideanTransform(rotation=-np.radians(pose.angle))  # type: ignore[no-untyped-call]  # y points down
-    shift = (width / 2 - 0.5 + pose.across * width, height / 2 - 0.5 + pose.down * height)
-    back = EuclideanTransform(translation=shift)  # type: ignore[no-untyped-call]
-    return _even(warp(picture, (middle + turn + back).inverse, order=1, mode="edge"))  # type: ignore[no-untyped-call]
+    """The picture as it lies on a template of its shape; mean 0, spread 1."""
+    return _even(lay(picture, pose, picture.shape))
 
 
 def _even(picture: Floats) -> Floats:

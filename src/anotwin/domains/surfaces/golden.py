@@ -36,7 +36,6 @@ FARTHEST = 10  # pixels of a picture: their mean is the score
 HIGHEST = 6e4  # heat: maps of large images are kept in half precision
 STEPS = 32  # of a stored picture, in its spread: from -4 to 4
 Floats = npt.NDArray[np.float32]
-Fractions = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 Units = Mapping[str, tuple[float, float]]  # median and spread of `OWN` and of each term of the tiles
@@ -205,14 +204,17 @@ class Beside:
 
     def _distance(self, picture: Floats) -> Floats:
         """In units of what is usual, and nothing beside the picture or the object."""
-        counts = shown(self.wide, self.pose, self._shape)
-        found: Floats = distance_there(picture, self._others) / self.golden.usual * counts
+        found: Floats = distance_there(picture, self._others) / self.golden.usual * self._counts
         return found
 
-    @property
+    @cached_property
+    def _counts(self) -> Bools:
+        return shown(self.wide, self.pose, self._shape)
+
+    @cached_property
     def _others(self) -> Others:
-        golden = self.golden
-        return Others(golden.pictures if self.own is None else golden.pictures[np.array(golden.of) != self.own])
+        of, pictures = self.golden.of, self.golden.pictures
+        return Others(pictures[np.array(of) != self.own] if self.own in of else pictures)
 
     @cached_property
     def _laid(self) -> Floats:
@@ -242,8 +244,8 @@ def _in_units(value: float, units: tuple[float, float]) -> float:
 
 def laid(wide: Wide, pose: Pose, shape: tuple[int, int]) -> Floats:
     """A picture as it lies on the template, (C, h, w), its border repeated."""
-    found: Floats = np.stack([lay(each, pose, shape) for each in wide.pixels]) / np.float32(STEPS)
-    return found
+    steps: Floats = np.stack([lay(each, pose, shape) for each in wide.pixels])
+    return steps / np.float32(STEPS)
 
 
 def shown(wide: Wide, pose: Pose, shape: tuple[int, int]) -> Bools:
