@@ -18,6 +18,7 @@ from training_steps import backward, changed, parameters_changed, state
 
 from anotwin import Settings
 from anotwin.compare.heatmap import gaussian
+from anotwin.compare.motion import standing_out
 from anotwin.compare.places import Usual, highest_of_cells, rarity, usual_of_cells
 from anotwin.compare.side_by_side import FLAT, light
 from anotwin.defects import intruders
@@ -28,26 +29,20 @@ from anotwin.errors import SettingsError
 from anotwin.methods import frames as frames_module
 from anotwin.methods import spotter
 from anotwin.methods.adversary import set_rates
+from anotwin.methods.flows import COARSE, MOVES, flow_of, in_own_light, shifted, surprise, together, varied
 from anotwin.methods.frames import (
     ADVERSARIAL,
-    COARSE,
     EVIDENCE,
     GRADIENT,
     INTENSITY,
     LEARNING_RATE,
-    LIGHT,
     MOTION,
-    MOVES,
-    NOISE,
     RIM,
     SMOOTH,
     Frames,
     Predictor,
-    flow_of,
-    in_own_light,
+    Seen,
     mirrored,
-    shifted,
-    varied,
 )
 from anotwin.methods.planted import mask_loss
 from anotwin.methods.protocol import LooksBack, RemembersNormals, freeze
@@ -69,7 +64,7 @@ from given_normals import Given
 
 SIDE = 64
 OFFSETS = 24, 16, 8, 4, 3, 2, 1, 1  # some seconds back, next to it, just before it
-SPEED, UNUSUAL, STANDING, SPOTTED = range(4)  # evidence beside the error
+WAY, UNUSUAL, STANDING, SPOTTED = range(4)  # evidence beside the error
 
 
 def untrained(*overrides: str, side: int = SIDE, channels: int = 1) -> Frames:
@@ -134,15 +129,14 @@ def no_mirror(seed: int, rows: int) -> torch.Generator:
 def test_a_step_is_the_one_written_out(step: int) -> None:
     method, given = untrained("training.steps=20", side=32), moving(8, 1)
     trainer = method.trainer()
-    g, m, p, d = (
+    g, m, u, p, d = (
         copy.deepcopy(method.networks[name]).train().requires_grad_(True)
-        for name in ("generator", "motion", "spotter", "discriminator")
+        for name in ("generator", "motion", "ways", "spotter", "discriminator")
     )
-    rates = {"g": LEARNING_RATE, "m": LEARNING_RATE, "p": LEARNING_RATE, "d": 0.1 * LEARNING_RATE}
+    rates = dict.fromkeys("gmup", LEARNING_RATE) | {"d": 0.1 * LEARNING_RATE}
     betas = trainer.settings.beta1, trainer.settings.beta2
-    own = {
-        name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in (("g", g), ("m", m), ("p", p), ("d", d))
-    }
+    nets = {"g": g, "m": m, "u": u, "p": p, "d": d}
+    own = {name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in nets.items()}
     set_rates(own, rates, step, 20)
     losses = trainer.step(Batch(given.images, context=given.context), step, no_mirror(step, 8), backward)
 
@@ -165,12 +159,25 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     own["g"].zero_grad()
     (INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g).backward()
     own["g"].step()
-    moved, f = shifted(x, flow_of(x, before), rng)
+    came = flow_of(given.images, given.context[:, -1])
+    turned = came.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
+    flow = torch.stack([b if turn else a for a, b, turn in zip(came, turned, swap, strict=True)])
+    moved, f = shifted(x, flow, rng)
     v = torch.where(torch.hypot(f[:, :1], f[:, 1:]) > MOVES, 1 + MOTION, 1.0)
     loss_m = (v * (m.unet(varied(in_own_light(moved), rng)).maps - f).abs()).mean()
     own["m"].zero_grad()
     loss_m.backward()
     own["m"].step()
+    small = F.avg_pool2d(torch.cat([given.context[:, : -SHORT - 1], given.images[:, None]], 1)[:, :, 0], 2)
+    stands_out, f = together(standing_out(small[:, -1:], small[:, :-1].median(1, keepdim=True).values), came, rng)
+    along = torch.linspace(-1, 1, 16)
+    grid = torch.stack([along.expand(16, 16), along[:, None].expand(16, 16)]).expand(8, -1, -1, -1)
+    said = u.unet(torch.cat([stands_out, grid], 1)).maps
+    wide = said[:, 2:].clamp(-4, 4)
+    loss_w = (stands_out * ((f - said[:, :2]).abs() / wide.exp() + wide)).sum() / stands_out.sum()
+    own["u"].zero_grad()
+    loss_w.backward()
+    own["u"].step()
     clips = in_order(given.images, given.context)
     b = p.background if step else clips[:, -1].mean(0)
     b = b + FOLLOWS * torch.sign(clips[:, -1] - b).mean(0)
@@ -181,12 +188,12 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     own["p"].step()
 
     expected = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_m": loss_m, "loss_d": loss_d, "loss_g": loss_g}
-    expected["loss_p"] = loss_p
+    expected |= {"loss_w": loss_w, "loss_p": loss_p}
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4, abs=1e-5), name
         assert not losses[name].requires_grad
-    for net, ours in ((g, "generator"), (m, "motion"), (p, "spotter"), (d, "discriminator")):
+    for net, ours in ((g, "generator"), (m, "motion"), (u, "ways"), (p, "spotter"), (d, "discriminator")):
         for key, value in dict(net.named_parameters()).items():
             apart = (dict(method.networks[ours].named_parameters())[key] - value).abs()
             # Adam makes whole steps of gradients that are nothing but rounding
@@ -198,8 +205,8 @@ def test_each_network_learns_from_its_own_loss() -> None:
     trainer = method.trainer()
     before = state(trainer.networks)
     trainer.step(Batch(given.images, context=given.context), 0, generator(0), backward)
-    assert parameters_changed(trainer.networks, before) == {"generator", "motion", "spotter", "discriminator"}
-    for name in ("generator", "motion", "spotter", "discriminator"):
+    assert parameters_changed(trainer.networks, before) == {"generator", "motion", "ways", "spotter", "discriminator"}
+    for name in ("generator", "motion", "ways", "spotter", "discriminator"):
         before = state(trainer.networks)
         for other in trainer.optimizers:
             trainer.rates[other] = 0.0 if other == name else LEARNING_RATE
@@ -211,32 +218,15 @@ def test_each_network_learns_from_its_own_loss() -> None:
 def test_left_and_right_are_exchanged_in_the_frame_and_in_those_before_it() -> None:
     images = torch.rand(40, 1, 8, 8)
     before = images[:, None] + torch.arange(7.0)[None, :, None, None, None]
-    x, context = mirrored(images, before, generator(0, "mirror"))
+    flow = torch.rand(40, 2, 4, 4)
+    x, context, found = mirrored(Seen(images, before, flow), generator(0, "mirror"))
     turned = [torch.equal(one, image.flip(-1)) for one, image in zip(x, images, strict=True)]
     assert 8 < sum(turned) < 32
     for row, turn in enumerate(turned):
         assert torch.equal(x[row], images[row].flip(-1) if turn else images[row])
         assert torch.equal(context[row], before[row].flip(-1) if turn else before[row])
-
-
-def test_frames_and_their_flow_are_moved_together() -> None:
-    """What lay at a place of the flow lies at the same one afterwards, whole places away; the border is repeated."""
-    flow = torch.rand(30, 2, 40, 40)
-    images = F.interpolate(flow[:, :1], scale_factor=COARSE)  # the first plane, at the size of frames
-    moved, found = shifted(images, flow, generator(0, "shift"))
-    assert torch.equal(F.interpolate(found[:, :1], scale_factor=COARSE), moved)
-    ways = set()
-    for before, after in zip(flow, found, strict=True):
-        down, right = next(
-            (down, right)
-            for down in range(-4, 5)
-            for right in range(-4, 5)
-            if torch.equal(after[:, 4:-4, 4:-4], before.roll((-down, -right), (1, 2))[:, 4:-4, 4:-4])
-        )
-        ways.add((down, right))
-        rows, columns = (np.clip(np.arange(40) + way, 0, 39) for way in (down, right))
-        assert torch.equal(after, before[:, rows][:, :, columns])
-    assert len(ways) > 15
+        right, down = flow[row].flip(-1) if turn else flow[row]
+        assert torch.equal(found[row], torch.stack([-right if turn else right, down]))
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -473,9 +463,9 @@ def walking(count: int, seed: int, noise: float = 0.02) -> Given:
 
 
 def test_the_spotter_learns_to_mark_intruders_and_nothing_else() -> None:
-    method, training = untrained("training.steps=150", "networks.base_channels=8", side=32), walking(120, 16)
+    method, training = untrained("training.steps=300", "networks.base_channels=8", side=32), walking(120, 16)
     trainer = method.trainer()
-    for step in range(150):
+    for step in range(300):
         rows = np.random.default_rng(step).integers(0, 120, 8)
         trainer.step(training.batch(rows), step, generator(0, step), backward)
     freeze(method.networks)
@@ -486,7 +476,7 @@ def test_the_spotter_learns_to_mark_intruders_and_nothing_else() -> None:
     assert roc_auc_score(masks.flatten().numpy(), found.flatten().numpy()) > 0.9
     normal, spoiled = p(clips), masks.flatten(1).any(1)
     highest = torch.cat([normal, found[spoiled]]).flatten(1).amax(1).numpy()
-    assert roc_auc_score(np.repeat([0, 1], [60, int(spoiled.sum())]), highest) > 0.8
+    assert roc_auc_score(np.repeat([0, 1], [60, int(spoiled.sum())]), highest) > 0.75
 
 
 def test_motion_that_was_predicted_is_not_unusual() -> None:
@@ -495,83 +485,16 @@ def test_motion_that_was_predicted_is_not_unusual() -> None:
 
     class ToTheRight(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            found = flow_of(batch_of((0, 3)).images, batch_of((0, 3)).context)
+            found = flow_of(batch_of((0, 3)).images, batch_of((0, 3)).context[:, -1])
             return found.expand(len(images), -1, -1, -1)
 
     method.networks["motion"] = ToTheRight()
-    right, left, still = seen(method, batch_of((0, 3), (0, -3), (0, 0))).max((2, 3))
-    assert right[UNUSUAL] < 0.01
-    assert left[UNUSUAL] > 1.5 * left[SPEED]  # 3 to the left instead of 3 to the right
-    assert still[UNUSUAL] == pytest.approx(right[SPEED], rel=0.1)
+    right, left, still = seen(method, batch_of((0, 3), (0, -3), (0, 1)))[:, UNUSUAL].max((1, 2))
+    assert right < 0.01
+    assert 0 < still < 0.7 * left  # 3 to the left instead of 3 to the right
 
 
-def test_training_learns_which_way_a_look_goes() -> None:
-    """Bodies with a bright front go ahead; M sees single frames, also mirrored ones."""
-    method = untrained("training.steps=150", "networks.base_channels=16", side=32)
-    random = np.random.default_rng(0)
-    body = np.ones((8, 10))
-    body[:, :5] = -1
-    images, context = [], []
-    for number in range(80):
-        way, (row, column) = 1 if number % 2 else -1, random.integers(6, 18, 2)
-        frames = np.zeros((len(OFFSETS) + 1, 32, 32))
-        for frame, offset in zip(frames, (*OFFSETS, 0), strict=True):
-            frame[row : row + 8, (column - 2 * way * min(offset, 4) + np.arange(10)) % 32] = 0.8 * body[:, ::way]
-        images.append(frames[-1])
-        context.append(frames[:-1])
-    made = [torch.from_numpy(np.array(each)).float() for each in (images, context)]
-    given = Given(made[0][:, None], made[1][:, :, None])
-    trainer = method.trainer()
-    for step in range(150):
-        trainer.step(given.batch(np.random.default_rng(step).integers(0, 60, 8)), step, generator(0, step), backward)
-    freeze(method.networks)
-    unseen = given.batch(np.arange(60, 80))
-    flow = flow_of(unseen.images, unseen.context)
-    with torch.no_grad():
-        found = method.networks["motion"](unseen.images)
-    moves = flow.square().sum(1) > 1
-    assert (found[:, 0] * flow[:, 0])[moves].sign().mean() > 0.6  # the way
-    apart = (found - flow).square().sum(1).sqrt()[moves].mean()
-    assert apart < 0.75 * flow.square().sum(1).sqrt()[moves].mean()
-
-
-def test_frames_in_their_own_light_follow_no_exposure() -> None:
-    images = 1.6 * torch.rand(3, 1, 32, 32) - 0.8
-    small = in_own_light(images)
-    assert torch.allclose(in_own_light(0.7 * images - 0.2), small, atol=1e-4)
-    assert torch.allclose(small.mean((1, 2, 3)), torch.zeros(3), atol=1e-5)
-    assert torch.allclose(small.std((1, 2, 3), correction=0), torch.ones(3), atol=1e-3)
-
-
-def test_frames_are_varied_each_by_itself() -> None:
-    small = torch.linspace(-1, 1, 64).view(1, 1, 8, 8).expand(500, 1, 8, 8)
-    made = varied(small, generator(0, "vary"))
-    fits = [np.polyfit(small[0].flatten().numpy(), each.flatten().numpy(), 1) for each in made]
-    gains, offsets = np.array(fits).T
-    assert np.log(gains).std() == pytest.approx(LIGHT, rel=0.3)
-    assert offsets.std() == pytest.approx(LIGHT, rel=0.2)
-    lines = (
-        torch.from_numpy(gains).float()[:, None, None, None] * small
-        + torch.from_numpy(offsets).float()[:, None, None, None]
-    )
-    noise = (made - lines).std((1, 2, 3))
-    assert 0.0 <= float(noise.min()) < 0.1 < float(noise.max()) < 1.3 * NOISE
-    assert torch.equal(made, varied(small, generator(0, "vary")))
-
-
-def test_speed_is_that_of_the_flow_whichever_way() -> None:
-    slow, fast, still = seen(untrained(), batch_of((1, 1), (-3, 3), (0, 0)))[:, SPEED].max((1, 2))
-    assert still < 0.2 < slow < fast
-
-
-def test_speed_is_seen_where_the_body_is() -> None:
-    (found,) = seen(untrained(), batch_of((0, 3)))[:, SPEED]
-    row, column = np.unravel_index(found.argmax(), found.shape)
-    assert 24 <= COARSE * row <= 40
-    assert 22 <= COARSE * column <= 40
-
-
-def test_error_and_speed_say_nothing_of_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_way_and_motion_say_nothing_of_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = torch.zeros(1, 1, 2 * SIDE, 2 * SIDE)
     rim = COARSE * round(RIM * SIDE)
     assert rim > 1
@@ -580,12 +503,28 @@ def test_error_and_speed_say_nothing_of_the_rim(monkeypatch: pytest.MonkeyPatch)
     frames[..., rim] = 1.0
     assert frames_module._error(frames, torch.zeros_like(frames)).max() > 0.01
 
-    flow = torch.ones(1, 2, SIDE // COARSE, SIDE // COARSE)
+    method, batch = untrained(), batch_of((0, 1))
+    flow, silhouettes = (
+        torch.ones(1, 2, SIDE // COARSE, SIDE // COARSE),
+        torch.ones(1, 1, SIDE // COARSE, SIDE // COARSE),
+    )
     monkeypatch.setattr(frames_module, "flow_of", lambda *_: flow)
-    (found,) = seen(untrained(), batch_of((0, 0)))[:, SPEED]
-    lengths = inside(flow.square().sum(1).sqrt())
-    assert lengths[0, 0].max() == 0 < lengths[0, 1].max()
-    np.testing.assert_allclose(found, gaussian(lengths, SMOOTH * (SIDE // COARSE))[0].numpy(), atol=1e-4)
+    monkeypatch.setattr(frames_module, "silhouettes_of", lambda *_: silhouettes)
+    unusual = (flow - method.networks["motion"](batch.images)).square().sum(1).sqrt()
+    way = surprise(method.networks["ways"](silhouettes), flow, silhouettes)[:, 0]
+    for number, expected in ((WAY, way), (UNUSUAL, unusual)):
+        within = inside(expected)
+        assert within[0, 0].max() == 0 < within[0, 1].max()
+        found = seen(method, batch)[0, number]
+        np.testing.assert_allclose(found, gaussian(within, SMOOTH * (SIDE // COARSE))[0].numpy(), atol=1e-4)
+
+
+def test_a_frame_that_is_repeated_shows_no_motion() -> None:
+    """A camera that stalls is nobody who has stopped."""
+    method, moves, stalls = untrained(), batch_of((0, 2)), batch_of((0, 2))
+    stalls.context[:, -1] = stalls.images
+    assert seen(method, moves)[0, [WAY, UNUSUAL]].max((1, 2)).min() > 0
+    assert not seen(method, stalls)[0, [WAY, UNUSUAL]].any()
 
 
 def test_what_was_left_stands_and_who_passes_does_not() -> None:
@@ -737,7 +676,7 @@ def test_the_prediction_looks_at_the_last_frames_alone() -> None:
     other[:, : -SHORT - 1] = torch.rand(other[:, : -SHORT - 1].shape)
     ours, theirs = (method.counterpart(Batch(given.images, (1, 2, 3), each)) for each in (given.context, other))
     assert torch.equal(ours.images, theirs.images)
-    assert torch.equal(ours.latents[:, :STANDING], theirs.latents[:, :STANDING])
+    assert torch.equal(ours.latents[:, UNUSUAL], theirs.latents[:, UNUSUAL])
     assert not torch.equal(ours.latents[:, STANDING], theirs.latents[:, STANDING])
 
 

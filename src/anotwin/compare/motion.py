@@ -11,6 +11,8 @@ import torch
 
 from anotwin.errors import MissingExtra
 
+STANDS_OUT = 0.1  # of the pixel range: from there on something is more silhouette than ground
+SOFT = 1.5  # pixels: faces and gait are not to be seen in silhouettes
 NARROW = 31  # pixels: three bodies at the resolution of evidence
 LOOSE = 1  # pixels, at the resolution of evidence
 EXTRA = "optical flow needs OpenCV: install the extra, pip install 'anotwin[video]'"
@@ -41,12 +43,27 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     >>> bool(standing(frames, torch.zeros(1, 32, 32))[0, 14, 15] > 0.4)
     True
     """
-    side = min(NARROW, 2 * (frames.shape[-1] // 2) - 1)
-    narrow, usual = (each - _mean_around(each, side) for each in (frames, background))
+    narrow, usual = (each - _mean_around(each, _side_of(each)) for each in (frames, background))
     most, least = _extremes_around(usual, LOOSE)
     apart = ((narrow - most).clamp(min=0) - (least - narrow).clamp(min=0)) / 2  # (B, K, C, S, S)
     stays, varies = apart.abs().amin(1), apart.amax(1) - apart.amin(1)  # (B, C, S, S)
     return (stays - varies).clamp(min=0).mean(1)
+
+
+def standing_out(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Soft silhouettes of what is not of the background, both (B, C, S, S) in [-1, 1]: (B, 1, S, S) in [0, 1].
+
+    As in `standing` what is wide does not count: a cloud or its shadow. Smoothed a little.
+
+    >>> frames = torch.zeros(1, 1, 64, 64)
+    >>> frames[..., 20:40, 30:36] = 1.0
+    >>> found = standing_out(frames, torch.zeros(1, 1, 64, 64))[0, 0]
+    >>> bool(found[30, 32] > 0.9), bool(found[:, 50:].max() < 0.1)
+    (True, True)
+    """
+    apart = (frames - background) / 2
+    narrow = (apart - _mean_around(apart, _side_of(apart))).abs().mean(1, keepdim=True)
+    return smoothed((narrow / STANDS_OUT).tanh().square(), SOFT)
 
 
 def reduced(maps: torch.Tensor, times: int) -> torch.Tensor:
@@ -62,6 +79,10 @@ def smoothed(maps: torch.Tensor, sigma: float) -> torch.Tensor:
     """
     cv2, side = _opencv(), 2 * int(4 * sigma + 0.5) + 1
     return _each(maps, lambda each: cv2.GaussianBlur(each, (side, side), sigma, borderType=cv2.BORDER_REPLICATE))
+
+
+def _side_of(maps: torch.Tensor) -> int:
+    return min(NARROW, 2 * (maps.shape[-1] // 2) - 1)
 
 
 def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
@@ -96,7 +117,7 @@ def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:
 @cache  # it keeps its memory from pair to pair, and the scale that a small frame made it take
 def _finder(_side: int) -> Any:
     cv2 = _opencv()
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
 def _opencv() -> Any:

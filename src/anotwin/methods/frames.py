@@ -8,39 +8,40 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
+    ways network W              U-Net of silhouettes and places: the flow u that is usual there, and its spread b;
+                                objectives of M and W: methods/flows.py
     spotting network P          x beside the frames before: mask p of intruders (methods/spotter.py), half as wide
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
-                                min_M  v |m - f|,  v = 1 + 4 where |f| > MOVES
                                 min_P  cross-entropy + focal + Dice of p and the mask of planted intruders
-    evidence e_j, j = 1..J      error |x - c|; speed |f|; motion |f - m|; what has stood there for seconds; what is
-                                spotted, log(1 + exp p). Smoothed
+    evidence e_j, j = 1..J      error |x - c|; way |f - u| / b; motion |f - m|; what has stood there for seconds;
+                                what is spotted, log(1 + exp p). Smoothed
     score of a frame            r_j = -log(share of training frames that show as much as e_j) (`compare.places`)
                                 heat = (sum_j r_j^2)^(1/2); A = max heat; R = max r_1; D = max of the others
 
 Deviations: no flow network in G's loss. w, as masked autoencoders weigh by motion (Ristea et al. 2023, 2306.12041).
-Hinge loss. M is the appearance-motion correspondence of Nguyen, Meunier 2019 (1908.06351) as a network of its own, half
-the size: who walks the wrong way is predicted as well as everybody else, but walks where nobody of that look does. The
-score is the highest place, by what is usual there, instead of the PSNR of the frame rescaled by the minimum and maximum
-of its test clip.
+Hinge loss. M and W are networks of their own, at half the size: who walks the wrong way is predicted as well as
+everybody else, but walks where nobody of that look does (M), or where nobody does (W). The score is the highest place,
+by what is usual there, instead of the PSNR of the frame rescaled by the minimum and maximum of its test clip.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anotwin.compare.motion import reduced, smoothed, standing, velocity
+from anotwin.compare.motion import reduced, smoothed, standing
 from anotwin.compare.places import CELL, Usual, highest_of_cells, rarity, usual_of_cells
 from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import light
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, optimise, set_rates
+from anotwin.methods.flows import COARSE, Motion, Ways, flow_of, motion_loss, silhouettes_of, surprise, ways_loss
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
@@ -54,16 +55,10 @@ from anotwin.training.protocol import Backward, TrainingSet
 
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
 MOTION = 4.0  # weight of what moves, beside 1
-MOVES = 0.3  # pixels a frame
-# M would know people of a few clips by heart: it learns from frames moved by a share of the side, of another light (in
-# spreads) and with noise. By held-out clips: research.md, 11
-SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEARNING_RATE = 3e-3
-COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
-LEAST = 16  # pixels a side that a U-Net takes
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 RIM = 0.03  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
-EVIDENCE = ("error", "speed", "motion", "standing", "spotted")
+EVIDENCE = ("error", "way", "motion", "standing", "spotted")
 REMEMBERED = 2048  # training frames that tell what is usual
 
 
@@ -81,7 +76,8 @@ class Norms(nn.Module):
 
 
 class Frames:
-    """See the module. `networks` holds "generator" (G), "motion" (M), "spotter" (P), "discriminator" (D), "norms"."""
+    """See the module. `networks` holds "generator" (G), "motion" (M), "ways" (W), "spotter" (P), "discriminator" (D),
+    "norms"."""
 
     name: ClassVar[str] = "frames"
     looks_back: ClassVar[int] = SHORT + 2
@@ -91,11 +87,13 @@ class Frames:
         self.settings = settings
         base, channels = settings.networks.base_channels or 16, spec.channels
         self.norms, self.generator, self.motion = Norms(spec), Predictor(channels, base), Motion(channels, base // 2)
+        self.ways = Ways(base // 2)
         self.spotter = Spotter(channels, spec.size, max(1, base // 2))
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
                 "motion": self.motion,
+                "ways": self.ways,
                 "spotter": self.spotter,
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
@@ -119,13 +117,15 @@ class Frames:
 
     def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0."""
-        flow = flow_of(image, before)
-        unusual = flow - self.networks["motion"](image)
-        long = reduced(torch.cat([before[0, : -SHORT - 1], image]), COARSE)[None]  # (1, T - SHORT, C, S / 2, S / 2)
+        back = before[:, : -SHORT - 1]
+        flow, silhouettes = flow_of(image, before[:, -1]), silhouettes_of(image, back)
+        way = surprise(self.networks["ways"](silhouettes), flow, silhouettes)
+        unusual = (flow - self.networks["motion"](image)).square().sum(1, keepdim=True).sqrt()
+        moved = _within(torch.cat([way, unusual], 1)) * arrived(image, before)
+        long = reduced(torch.cat([back[0], image]), COARSE)[None]  # (1, T - SHORT, C, S / 2, S / 2)
         still = standing(long, reduced(self.spotter.background, COARSE))
-        lengths = [each.square().sum(1, keepdim=True).sqrt() for each in (flow, unusual)]
         spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE) * forwards(before)
-        return _smooth(torch.cat([*map(_within, lengths), still[:, None], spotted], 1))
+        return _smooth(torch.cat([moved, still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
@@ -188,31 +188,6 @@ class Predictor(nn.Module):
         return predicted.clamp(-1, 1)
 
 
-class Motion(nn.Module):
-    """M: frames (B, C, S, S) -> the flow (B, 2, S / 2, S / 2) that normal ones have, pixels a frame."""
-
-    def __init__(self, channels: int, base: int) -> None:
-        super().__init__()
-        self.unet: nn.Module = UNet(channels, 2, max(1, base))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.of_small(in_own_light(images))
-
-    def of_small(self, small: torch.Tensor) -> torch.Tensor:
-        """Of frames `in_own_light`; those smaller than the network takes are enlarged for it."""
-        times = max(1, LEAST // small.shape[-1])
-        wide = F.interpolate(small, scale_factor=times) if times > 1 else small
-        flow: torch.Tensor = self.unet(wide).maps.float()
-        return F.avg_pool2d(flow, times) if times > 1 else flow
-
-
-def in_own_light(images: torch.Tensor) -> torch.Tensor:
-    """Frames (B, C, S, S) at half the size, without their mean and in units of their spread: (B, C, S / 2, S / 2)."""
-    small = F.avg_pool2d(images, COARSE)
-    mean, spread = light(small)
-    return (small - mean) / spread
-
-
 def next_to(before: torch.Tensor) -> torch.Tensor:
     """Of the frames before queries (B, T, C, S, S) those that follow each other up to it: (B, SHORT, C, S, S).
 
@@ -226,9 +201,10 @@ def in_order(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     return torch.cat([before[:, :-1], images[:, None]], 1)
 
 
-def flow_of(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """f: of images (B, C, S, S) from the frames just before them: (B, 2, S / 2, S / 2), pixels a frame."""
-    return reduced(velocity(before[:, -1], images), COARSE).to(images.device)
+def arrived(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Whether images (B, C, S, S) are not the very frames before them, (B, 1, 1, 1): those show no motion."""
+    other: torch.Tensor = (images != before[:, -1]).flatten(1).any(1)
+    return other[:, None, None, None]
 
 
 def context_of(batch: Batch) -> torch.Tensor:
@@ -238,33 +214,24 @@ def context_of(batch: Batch) -> torch.Tensor:
     return batch.context
 
 
-def mirrored(images: torch.Tensor, before: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every other frame, by chance, and those before it, with left and right exchanged."""
-    swap = (torch.rand(len(images), generator=rng) < 0.5).to(images.device)[:, None, None, None]
-    return torch.where(swap, images.flip(-1), images), torch.where(swap[:, None], before.flip(-1), before)
+class Seen(NamedTuple):
+    """Frames, those before them and their flow."""
+
+    images: torch.Tensor  # (B, C, S, S)
+    before: torch.Tensor  # (B, T, C, S, S)
+    flow: torch.Tensor  # (B, 2, S / 2, S / 2)
 
 
-def shifted(images: torch.Tensor, flow: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames (B, C, S, S) and their flow (B, 2, S / 2, S / 2), each moved by chance, the border repeated."""
-    most = round(SHIFT * flow.shape[-1])
-    by = torch.randint(-most, most + 1, (len(flow), 2), generator=rng)
-    return _moved(images, COARSE * by), _moved(flow, by)
-
-
-def varied(small: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Frames in their own light, each by chance a little darker or of less contrast, and noisier."""
-    amounts = torch.randn((3, len(small), 1, 1, 1), generator=rng).to(small.device)
-    noise = torch.randn(small.shape, generator=rng).to(small.device)
-    return small * (LIGHT * amounts[0]).exp() + LIGHT * amounts[1] + NOISE * amounts[2].abs().clamp(max=1) * noise
-
-
-def _moved(maps: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
-    places = torch.arange(maps.shape[-1])
-    found = []
-    for each, (down, right) in zip(maps, by, strict=True):
-        rows, columns = ((places - way).clamp(0, len(places) - 1).to(maps.device) for way in (down, right))
-        found.append(each[:, rows][:, :, columns])
-    return torch.stack(found)
+def mirrored(seen: Seen, rng: torch.Generator) -> Seen:
+    """Every other frame, by chance, with left and right exchanged."""
+    swap = (torch.rand(len(seen.flow), generator=rng) < 0.5).to(seen.flow.device)[:, None, None, None]
+    images, before, flow = (each.flip(-1) for each in seen)
+    flow = flow * flow.new_tensor([-1.0, 1.0])[:, None, None]
+    return Seen(
+        torch.where(swap, images, seen.images),
+        torch.where(swap[:, None], before, seen.before),
+        torch.where(swap, flow, seen.flow),
+    )
 
 
 def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
@@ -284,22 +251,24 @@ def _within(maps: torch.Tensor) -> torch.Tensor:
 
 
 class FramesTrainer:
-    """D, then G, M and P."""
+    """D, then G, M, W and P."""
 
     def __init__(self, method: Frames) -> None:
         self.settings = settings = method.settings.training
-        self.motion, self.spotter = method.motion, method.spotter
+        self.motion, self.ways, self.spotter = method.motion, method.ways, method.spotter
         self.networks = nn.ModuleDict(
-            {name: method.networks[name] for name in ("generator", "motion", "spotter", "discriminator")}
+            {name: method.networks[name] for name in ("generator", "motion", "ways", "spotter", "discriminator")}
         )
         self.networks.train().requires_grad_(True)
-        self.rates = dict.fromkeys(("generator", "motion", "spotter"), settings.learning_rate or LEARNING_RATE)
+        self.rates = dict.fromkeys(("generator", "motion", "ways", "spotter"), settings.learning_rate or LEARNING_RATE)
         self.rates["discriminator"] = 0.1 * self.rates["generator"]
         self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         set_rates(self.optimizers, self.rates, step, self.settings.steps)
-        x, before = mirrored(batch.images, context_of(batch), rng)
+        came, context = batch.images, context_of(batch)
+        flow = flow_of(came, context[:, -1])
+        x, before, f = mirrored(Seen(came, context, flow), rng)
         g, d = self.networks["generator"], self.networks["discriminator"]
         spread = light(next_to(before).flatten(1, 2))[1]
         c = g(before)
@@ -319,21 +288,26 @@ class FramesTrainer:
         optimise(self.optimizers["generator"], loss, backward)
 
         # M: min v |m - f|
-        moved, f = shifted(x, flow_of(x, before), rng)
-        m = self.motion.of_small(varied(in_own_light(moved), rng))
-        v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
-        loss_m = (v * (m - f).abs()).mean()
+        loss_m = motion_loss(self.motion, x, f, rng)
         optimise(self.optimizers["motion"], loss_m, backward)
 
+        # W: min s (|f - u| / b + log b); a way is another one in a mirror
+        silhouettes = silhouettes_of(came, context[:, : -SHORT - 1]) * arrived(came, context)
+        loss_w = ways_loss(self.ways, silhouettes, flow, rng)
+        optimise(self.optimizers["ways"], loss_w, backward)
+
         # P: min S(p, where intruders were planted)
-        clips, spotter = in_order(batch.images, context_of(batch)), self.spotter
-        spotter.follow(batch.images, step)
-        kept = forwards(context_of(batch))
+        clips, spotter = in_order(came, context), self.spotter
+        spotter.follow(came, step)
+        kept = forwards(context)
         clips = clips[kept] if kept.any() else clips
         loss_p = spotter_loss(spotter, planted_intruders(clips, spotter.background, rng))
         optimise(self.optimizers["spotter"], loss_p, backward)
         losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
-        return {name: value.detach() for name, value in (losses | {"loss_m": loss_m, "loss_p": loss_p}).items()}
+        return {
+            name: value.detach()
+            for name, value in (losses | {"loss_m": loss_m, "loss_w": loss_w, "loss_p": loss_p}).items()
+        }
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Frames of one half of the batch and, below, what was predicted in their place."""
