@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from anotwin.records import Batch
@@ -21,4 +22,7 @@ class Given:
         return len(self.images)
 
     def batch(self, numbers: Rows) -> Batch:
-        return Batch(self.images[numbers], context=None if self.context is None else self.context[numbers])
+        if self.context is None:
+            return Batch(self.images[numbers])
+        when = torch.from_numpy(np.asarray(numbers, np.float32) / np.float32(len(self)))
+        return Batch(self.images[numbers], context=self.context[numbers], when=when)

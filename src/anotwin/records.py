@@ -98,19 +98,25 @@ class Batch:
     fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training
     context: torch.Tensor | None = None  # (B, K, C, S, S) the frames before each, oldest first
     abnormal: torch.Tensor | None = None  # (B, C, S, S) abnormal squares; in training of methods that learn from them
+    when: torch.Tensor | None = (
+        None  # (B,) in [0, 1), the share of the training frames before each; in training of clips
+    )
 
     def __len__(self) -> int:
         return int(self.images.shape[0])  # a tensor's own len takes ten times as long
 
     def rows(self, rows: slice) -> Batch:
         """Some of the squares."""
-        context, abnormal = (None if each is None else each[rows] for each in (self.context, self.abnormal))
-        return Batch(self.images[rows], self.fingerprints[rows], context, abnormal)
+        context, abnormal, when = (None if each is None else each[rows] for each in self._beside())
+        return Batch(self.images[rows], self.fingerprints[rows], context, abnormal, when)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        context, abnormal = (None if each is None else each.to(device) for each in (self.context, self.abnormal))
-        return Batch(self.images.to(device), self.fingerprints, context, abnormal)
+        context, abnormal, when = (None if each is None else each.to(device) for each in self._beside())
+        return Batch(self.images.to(device), self.fingerprints, context, abnormal, when)
+
+    def _beside(self) -> tuple[torch.Tensor | None, ...]:
+        return self.context, self.abnormal, self.when
 
 
 class Status(StrEnum):

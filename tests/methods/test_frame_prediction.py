@@ -29,7 +29,21 @@ from anotwin.errors import SettingsError
 from anotwin.methods import frames as frames_module
 from anotwin.methods import spotter
 from anotwin.methods.adversary import set_rates
-from anotwin.methods.flows import COARSE, MOVES, flow_of, in_own_light, shifted, surprise, together, varied
+from anotwin.methods.flows import (
+    COARSE,
+    LEAST_LOG_SPREAD,
+    MOVES,
+    MOVING,
+    Clips,
+    clips_of,
+    deviation,
+    half_of,
+    in_own_light,
+    mirrored,
+    overlaid,
+    shifted,
+    varied,
+)
 from anotwin.methods.frames import (
     ADVERSARIAL,
     EVIDENCE,
@@ -39,10 +53,9 @@ from anotwin.methods.frames import (
     MOTION,
     RIM,
     SMOOTH,
+    WAYS,
     Frames,
     Predictor,
-    Seen,
-    mirrored,
 )
 from anotwin.methods.planted import mask_loss
 from anotwin.methods.protocol import LooksBack, RemembersNormals, freeze
@@ -129,16 +142,20 @@ def no_mirror(seed: int, rows: int) -> torch.Generator:
 def test_a_step_is_the_one_written_out(step: int) -> None:
     method, given = untrained("training.steps=20", side=32), moving(8, 1)
     trainer = method.trainer()
-    g, m, u, p, d = (
+    g, m, u, o, p, d = (
         copy.deepcopy(method.networks[name]).train().requires_grad_(True)
-        for name in ("generator", "motion", "ways", "spotter", "discriminator")
+        for name in ("generator", "motion", *WAYS, "spotter", "discriminator")
     )
-    rates = dict.fromkeys("gmup", LEARNING_RATE) | {"d": 0.1 * LEARNING_RATE}
+    rates = dict.fromkeys("gmuop", LEARNING_RATE) | {"d": 0.1 * LEARNING_RATE}
     betas = trainer.settings.beta1, trainer.settings.beta2
-    nets = {"g": g, "m": m, "u": u, "p": p, "d": d}
+    nets = {"g": g, "m": m, "u": u, "o": o, "p": p, "d": d}
     own = {name: torch.optim.Adam(net.parameters(), betas=betas) for name, net in nets.items()}
     set_rates(own, rates, step, 20)
-    losses = trainer.step(Batch(given.images, context=given.context), step, no_mirror(step, 8), backward)
+    given.context[2, -1] = given.images[2]  # a repeated frame
+    new = (given.images != given.context[:, -1]).flatten(1).any(1)
+    assert not new[2]
+    assert new.sum() > 4
+    losses = trainer.step(given.batch(np.arange(8)), step, no_mirror(step, 8), backward)
 
     rng = no_mirror(step, 8)
     swap = torch.rand(8, generator=rng) < 0.5
@@ -159,28 +176,34 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     own["g"].zero_grad()
     (INTENSITY * loss_int + GRADIENT * loss_gd + ADVERSARIAL * loss_g).backward()
     own["g"].step()
-    came = flow_of(given.images, given.context[:, -1])
+    came = clips_of(given.images, given.context).flow
     turned = came.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
     flow = torch.stack([b if turn else a for a, b, turn in zip(came, turned, swap, strict=True)])
     moved, f = shifted(x, flow, rng)
-    v = torch.where(torch.hypot(f[:, :1], f[:, 1:]) > MOVES, 1 + MOTION, 1.0)
+    v = torch.where(torch.hypot(f[:, :1], f[:, 1:]) > MOVES, 1 + MOVING, 1.0)
+    v[~new] = 0
     loss_m = (v * (m.unet(varied(in_own_light(moved), rng)).maps - f).abs()).mean()
     own["m"].zero_grad()
     loss_m.backward()
     own["m"].step()
-    small = F.avg_pool2d(torch.cat([given.context[:, : -SHORT - 1], given.images[:, None]], 1)[:, :, 0], 2)
-    stands_out, f = together(standing_out(small[:, -1:], small[:, :-1].median(1, keepdim=True).values), came, rng)
-    along = torch.linspace(-1, 1, 16)
-    grid = torch.stack([along.expand(16, 16), along[:, None].expand(16, 16)]).expand(8, -1, -1, -1)
-    said = u.unet(torch.cat([stands_out, grid], 1)).maps
-    wide = said[:, 2:].clamp(-4, 4)
-    loss_w = (stands_out * ((f - said[:, :2]).abs() / wide.exp() + wide)).sum() / stands_out.sum()
-    own["u"].zero_grad()
-    loss_w.backward()
-    own["u"].step()
     clips = in_order(given.images, given.context)
     b = p.background if step else clips[:, -1].mean(0)
     b = b + FOLLOWS * torch.sign(clips[:, -1] - b).mean(0)
+    small = F.avg_pool2d(torch.cat([given.context[:, : -SHORT - 1], given.images[:, None]], 1)[:, :, 0], 2)
+    stands_out = standing_out(small[:, -1:], small[:, :-1].median(1, keepdim=True).values)
+    stands_out[~new] = 0
+    along = torch.linspace(-1, 1, 16)
+    grid = torch.stack([along.expand(16, 16), along[:, None].expand(16, 16)]).expand(4, -1, -1, -1)
+    loss_w = 0.0
+    for half, (name, network) in enumerate((("u", u), ("o", o))):  # of 8 frames every other one
+        shown, f = overlaid(stands_out[half::2], came[half::2], rng)
+        said = network.unet(torch.cat([shown, grid], 1)).maps
+        wide = LEAST_LOG_SPREAD + F.softplus(said[:, 2:] - LEAST_LOG_SPREAD)
+        loss = (shown * ((f - said[:, :2]).abs() / wide.exp() + wide)).sum() / shown.sum()
+        own[name].zero_grad()
+        loss.backward()
+        own[name].step()
+        loss_w = loss_w + loss
     planted = planted_intruders(clips, b, rng)
     loss_p = mask_loss(p(planted.clips, planted.background), planted.masks)
     own["p"].zero_grad()
@@ -193,7 +216,14 @@ def test_a_step_is_the_one_written_out(step: int) -> None:
     for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4, abs=1e-5), name
         assert not losses[name].requires_grad
-    for net, ours in ((g, "generator"), (m, "motion"), (u, "ways"), (p, "spotter"), (d, "discriminator")):
+    for net, ours in (
+        (g, "generator"),
+        (m, "motion"),
+        (u, WAYS[0]),
+        (o, WAYS[1]),
+        (p, "spotter"),
+        (d, "discriminator"),
+    ):
         for key, value in dict(net.named_parameters()).items():
             apart = (dict(method.networks[ours].named_parameters())[key] - value).abs()
             # Adam makes whole steps of gradients that are nothing but rounding
@@ -205,8 +235,8 @@ def test_each_network_learns_from_its_own_loss() -> None:
     trainer = method.trainer()
     before = state(trainer.networks)
     trainer.step(Batch(given.images, context=given.context), 0, generator(0), backward)
-    assert parameters_changed(trainer.networks, before) == {"generator", "motion", "ways", "spotter", "discriminator"}
-    for name in ("generator", "motion", "ways", "spotter", "discriminator"):
+    assert parameters_changed(trainer.networks, before) == {"generator", "motion", *WAYS, "spotter", "discriminator"}
+    for name in ("generator", "motion", *WAYS, "spotter", "discriminator"):
         before = state(trainer.networks)
         for other in trainer.optimizers:
             trainer.rates[other] = 0.0 if other == name else LEARNING_RATE
@@ -219,7 +249,7 @@ def test_left_and_right_are_exchanged_in_the_frame_and_in_those_before_it() -> N
     images = torch.rand(40, 1, 8, 8)
     before = images[:, None] + torch.arange(7.0)[None, :, None, None, None]
     flow = torch.rand(40, 2, 4, 4)
-    x, context, found = mirrored(Seen(images, before, flow), generator(0, "mirror"))
+    x, context, found = mirrored(Clips(images, before, flow), generator(0, "mirror"))
     turned = [torch.equal(one, image.flip(-1)) for one, image in zip(x, images, strict=True)]
     assert 8 < sum(turned) < 32
     for row, turn in enumerate(turned):
@@ -485,7 +515,7 @@ def test_motion_that_was_predicted_is_not_unusual() -> None:
 
     class ToTheRight(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            found = flow_of(batch_of((0, 3)).images, batch_of((0, 3)).context[:, -1])
+            found = clips_of(batch_of((0, 3)).images, batch_of((0, 3)).context).flow
             return found.expand(len(images), -1, -1, -1)
 
     method.networks["motion"] = ToTheRight()
@@ -508,10 +538,11 @@ def test_error_way_and_motion_say_nothing_of_the_rim(monkeypatch: pytest.MonkeyP
         torch.ones(1, 2, SIDE // COARSE, SIDE // COARSE),
         torch.ones(1, 1, SIDE // COARSE, SIDE // COARSE),
     )
-    monkeypatch.setattr(frames_module, "flow_of", lambda *_: flow)
+    monkeypatch.setattr(frames_module, "clips_of", lambda images, before: Clips(images, before, flow))
     monkeypatch.setattr(frames_module, "silhouettes_of", lambda *_: silhouettes)
     unusual = (flow - method.networks["motion"](batch.images)).square().sum(1).sqrt()
-    way = surprise(method.networks["ways"](silhouettes), flow, silhouettes)[:, 0]
+    ways = [deviation(method.networks[name](silhouettes), flow, silhouettes)[:, 0] for name in WAYS]
+    way = torch.minimum(*ways)
     for number, expected in ((WAY, way), (UNUSUAL, unusual)):
         within = inside(expected)
         assert within[0, 0].max() == 0 < within[0, 1].max()
@@ -572,17 +603,20 @@ class Asked:
 
 def test_what_is_usual_is_that_of_the_training_frames() -> None:
     method, given = untrained(side=32), moving(50, 6)
+    stalled = (given.images == given.context[:, -1]).flatten(1).all(1)  # textures that do not move
+    given.context[stalled, -1] += 0.01
+    given.context[[7, 20], -1] = given.images[[7, 20]]
     found = method.networks.state_dict().items()
     weights = {key: value.clone() for key, value in found if "norms" not in key and "background" not in key}
     method.remember_normals(given)
     assert isinstance(method, RemembersNormals)
     median = given.images.median(0).values
     assert torch.equal(method.spotter.background, median)
-    found = method.counterpart(Batch(given.images, tuple(range(50)), given.context))
+    found = method.counterpart(given.batch(np.arange(50)))
     error = F.avg_pool2d((given.images - found.images).abs().mean(1, keepdim=True) / 2, COARSE)
     error = gaussian(inside(error)[:, 0], SMOOTH * 16)[:, None]
     cells = highest_of_cells(torch.cat([error, found.latents], 1))
-    usual = usual_of_cells(cells)
+    usual = usual_of_cells(cells[[row for row in range(50) if row not in (7, 20)]])
     assert torch.allclose(method.norms.level, usual.level, rtol=1e-4)
     assert torch.allclose(method.norms.tail, usual.tail, rtol=1e-3)
     now = method.networks.state_dict()
@@ -591,6 +625,26 @@ def test_what_is_usual_is_that_of_the_training_frames() -> None:
     again = {key: value.clone() for key, value in now.items()}
     method.remember_normals(given)  # the same, whatever was remembered before
     assert all(torch.equal(value, again[key]) for key, value in method.networks.state_dict().items())
+
+
+def test_what_is_usual_is_told_by_the_network_that_has_not_seen_a_frame() -> None:
+    method, given = untrained(side=32), moving(16, 6)
+    batch = given.batch(np.arange(16))
+    told = method.counterpart(batch).latents[:, WAY]
+    halves = half_of(batch.when)
+    assert halves.tolist() == [0, 0, 1, 1] * 4
+    only = []
+    for name in WAYS:  # the other one says nothing that is less
+        alone = untrained(side=32)
+        alone.networks.load_state_dict(method.networks.state_dict())
+        for other in WAYS:
+            alone.networks[other] = alone.networks[name]
+        only.append(alone.counterpart(Batch(given.images, tuple(range(16)), given.context)).latents[:, WAY])
+    for row, half in enumerate(halves.tolist()):
+        assert torch.equal(told[row], only[1 - half][row])
+    assert not torch.equal(*only)
+    asked = method.counterpart(Batch(given.images, tuple(range(16)), given.context)).latents[:, WAY]
+    assert bool((asked <= torch.minimum(*only) + 1e-6).all())  # smoothed after the less of both is taken
 
 
 def test_of_many_frames_some_are_remembered_evenly_spaced_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from anotwin.errors import MissingExtra
 STANDS_OUT = 0.1  # of the pixel range: from there on something is more silhouette than ground
 SOFT = 1.5  # pixels: faces and gait are not to be seen in silhouettes
 NARROW = 31  # pixels: three bodies at the resolution of evidence
+SMALL = 128  # pixels a side: half of the resolution is enough for the flow of larger frames
 LOOSE = 1  # pixels, at the resolution of evidence
 EXTRA = "optical flow needs OpenCV: install the extra, pip install 'anotwin[video]'"
 
@@ -115,9 +116,12 @@ def _grey(frames: torch.Tensor) -> list[np.ndarray[Any, Any]]:
 
 
 @cache  # it keeps its memory from pair to pair, and the scale that a small frame made it take
-def _finder(_side: int) -> Any:
+def _finder(side: int) -> Any:
     cv2 = _opencv()
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # "fast" gives a person's flow to a neighbour
+    if side < SMALL:
+        finder.setFinestScale(0)
+    return finder
 
 
 def _opencv() -> Any:

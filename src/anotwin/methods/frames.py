@@ -8,14 +8,14 @@ Paper: Liu et al., "Future frame prediction for anomaly detection - a new baseli
     discriminator D             PatchGAN on frames, logits of patches
     flow f                      (B, 2, S / 2, S / 2) of x from the frame just before it, pixels a frame, by a library
     motion network M            U-Net of x alone: the flow m that normal frames have where they look like this
-    ways network W              U-Net of silhouettes and places: the flow u that is usual there, and its spread b;
+    ways networks W, W'         U-Nets of silhouettes o and places: the flow u that is usual there, and its spread b;
                                 objectives of M and W: methods/flows.py
     spotting network P          x beside the frames before: mask p of intruders (methods/spotter.py), half as wide
     objective                   min_D  max(0, 1 - D(x)) + max(0, 1 + D(c))
                                 min_G  l_int w |c - x| / s + l_gd |grad c - grad x| / s - l_adv D(c)
                                 w = 1 + 4 min(1, |x - frame before| / s): what moves counts
                                 min_P  cross-entropy + focal + Dice of p and the mask of planted intruders
-    evidence e_j, j = 1..J      error |x - c|; way |f - u| / b; motion |f - m|; what has stood there for seconds;
+    evidence e_j, j = 1..J      error |x - c|; way o |f - u| / b; motion |f - m|; what has stood there for seconds;
                                 what is spotted, log(1 + exp p). Smoothed
     score of a frame            r_j = -log(share of training frames that show as much as e_j) (`compare.places`)
                                 heat = (sum_j r_j^2)^(1/2); A = max heat; R = max r_1; D = max of the others
@@ -28,7 +28,7 @@ by what is usual there, instead of the PSNR of the frame rescaled by the minimum
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,7 +41,19 @@ from anotwin.compare.score import comparison
 from anotwin.compare.side_by_side import light
 from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, optimise, set_rates
-from anotwin.methods.flows import COARSE, Motion, Ways, flow_of, motion_loss, silhouettes_of, surprise, ways_loss
+from anotwin.methods.flows import (
+    COARSE,
+    Motion,
+    Ways,
+    clips_of,
+    deviation,
+    differs,
+    half_of,
+    mirrored,
+    motion_loss,
+    silhouettes_of,
+    ways_loss,
+)
 from anotwin.methods.losses import hinge_loss
 from anotwin.methods.networks import Critique
 from anotwin.methods.protocol import NO_CONTEXT, Method, device_of, freeze
@@ -59,6 +71,7 @@ LEARNING_RATE = 3e-3
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 RIM = 0.03  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
 EVIDENCE = ("error", "way", "motion", "standing", "spotted")
+WAYS = "ways", "other_ways"  # W and W'
 REMEMBERED = 2048  # training frames that tell what is usual
 
 
@@ -76,8 +89,8 @@ class Norms(nn.Module):
 
 
 class Frames:
-    """See the module. `networks` holds "generator" (G), "motion" (M), "ways" (W), "spotter" (P), "discriminator" (D),
-    "norms"."""
+    """See the module. `networks` holds "generator" (G), "motion" (M), "ways" (W), "other_ways" (W'), "spotter" (P),
+    "discriminator" (D), "norms"."""
 
     name: ClassVar[str] = "frames"
     looks_back: ClassVar[int] = SHORT + 2
@@ -87,13 +100,13 @@ class Frames:
         self.settings = settings
         base, channels = settings.networks.base_channels or 16, spec.channels
         self.norms, self.generator, self.motion = Norms(spec), Predictor(channels, base), Motion(channels, base // 2)
-        self.ways = Ways(base // 2)
+        self.ways = Ways(base // 4), Ways(base // 4)
         self.spotter = Spotter(channels, spec.size, max(1, base // 2))
         self.networks = nn.ModuleDict(
             {
                 "generator": self.generator,
                 "motion": self.motion,
-                "ways": self.ways,
+                **dict(zip(WAYS, self.ways, strict=True)),
                 "spotter": self.spotter,
                 "discriminator": PatchDiscriminator(channels, base, settings.networks.feature_layer),
                 "norms": self.norms,
@@ -111,21 +124,30 @@ class Frames:
         """The predicted frames; `latents` are the evidence (B, J - 1, S / 2, S / 2) that needs no counterpart."""
         before = context_of(batch).to(device_of(self.networks))
         images = batch.images.to(before.device)
-        seen = [self._seen(image[None], frames[None]) for image, frames in zip(images, before, strict=True)]
+        learnt_by = [None] * len(images) if batch.when is None else half_of(batch.when).tolist()
+        seen = [
+            self._seen(image[None], frames[None], half)
+            for image, frames, half in zip(images, before, learnt_by, strict=True)
+        ]
         predicted = [self.networks["generator"](frames[None]) for frames in before]
         return one_pass(images, lambda _images: torch.cat(seen), lambda _codes: torch.cat(predicted))
 
-    def _seen(self, image: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0."""
-        back = before[:, : -SHORT - 1]
-        flow, silhouettes = flow_of(image, before[:, -1]), silhouettes_of(image, back)
-        way = surprise(self.networks["ways"](silhouettes), flow, silhouettes)
+    def _seen(self, image: torch.Tensor, before: torch.Tensor, learnt_by: int | None) -> torch.Tensor:
+        """What is to be seen without a counterpart in one frame (1, C, S, S): (1, J - 1, S / 2, S / 2) >= 0.
+
+        `learnt_by`: 0 or 1 of a frame that W or W' has learnt from: the other one is asked.
+        """
+        flow, ground = clips_of(image, before).flow, reduced(self.spotter.background, COARSE)
+        small = reduced(seconds_back(image, before), COARSE)
+        silhouettes = silhouettes_of(small, ground)
+        asked = WAYS if learnt_by is None else WAYS[1 - learnt_by : 2 - learnt_by]
+        ways = [deviation(self.networks[name](silhouettes), flow, silhouettes) for name in asked]
+        way = torch.stack(ways).amin(0)
         unusual = (flow - self.networks["motion"](image)).square().sum(1, keepdim=True).sqrt()
-        moved = _within(torch.cat([way, unusual], 1)) * arrived(image, before)
-        long = reduced(torch.cat([back[0], image]), COARSE)[None]  # (1, T - SHORT, C, S / 2, S / 2)
-        still = standing(long, reduced(self.spotter.background, COARSE))
+        moving = _within(torch.cat([way, unusual], 1)) * differs(image, before)
+        still = standing(small, ground)
         spotted = reduced(F.softplus(self.networks["spotter"](in_order(image, before))), COARSE) * forwards(before)
-        return _smooth(torch.cat([moved, still[:, None], spotted], 1))
+        return _smooth(torch.cat([moving, still[:, None], spotted], 1))
 
     def compare(self, queries: torch.Tensor, counterpart: Counterpart) -> Comparison:
         queries, seen = queries.to(counterpart.images.device), counterpart.latents
@@ -161,13 +183,15 @@ class Frames:
         numbers = np.unique(np.linspace(0, len(normals) - 1, min(REMEMBERED, len(normals))).astype(np.int64))
         some = normals.batch(numbers[:: -(-len(numbers) // 64)]).images
         self.spotter.background.copy_(some.median(0).values.to(device))
-        cells = []
+        cells, new = [], []
         for part in np.array_split(numbers, -(-len(numbers) // 8)):
             batch = normals.batch(part).to(device)
             found = self.counterpart(batch)
             assert found.latents is not None
             cells.append(highest_of_cells(torch.cat([_error(batch.images, found.images), found.latents], 1)))
-        usual = usual_of_cells(torch.cat(cells).cpu())
+            new.append(differs(batch.images, context_of(batch)).flatten() > 0)
+        highest, moves = torch.cat(cells).cpu(), torch.cat(new).cpu()
+        usual = usual_of_cells(highest[moves] if moves.any() else highest)  # repeated frames show no motion
         self.norms.level.copy_(usual.level)
         self.norms.tail.copy_(usual.tail)
 
@@ -201,10 +225,9 @@ def in_order(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
     return torch.cat([before[:, :-1], images[:, None]], 1)
 
 
-def arrived(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    """Whether images (B, C, S, S) are not the very frames before them, (B, 1, 1, 1): those show no motion."""
-    other: torch.Tensor = (images != before[:, -1]).flatten(1).any(1)
-    return other[:, None, None, None]
+def seconds_back(images: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Frames some seconds back, and images (B, C, S, S): (B, T - SHORT, C, S, S)."""
+    return torch.cat([before[:, : -SHORT - 1], images[:, None]], 1)
 
 
 def context_of(batch: Batch) -> torch.Tensor:
@@ -212,26 +235,6 @@ def context_of(batch: Batch) -> torch.Tensor:
     if batch.context is None:
         raise SettingsError(NO_CONTEXT.format(method=Frames.name, view="of single images"))
     return batch.context
-
-
-class Seen(NamedTuple):
-    """Frames, those before them and their flow."""
-
-    images: torch.Tensor  # (B, C, S, S)
-    before: torch.Tensor  # (B, T, C, S, S)
-    flow: torch.Tensor  # (B, 2, S / 2, S / 2)
-
-
-def mirrored(seen: Seen, rng: torch.Generator) -> Seen:
-    """Every other frame, by chance, with left and right exchanged."""
-    swap = (torch.rand(len(seen.flow), generator=rng) < 0.5).to(seen.flow.device)[:, None, None, None]
-    images, before, flow = (each.flip(-1) for each in seen)
-    flow = flow * flow.new_tensor([-1.0, 1.0])[:, None, None]
-    return Seen(
-        torch.where(swap, images, seen.images),
-        torch.where(swap[:, None], before, seen.before),
-        torch.where(swap, flow, seen.flow),
-    )
 
 
 def _error(images: torch.Tensor, counterparts: torch.Tensor) -> torch.Tensor:
@@ -257,18 +260,18 @@ class FramesTrainer:
         self.settings = settings = method.settings.training
         self.motion, self.ways, self.spotter = method.motion, method.ways, method.spotter
         self.networks = nn.ModuleDict(
-            {name: method.networks[name] for name in ("generator", "motion", "ways", "spotter", "discriminator")}
+            {name: method.networks[name] for name in ("generator", "motion", *WAYS, "spotter", "discriminator")}
         )
         self.networks.train().requires_grad_(True)
-        self.rates = dict.fromkeys(("generator", "motion", "ways", "spotter"), settings.learning_rate or LEARNING_RATE)
+        self.rates = dict.fromkeys(("generator", "motion", *WAYS, "spotter"), settings.learning_rate or LEARNING_RATE)
         self.rates["discriminator"] = 0.1 * self.rates["generator"]
         self.optimizers = {name: adam(self.networks[name], settings, rate) for name, rate in self.rates.items()}
 
     def step(self, batch: Batch, step: int, rng: torch.Generator, backward: Backward) -> dict[str, torch.Tensor]:
         set_rates(self.optimizers, self.rates, step, self.settings.steps)
-        came, context = batch.images, context_of(batch)
-        flow = flow_of(came, context[:, -1])
-        x, before, f = mirrored(Seen(came, context, flow), rng)
+        clips, spotter = clips_of(batch.images, context_of(batch)), self.spotter
+        mirror = mirrored(clips, rng)
+        x, before = mirror.images, mirror.before
         g, d = self.networks["generator"], self.networks["discriminator"]
         spread = light(next_to(before).flatten(1, 2))[1]
         c = g(before)
@@ -288,26 +291,40 @@ class FramesTrainer:
         optimise(self.optimizers["generator"], loss, backward)
 
         # M: min v |m - f|
-        loss_m = motion_loss(self.motion, x, f, rng)
+        loss_m = motion_loss(self.motion, mirror, rng)
         optimise(self.optimizers["motion"], loss_m, backward)
 
-        # W: min s (|f - u| / b + log b); a way is another one in a mirror
-        silhouettes = silhouettes_of(came, context[:, : -SHORT - 1]) * arrived(came, context)
-        loss_w = ways_loss(self.ways, silhouettes, flow, rng)
-        optimise(self.optimizers["ways"], loss_w, backward)
+        # W, W': min o (|f - u| / b + log b), never mirrored: a way is another one in a mirror
+        spotter.follow(clips.images, step)
+        small = reduced(seconds_back(clips.images, clips.before), COARSE)
+        o = silhouettes_of(small, reduced(spotter.background, COARSE)) * differs(clips.images, clips.before)
+        loss_w = self._learn_ways(o, clips.flow, batch.when, rng, backward)
 
         # P: min S(p, where intruders were planted)
-        clips, spotter = in_order(came, context), self.spotter
-        spotter.follow(came, step)
-        kept = forwards(context)
-        clips = clips[kept] if kept.any() else clips
-        loss_p = spotter_loss(spotter, planted_intruders(clips, spotter.background, rng))
+        order, kept = in_order(clips.images, clips.before), forwards(clips.before)
+        planted = planted_intruders(order[kept] if kept.any() else order, spotter.background, rng)
+        loss_p = spotter_loss(spotter, planted)
         optimise(self.optimizers["spotter"], loss_p, backward)
-        losses: dict[str, Any] = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
-        return {
-            name: value.detach()
-            for name, value in (losses | {"loss_m": loss_m, "loss_w": loss_w, "loss_p": loss_p}).items()
-        }
+        losses = {"loss_int": loss_int, "loss_gd": loss_gd, "loss_d": loss_d, "loss_g": loss_g}
+        losses |= {"loss_m": loss_m, "loss_w": loss_w, "loss_p": loss_p}
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _learn_ways(
+        self,
+        o: torch.Tensor,
+        flow: torch.Tensor,
+        when: torch.Tensor | None,
+        rng: torch.Generator,
+        backward: Backward,
+    ) -> torch.Tensor:
+        """W and W' each from its half of the footage, or from all where frames have no time; their losses, added."""
+        losses = [o.new_zeros(())]
+        for number, (name, network) in enumerate(zip(WAYS, self.ways, strict=True)):
+            own = torch.ones(len(o), dtype=torch.bool, device=o.device) if when is None else half_of(when) == number
+            if own.sum() > 1:  # batch norm needs two
+                losses.append(ways_loss(network, o[own], flow[own], rng))
+                optimise(self.optimizers[name], losses[-1], backward)
+        return torch.stack([loss.detach() for loss in losses]).sum()
 
     def preview(self, batch: Batch) -> torch.Tensor:
         """Frames of one half of the batch and, below, what was predicted in their place."""

@@ -18,6 +18,7 @@ from anotwin.records import Comparison
 from anotwin.search.inference import FoldedNetwork, search_dtype
 from anotwin.settings import Settings
 
+EXACT = "comparer", "ways", "other_ways"  # what these say is divided by what is usual, or decides
 AT_ONCE = 8  # squares through a network: never more or fewer, because a CPU adds in another order for other numbers
 
 
@@ -32,14 +33,14 @@ def in_eights(network: Callable[[torch.Tensor], Any], images: torch.Tensor) -> A
 
 
 def folded_unets(method: Method) -> Method:
-    """As `folded`, but the pixels that a network copies, and what the comparer says, keep all their digits."""
+    """As `folded`, but the pixels that a network copies, and what those of `EXACT` say, keep all their digits."""
     fast = folded(method)
     low = search_dtype(method.settings.search.precision, device_of(method.networks))
     for name, network in method.networks.items():
         unet = getattr(network, "unet", None)
         if isinstance(unet, nn.Module):
             fast.networks[name] = copy.deepcopy(network)
-            fast.networks[name].unet = FoldedNetwork(unet, torch.float32 if name == "comparer" else low)
+            fast.networks[name].unet = FoldedNetwork(unet, torch.float32 if name in EXACT else low)
         elif name == "generator":  # draws every pixel that the comparer sees in spreads of the query
             fast.networks[name] = FoldedNetwork(network, torch.float32)
     freeze(fast.networks)

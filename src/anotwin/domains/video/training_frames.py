@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from anotwin.domains.video.clips import Clip, clip_at
 from anotwin.domains.video.context import OFFSETS, frames_before
@@ -53,12 +54,13 @@ class ClipSubset:
         return len(self.rows)
 
     def batch(self, numbers: Rows) -> Batch:
-        """The frames of these numbers (B,), (B, C, S, S), with those before them, (B, K, C, S, S)."""
+        """The frames of these numbers (B,), (B, C, S, S), those before them, (B, K, C, S, S), and when they were."""
         rows = self.rows[numbers]
         before = self.before[rows]
         frames, count = self.images.subset(np.concatenate([rows, before.ravel()])), len(rows)
         found = frames.batch(np.arange(len(frames))).images
-        return Batch(found[:count], context=found[count:].view(*before.shape, *found.shape[1:]))
+        when = torch.from_numpy((numbers / len(self.rows)).astype(np.float32))
+        return Batch(found[:count], context=found[count:].view(*before.shape, *found.shape[1:]), when=when)
 
 
 def rows_before(indices: Rows, clips: Sequence[Clip]) -> Rows:
