@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import fourier_shift, gaussian_filter
 
 from anotwin.compare import motion
-from anotwin.compare.motion import LOOSE, NARROW, smoothed, standing, velocity
+from anotwin.compare.motion import LOOSE, NARROW, SOFT, STANDS_OUT, smoothed, standing, standing_out, velocity
 from anotwin.errors import MissingExtra
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=25)
@@ -252,3 +252,38 @@ def test_smoothing_is_that_of_scipy_map_by_map(sigma: float) -> None:
     expected = gaussian_filter(maps.double().numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=4)
     np.testing.assert_allclose(smoothed(maps, sigma), expected, atol=1e-6)
     assert torch.equal(smoothed(maps[1:, 2:], sigma), smoothed(maps, sigma)[1:, 2:])
+
+
+# -- standing_out ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 64), (3, 64), (1, 16)])
+def test_what_stands_out_is_the_formula(channels: int, side: int) -> None:
+    """Pixel by pixel: the difference from the background less its mean around, told by tanh^2, then smoothed."""
+    random = torch.Generator().manual_seed(side)
+    images, background = (2 * torch.rand((2, channels, side, side), generator=random) - 1 for _ in range(2))
+    reach = (min(NARROW, 2 * (side // 2) - 1) - 1) // 2
+    apart = ((images - background) / 2).numpy().astype(np.float64)
+    expected = np.zeros((2, 1, side, side))
+    for row in range(side):
+        for column in range(side):
+            around = apart[
+                ..., max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1
+            ].mean((2, 3))
+            narrow = np.abs(apart[..., row, column] - around).mean(1)
+            expected[:, 0, row, column] = np.tanh(narrow / STANDS_OUT) ** 2
+    soft = smoothed(torch.from_numpy(expected).float(), SOFT)
+    found = standing_out(images, background)
+    assert found.shape == (2, 1, side, side)
+    assert torch.allclose(found, soft, atol=2e-4)
+    assert torch.equal(standing_out(images[1:], background[1:]), found[1:])
+
+
+def test_what_is_wide_does_not_stand_out() -> None:
+    """The shadow of a cloud; somebody in it does."""
+    ground = torch.from_numpy(0.15 * texture()).float()[None, None]
+    cloud = ground - 0.4 * torch.linspace(-1, 1, SIDE)[None, None, None].clamp(min=0)
+    assert standing_out(cloud, ground)[..., 20:-20].max() < 0.05
+    cloud[..., 50:66, 90:96] += 0.8
+    assert standing_out(cloud, ground)[0, 0, 53:63, 92:94].min() > 0.8
+    assert standing_out(ground, ground).max() == 0

@@ -2,7 +2,7 @@
 
 Of each kind of evidence the highest place of a frame counts, in units of the level that is usual there. Of normal
 frames such ratios have a tail that falls as a power (Hill 1975, "A simple general approach to inference about the tail
-of a distribution"), at another rate for each kind: the speed of walkers hardly varies, what stands there does. So a
+of a distribution"), at another rate for each kind: the error of a prediction hardly varies, what stands there does. So a
 ratio is told as the share of normal frames that reach it, and kinds can be compared.
 """
 
@@ -22,7 +22,7 @@ FLOOR = 0.5  # of the highest of all cells: where nobody walks nothing is usual,
 WIDE = 1.5  # cells: neighbours are usual alike
 TIMES = 8  # parts of the training images, each measured by the others
 SHARE = 0.1  # of normal images: their highest ratios tell the tail
-TAIL, AS_MANY = 0.1, 5  # where there are few: a tail that speed and error have, as if so many images had shown it
+TAIL, AS_MANY = 0.1, 5  # where there are few: a tail that errors have, as if so many images had shown it
 SURE = 1.4  # standard errors by leaving out each of eight parts: the truth lies beyond in one of ten (Student's t)
 EULER = 0.5772
 
