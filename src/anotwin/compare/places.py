@@ -2,8 +2,8 @@
 
 Of each kind of evidence the highest place of a frame counts, in units of the level that is usual there. Of normal
 frames such ratios have a tail that falls as a power (Hill 1975, "A simple general approach to inference about the tail
-of a distribution"), at another rate for each kind: the error of a prediction hardly varies, what stands there does. So a
-ratio is told as the share of normal frames that reach it, and kinds can be compared.
+of a distribution"), at another rate for each kind: the error of a prediction hardly varies, what stands there does. So
+a ratio is told as the share of normal frames that reach it, and kinds can be compared.
 """
 
 from __future__ import annotations
