@@ -396,7 +396,7 @@ def test_a_camera_that_goes_black_and_is_turned_away(
 ) -> None:
     """Of a model that is asked for few alarms: one that is right once in four seconds may be wrong as often."""
     ready = shutil.copytree(ready, tmp_path / "model")
-    good("calibrate", ready, data, *sets("calibration.alarms_per_hour=20"))
+    good("calibrate", ready, data, *sets("calibration.alarms_per_hour=40"))
     before, black = frames_in(data / "Train" / "Train001")[:20], [np.zeros(FILM, np.uint8)] * 10
     elsewhere = walkway(5, 15, size=FILM, place=3, density=6).frames
     film = write_video(
