@@ -98,9 +98,7 @@ class Batch:
     fingerprints: tuple[int, ...] = ()  # (B,) 63-bit hash of the native pixels, seeds the latents; () in training
     context: torch.Tensor | None = None  # (B, K, C, S, S) the frames before each, oldest first
     abnormal: torch.Tensor | None = None  # (B, C, S, S) abnormal squares; in training of methods that learn from them
-    when: torch.Tensor | None = (
-        None  # (B,) in [0, 1), the share of the training frames before each; in training of clips
-    )
+    when: torch.Tensor | None = None  # (B,) share of the training frames before each, in [0, 1); in training of clips
 
     def __len__(self) -> int:
         return int(self.images.shape[0])  # a tensor's own len takes ten times as long

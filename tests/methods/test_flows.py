@@ -11,6 +11,7 @@ from torch import nn
 from training_steps import backward
 
 from anotwin import Settings
+from anotwin.compare.places import TIMES
 from anotwin.methods.adversary import adam, optimise
 from anotwin.methods.flows import (
     COARSE,
@@ -18,7 +19,6 @@ from anotwin.methods.flows import (
     LIGHT,
     NOISE,
     OVERLAID,
-    PARTS,
     Clips,
     Motion,
     Ways,
@@ -231,7 +231,7 @@ def test_w_sees_silhouettes_and_where_a_place_is() -> None:
 
 def test_halves_of_the_footage_alternate_in_time() -> None:
     when = torch.arange(64) / 64
-    expected = [part % 2 for part in range(PARTS) for _ in range(64 // PARTS)]
+    expected = [part % 2 for part in range(TIMES) for _ in range(64 // TIMES)]
     assert half_of(when).tolist() == expected
 
 

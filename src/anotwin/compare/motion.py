@@ -44,7 +44,7 @@ def standing(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     >>> bool(standing(frames, torch.zeros(1, 32, 32))[0, 14, 15] > 0.4)
     True
     """
-    narrow, usual = (each - _mean_around(each, _side_of(each)) for each in (frames, background))
+    narrow, usual = (each - _mean_around(each) for each in (frames, background))
     most, least = _extremes_around(usual, LOOSE)
     apart = ((narrow - most).clamp(min=0) - (least - narrow).clamp(min=0)) / 2  # (B, K, C, S, S)
     stays, varies = apart.abs().amin(1), apart.amax(1) - apart.amin(1)  # (B, C, S, S)
@@ -63,7 +63,7 @@ def standing_out(frames: torch.Tensor, background: torch.Tensor) -> torch.Tensor
     (True, True)
     """
     apart = (frames - background) / 2
-    narrow = (apart - _mean_around(apart, _side_of(apart))).abs().mean(1, keepdim=True)
+    narrow = (apart - _mean_around(apart)).abs().mean(1, keepdim=True)
     return smoothed((narrow / STANDS_OUT).tanh().square(), SOFT)
 
 
@@ -82,13 +82,9 @@ def smoothed(maps: torch.Tensor, sigma: float) -> torch.Tensor:
     return _each(maps, lambda each: cv2.GaussianBlur(each, (side, side), sigma, borderType=cv2.BORDER_REPLICATE))
 
 
-def _side_of(maps: torch.Tensor) -> int:
-    return min(NARROW, 2 * (maps.shape[-1] // 2) - 1)
-
-
-def _mean_around(maps: torch.Tensor, side: int) -> torch.Tensor:
-    """The mean over a square of odd `side` around each place of maps (..., S, S), as far as it lies in the map."""
-    cv2 = _opencv()
+def _mean_around(maps: torch.Tensor) -> torch.Tensor:
+    """The mean of maps (..., S, S) over a square of `NARROW` pixels around each place, as far as it lies in the map."""
+    cv2, side = _opencv(), min(NARROW, 2 * (maps.shape[-1] // 2) - 1)
 
     def total(each: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return cv2.boxFilter(each, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)  # type: ignore[no-any-return]

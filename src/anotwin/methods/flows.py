@@ -28,17 +28,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from anotwin.compare.motion import reduced, standing_out, velocity
+from anotwin.compare.places import TIMES
 from anotwin.compare.side_by_side import light
 from anotwin.methods.unet import UNet
 
 COARSE = 2  # pixels a side that are one place of evidence: it is smoothed in any case
 LEAST = 16  # pixels a side that a U-Net takes
-MOVING, MOVES = 4.0, 0.3  # weight of what moves, beside 1; pixels a frame
+MOTION, MOVES = 4.0, 0.3  # weight of what moves, beside 1; pixels a frame
 # M would know people of a few clips by heart: it learns from frames moved by a share of the side, of another light (in
 # spreads) and with noise. By held-out clips: research.md, 11
 SHIFT, LIGHT, NOISE = 0.1, 0.2, 0.5
 LEAST_LOG_SPREAD = -4.0  # of b: no flow is known to less than a fiftieth of a pixel
-PARTS = 8  # of the footage, in time
 OVERLAID = 0.5  # of the frames that W learns from have another one laid over them
 
 
@@ -77,14 +77,14 @@ def deviation(usual: torch.Tensor, flow: torch.Tensor, silhouettes: torch.Tensor
 
 def half_of(when: torch.Tensor) -> torch.Tensor:
     """By when training frames were, (B,) in [0, 1): 0 of those that W learns from, 1 of W''s, (B,)."""
-    return (PARTS * when).long() % 2
+    return (TIMES * when).long() % 2
 
 
 def motion_loss(network: Motion, clips: Clips, rng: torch.Generator) -> torch.Tensor:
     """v |m - f| of frames, moved and varied by chance."""
     moved, f = shifted(clips.images, clips.flow, rng)
     m = network.of_small(varied(in_own_light(moved), rng))
-    v = 1 + MOVING * (f.square().sum(1, keepdim=True) > MOVES**2).float()
+    v = 1 + MOTION * (f.square().sum(1, keepdim=True) > MOVES**2).float()
     return (v * (m - f).abs() * differs(clips.images, clips.before)).mean()
 
 

@@ -43,6 +43,7 @@ from anotwin.errors import SettingsError
 from anotwin.methods.adversary import adam, optimise, set_rates
 from anotwin.methods.flows import (
     COARSE,
+    MOTION,
     Motion,
     Ways,
     clips_of,
@@ -66,7 +67,6 @@ from anotwin.settings import Settings
 from anotwin.training.protocol import Backward, TrainingSet
 
 INTENSITY, GRADIENT, ADVERSARIAL = 1.0, 1.0, 0.02
-MOTION = 4.0  # weight of what moves, beside 1
 LEARNING_RATE = 3e-3
 SMOOTH = 0.02  # of the side: a step of a walker is no intruder
 RIM = 0.03  # of the side: who comes in there cannot be predicted, and the flow knows nothing of him
